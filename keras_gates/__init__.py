@@ -18,11 +18,12 @@ except PackageNotFoundError:
 
 _NAMES = {
     "cell": ("GateLSTMCell", "Weights"),
-    "conversion": ("convert", "from_keras", "from_torch", "to_keras", "to_torch"),
+    "conversion": ("convert", "from_keras", "to_keras"),
     "edge": ("EdgeModel",),
     "exporting": ("ExportError", "ExportReport", "export"),
     "gates": ("ForgetGate", "Gate", "LearnGate", "RememberGate", "UseGate"),
     "lstm": ("GateLSTM",),
+    "torch_conversion": ("from_torch", "to_torch"),
     "variants": (
         "CoupledForgetGate",
         "LayerNormForgetGate",
