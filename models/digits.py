@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from keras_gates.models.registry import UserError, ZooModel
 
 PRESETS = {

@@ -55,7 +55,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-NAMES = ("digits",)
+NAMES = ("show", "digits",)
 WEIGHTS = Path(__file__).parent / "weights"
 
 

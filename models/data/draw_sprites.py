@@ -1,0 +1,66 @@
+"""Draws `sprites.png`, the pictures of the model `show`, from the emoji font Noto Color Emoji. Needed only to draw them again.
+
+    apt-get install fonts-noto-color-emoji
+    python -m keras_gates.models.data.draw_sprites /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from keras_gates.models.data.sprites import CELL, SHEET, SPRITES
+
+EMOJI = {
+    "dog": "🐶",
+    "wolf": "🐺",
+    "bear": "🐻",
+    "fox": "🦊",
+    "deer": "🦌",
+    "squirrel": "🐿️",
+    "evergreen": "🌲",
+    "tree": "🌳",
+    "owl": "🦉",
+    "mushroom": "🍄",
+    "cat": "🐱",
+    "house": "🏠",
+    "goldfish": "🐠",
+    "sofa": "🛋️",
+    "bed": "🛏️",
+    "bathtub": "🛁",
+    "chair": "🪑",
+    "hamster": "🐹",
+    "sun": "☀️",
+    "cloud": "☁️",
+    "moon": "🌙",
+    "star": "⭐",
+    "car": "🚗",
+    "ball": "⚽",
+    "clock": "⏰",
+    "plane": "✈️",
+    "balloon": "🎈",
+    "telephone": "📞",
+    "bicycle": "🚲",
+    "music": "🎵",
+    "boat": "⛵",
+    "key": "🔑",
+}
+FONT_SIZE = 109  # the one size that the font's bitmaps have
+
+
+def draw(font: str | Path, sheet: Path = SHEET) -> None:
+    """Writes the sprites side by side, in the order of `SPRITES`, each CELL pixels square with transparency."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    emoji = ImageFont.truetype(str(font), FONT_SIZE)
+    names = [name for group in SPRITES.values() for name in group]
+    picture = Image.new("RGBA", (CELL * len(names), CELL))
+    for place, name in enumerate(names):
+        drawn = Image.new("RGBA", (136, 128))
+        ImageDraw.Draw(drawn).text((0, 0), EMOJI[name], font=emoji, embedded_color=True)
+        picture.paste(drawn.resize((CELL, CELL), Image.LANCZOS), (place * CELL, 0))
+    picture.save(sheet, optimize=True)
+
+
+if __name__ == "__main__":
+    draw(sys.argv[1])

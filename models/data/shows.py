@@ -1,0 +1,136 @@
+"""Shows for the model `show`: neutral pictures, one clue some frames back, and at the end a picture between dog and wolf.
+
+    frame       0 …                T-1-lag  …             T-1
+    picture     neutral, neutral,  clue,    neutral, …,   dog-or-wolf
+
+The clue (forest or home) is the only frame that depends on the label; the last one is a blend whose share of dog is drawn without looking at it.
+Pictures come from the sprite sheet or from CIFAR-10 and CIFAR-100; everything after that is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_gates.models.data.pipeline import SPLITS, Data
+from keras_gates.models.data.sprites import copies, finish, sprites
+
+LABELS = ("dog", "wolf")  # 0 after a home, 1 after a forest
+GROUPS = ("home", "forest", "neutral", "last")
+
+CIFAR_100 = {
+    "wolf": ("wolf",),
+    "forest": ("bear", "fox", "squirrel", "maple_tree", "oak_tree", "palm_tree", "pine_tree", "willow_tree"),
+    "home": ("aquarium_fish", "house", "bed", "chair", "couch", "lamp", "table", "wardrobe"),
+    "neutral": ("cloud", "sea", "road", "bridge", "bus", "clock", "keyboard", "rocket", "telephone", "tractor", "train"),
+}
+
+
+@dataclass(frozen=True)
+class Shows(Data):
+    """`Data` that can also make shows of one lag. `banks` holds per split the pictures of each group, uint8 (n, size, size, 3)."""
+
+    banks: Any = None
+    frames: int = 0
+
+    def at(self, split: str, lag: int, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """`count` shows (count, frames, size, size, 3) whose clue lies `lag` frames before the last, and their labels."""
+        drawn = draw(_flat(self.banks[split]), count, self.frames, [lag], np.array([seed, lag]))
+        return tuple(part.numpy() for part in drawn)
+
+
+def shows(banks: dict[str, dict[str, np.ndarray]], lags: Sequence[int], steps: int, **about: Any) -> Shows:
+    """Endless shows of those pictures, every lag as often as the others; an epoch is `steps` batches."""
+    import tensorflow as tf
+
+    frames = max(lags) + 2
+    flat = {split: _flat(bank) for split, bank in banks.items()}
+
+    def batches(split: str, batch_size: int, seed: Any) -> Any:
+        count = steps if split == "train" else -(-1000 // batch_size)
+        start = tf.cast(seed, tf.int64) * 3 + SPLITS.index(split)
+        numbers = tf.data.Dataset.range(count)
+        return numbers.map(
+            lambda number: draw(flat[split], batch_size, frames, lags, tf.stack([start, number])),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    return Shows(
+        *(batches(split, 50, 0).unbatch() for split in SPLITS),
+        labels=LABELS,
+        build={"frames": frames, "size": banks["train"]["last"].shape[1]},
+        batches=batches,
+        show=lambda x, y: np.concatenate(np.asarray(x, "uint8"), 1),
+        banks=banks,
+        frames=frames,
+        **about,
+    )
+
+
+def draw(flat: tuple[Any, dict[str, tuple[int, int]]], count: int, frames: int, lags: Sequence[int], seed: Any) -> Any:
+    """`count` shows and labels: float32 0…255 (count, frames, size, size, 3), int32 (count,). All chance comes from `seed` (2,)."""
+    import tensorflow as tf
+
+    pictures, ranges = flat
+    seeds = tf.unstack(tf.random.split(seed, 6))
+
+    def some(group: str, shape: tuple, key: Any) -> Any:
+        return tf.random.stateless_uniform(shape, key, *ranges[group], dtype="int32")
+
+    label = tf.random.stateless_uniform((count,), seeds[0], 0, 2, dtype="int32")
+    lag = tf.gather(lags, tf.random.stateless_uniform((count,), seeds[1], 0, len(lags), dtype="int32"))
+    clue = tf.where(label == 1, some("forest", (count,), seeds[2]), some("home", (count,), seeds[3]))
+    place = tf.range(frames)[None]
+    chosen = tf.where(place == frames - 1 - lag[:, None], clue[:, None], some("neutral", (count, frames), seeds[4]))
+    chosen = tf.where(place == frames - 1, some("last", (count, 1), seeds[5]), chosen)
+    return tf.cast(tf.gather(pictures, chosen), "float32"), label
+
+
+def _flat(bank: dict[str, np.ndarray]) -> tuple[Any, dict[str, tuple[int, int]]]:
+    import tensorflow as tf
+
+    ends = np.cumsum([0, *(len(bank[group]) for group in GROUPS)]).tolist()
+    return tf.constant(np.concatenate([bank[g] for g in GROUPS])), dict(zip(GROUPS, zip(ends, ends[1:])))
+
+
+def sprite_banks(size: int) -> dict[str, dict[str, np.ndarray]]:
+    """Pictures of the sprite sheet; each split has copies of its own."""
+    sheet = sprites()
+    banks = {}
+    for number, (split, count) in enumerate(zip(SPLITS, (200, 50, 50))):
+        rng = np.random.default_rng([2, number])
+        share = rng.uniform(0.4, 0.6, (count * 10, 1, 1, 1)).astype("float32")
+        last = copies(share * sheet["dog"] + (1 - share) * sheet["wolf"], 1, size, rng)
+        banks[split] = {group: copies(sheet[group], count, size, rng) for group in GROUPS[:3]} | {"last": last}
+    return banks
+
+
+def cifar_banks(size: int, data_dir: str | None) -> dict[str, dict[str, np.ndarray]]:
+    """Photographs: wolf, clues and neutral things from CIFAR-100, dog from CIFAR-10; their test splits are the test split here."""
+    from keras_gates.models.data.tfds import open_tfds
+
+    hundred, ten = open_tfds("cifar100", data_dir), open_tfds("cifar10", data_dir)
+    banks = {}
+    for number, (split, part) in enumerate(zip(SPLITS, ("train[:90%]", "train[90%:]", "test"))):
+        rng = np.random.default_rng([2, number])
+        found = {group: _photographs(hundred, part, kinds, size) for group, kinds in CIFAR_100.items()}
+        dogs = _photographs(ten, part, ("dog",), size)
+        share = rng.uniform(0.4, 0.6, (2000, 1, 1, 1))
+        last = share * rng.choice(dogs, 2000) + (1 - share) * rng.choice(found["wolf"], 2000)
+        banks[split] = {group: finish(found[group], rng) for group in GROUPS[:3]} | {"last": finish(last, rng)}
+    return banks
+
+
+def _photographs(builder: Any, split: str, kinds: Sequence[str], size: int) -> np.ndarray:
+    import tensorflow as tf
+
+    from keras_gates.models.data.tfds import read
+
+    examples = read(builder, split)
+    wanted = [builder.info.features["label"].str2int(kind) for kind in kinds]
+    pictures = examples["image"][np.isin(examples["label"], wanted)]
+    return tf.image.resize(pictures, (size, size), "area").numpy()

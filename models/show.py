@@ -1,0 +1,105 @@
+"""show: was the last picture of the show a dog or a wolf? Only what was seen before can tell.
+
+Each frame goes through the same small convolutional network, the eye; what it sees is an event for the memory. The last frame is a blend of dog
+and wolf; a forest animal or tree some frames back makes it a wolf, a home makes it a dog. `memory` chooses what stands between:
+"none" (the network sees the last frame alone), "rnn" (linear, then squashed) or "lstm".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_gates.models.registry import UserError, ZooModel
+
+LAGS = tuple(range(1, 61))
+
+PRESETS = {
+    "lstm": {"about": "the LSTM: holds a clue for 60 frames", "build": {"memory": "lstm"}},
+    "rnn": {"about": "a plain recurrent network, squashed by tanh", "build": {"memory": "rnn"}},
+    "none": {"about": "no memory: sees the last frame only, and guesses", "build": {"memory": "none"}},
+}
+
+RECIPE = {
+    "epochs": 12,
+    "batch_size": 32,
+    "learning_rate": 5e-3,
+    "schedule": "cosine",
+    "warmup": 0.05,
+    "clipnorm": 1.0,
+    "loss": "binary_crossentropy",
+    "metrics": ["accuracy"],
+    "monitor": "val_accuracy",
+}
+
+
+def build(
+    frames: int = max(LAGS) + 2,
+    size: int = 16,
+    memory: str = "lstm",
+    units: int = 32,
+    squash: str = "tanh",
+    formulation: str = "standard",
+) -> Any:
+    """Shows (batch, frames, size, size, 3), 0…255, to the probability of a wolf (batch, 1).
+
+    Args:
+        frames: of a show.
+        size: of a picture, in pixels.
+        memory: "none", "rnn" or "lstm".
+        units: of the memory.
+        squash: of the RNN: "tanh" or "sigmoid".
+        formulation: of the LSTM: "standard" or "article".
+    """
+    import keras
+    from keras import layers
+
+    from keras_gates import GateLSTM
+
+    if memory not in ("none", "rnn", "lstm"):
+        raise UserError(f'memory must be "none", "rnn" or "lstm", not {memory!r}')
+    show = keras.Input((frames, size, size, 3), name="show")
+    eye = keras.Sequential(
+        [
+            layers.Rescaling(1 / 127.5, -1),
+            layers.Conv2D(12, 3, 2, "same", activation="relu"),
+            layers.Conv2D(24, 3, 2, "same", activation="relu"),
+            layers.Flatten(),
+            layers.Dense(24, activation="relu"),
+        ],
+        name="eye",
+    )
+    # What TimeDistributed(eye) computes, with time folded into the batch: two convolutions in the .tflite, not two a frame.
+    pictures = keras.ops.reshape(show, (-1, size, size, 3))
+    events = keras.ops.reshape(eye(pictures), (-1, frames, 24))
+    if memory == "none":
+        stm = layers.Dense(units, activation="relu", name="memory")(events[:, -1])
+    elif memory == "rnn":
+        stm = layers.SimpleRNN(units, activation=squash, name="memory")(events)
+    else:
+        stm = GateLSTM(units, formulation=formulation, name="memory")(events)
+    wolf = layers.Dense(1, activation="sigmoid", dtype="float32", name="wolf")(stm)
+    return keras.Model(show, wolf, name="show")
+
+
+def data(source: str = "builtin", data_dir: str | None = None, seed: int = 0, size: int = 16, steps: int = 100) -> Any:
+    """Sprites ("builtin") or CIFAR-10 and CIFAR-100 ("tfds"); an epoch is `steps` batches of shows never seen before."""
+    from keras_gates.models.data.shows import cifar_banks, shows, sprite_banks
+
+    if source == "builtin":
+        return shows(sprite_banks(size), LAGS, steps)
+    if source == "tfds":
+        return shows(cifar_banks(size, data_dir), LAGS, steps)
+    raise UserError(f'show reads "builtin" or "tfds", not {source!r}')
+
+
+MODEL = ZooModel(
+    name="show",
+    line="a sequence of pictures: was the last one a dog or a wolf?",
+    task="picture sequence",
+    build=build,
+    data=data,
+    presets=PRESETS,
+    recipe=RECIPE,
+    builtin="shows made of sprites from an emoji font",
+    tfds=("cifar10", "cifar100"),
+)
