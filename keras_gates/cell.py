@@ -44,7 +44,8 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         standard:  U_t = tanh(LTM_t)        article:  U_t = tanh(W_u kept + b_u)
 
     Use it in `keras.layers.RNN`, `StackedRNNCells`, `Bidirectional`; `GateLSTM` has the same weights and numbers and runs a
-    whole sequence at once.
+    whole sequence at once. With JAX, gates of your own that hold `Dropout` or `BatchNormalization` need `unroll=True` in
+    `keras.layers.RNN` (`GateLSTM` sees to it itself): JAX lets nothing change state inside a loop.
 
     Args:
         units: Positive integer, the size of STM and LTM.
@@ -147,6 +148,11 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
                 f"{self.name}: the {name} gate computes in {gate.compute_dtype}, the cell in {self.compute_dtype}. Give both "
                 "the same `dtype`."
             )
+        if gate.activity_regularizer is not None:
+            raise ValueError(
+                f"{self.name}: the {name} gate has an activity_regularizer, whose loss would be lost inside the loop over "
+                "time. Put it on the layer (GateLSTM or RNN) instead."
+            )
         if getattr(gate, "units", self.units) != self.units:
             raise ValueError(f"{self.name}: the {name} gate has {gate.units} units, the cell has {self.units}.")
 
@@ -154,6 +160,11 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
     def is_plain(self) -> bool:
         """Whether all four gates are the plain ones, so that a fast loop may stand for them."""
         return not self._given
+
+    @property
+    def gates_keep_state(self) -> bool:
+        """Whether a gate may change variables of its own while it runs (`Dropout`, `BatchNormalization`)."""
+        return any(len(gate.variables) > len(gate.trainable_variables) for gate in self.gates)
 
     @property
     def gates(self) -> tuple[keras.layers.Layer, ...]:

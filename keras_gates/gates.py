@@ -63,6 +63,9 @@ class Gate(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = positive_integer(units, "units", type(self).__name__)
 
+    def build_from_config(self, config: dict) -> None:
+        """Left to the cell, or to the first call: only these know the shapes of all that `call` names."""
+
     def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units}
 

@@ -168,7 +168,7 @@ class GateLSTM(keras.layers.RNN):
             self._problem(sequences.shape[0], sequences.shape[1], mask is not None, bool(training))
         )
         if choice.name == "general":
-            return super().inner_loop(sequences, initial_state, mask, training=training)
+            return self._general_loop(sequences, initial_state, mask, training)
         if training and 0.0 < self.dropout < 1.0:
             sequences = sequences * ops.expand_dims(self.cell.get_dropout_mask(sequences[:, 0, :]), 1)
         return sequence.run(
@@ -184,6 +184,15 @@ class GateLSTM(keras.layers.RNN):
             zero_output_for_mask=self.zero_output_for_mask,
             unroll=self.unroll,
         )
+
+    def _general_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple:
+        """`keras.layers.RNN` over the cell; unrolled where JAX would not let a gate change its state inside a loop."""
+        unroll = self.unroll
+        self.unroll = unroll or (keras.backend.backend() == "jax" and self.cell.gates_keep_state)
+        try:
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        finally:
+            self.unroll = unroll
 
     def explain(
         self, batch: int | None = None, time: int | None = None, masked: bool = False, training: bool = False
