@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 METADATA_NAME = "keras_gates"
 _BLANK = b"0" * 64
-_DIGEST_KEY = b'"digest":"'
+_DIGEST_KEY = b'{"digest":"'
 _ITEM_BYTES = {"float32": 4, "float16": 2, "int32": 4, "uint8": 1, "int64": 8, "bool": 1, "int16": 2, "complex64": 8}
 _ITEM_BYTES |= {"int8": 1, "float64": 8, "complex128": 16, "uint64": 8, "uint32": 4, "uint16": 2, "bfloat16": 2}
 _TYPE_NAMES = (
@@ -66,6 +66,11 @@ class Tensor:
     variable: bool
     constant_bytes: int
 
+    @property
+    def bytes(self) -> int:
+        """Its size in memory, in the shape it was converted with."""
+        return math.prod(self.shape) * _ITEM_BYTES.get(self.dtype, 1)
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -101,14 +106,17 @@ class Signature:
 
 @dataclass(frozen=True)
 class TFLite:
-    """What `read` found: the graphs, the signatures and the metadata entries (name → bytes)."""
+    """What `read` found: the graphs, the signatures and the metadata entries (name → bytes).
+
+    `sealed`: True where the file is as `seal` left it, False where it changed since, None where it was never sealed.
+    """
 
     size: int
     description: str
     subgraphs: tuple[Subgraph, ...]
     signatures: dict[str, Signature]
     metadata: dict[str, bytes]
-    sealed: bool
+    sealed: bool | None
 
 
 def read(data: bytes) -> TFLite:
@@ -142,7 +150,7 @@ def read(data: bytes) -> TFLite:
         start, length = buffers[_within(table.number(1, "<I"), len(buffers), "metadata buffer")]
         entries[table.text(0)] = bytes(data[start : start + length])
     signatures = {table.text(2): _signature(table, subgraphs) for table in model.tables(7)}
-    return TFLite(len(data), model.text(3), subgraphs, signatures, entries, _digest_matches(data))
+    return TFLite(len(data), model.text(3), subgraphs, signatures, entries, _seal_holds(data))
 
 
 def seal(data: bytes) -> bytes:
@@ -151,31 +159,29 @@ def seal(data: bytes) -> bytes:
     The digest is taken with its 64 places filled with ``0``; the length and every other byte stay.
 
     Raises:
-        EdgeError: the metadata entry ``keras_gates`` does not hold exactly one ``"digest":"<64 characters>"``.
+        EdgeError: no metadata entry begins with ``{"digest":"<64 characters>"``.
     """
     place = _digest_place(data)
     if place is None:
-        raise EdgeError(
-            'cannot seal: the metadata must hold "digest":"000…" (64 characters) once; add it before sealing.'
-        )
+        raise EdgeError('cannot seal: the metadata must begin with {"digest":"000…" (64 characters); add it first.')
     return data[:place] + _digest(data, place) + data[place + 64 :]
 
 
 def _digest_place(data: bytes) -> int | None:
     at = data.find(_DIGEST_KEY)
     place = at + len(_DIGEST_KEY)
-    if at < 0 or data.find(_DIGEST_KEY, place) >= 0 or data[place + 64 : place + 65] != b'"':
-        return None
-    return place
+    return place if at >= 0 and data[place + 64 : place + 65] == b'"' else None
 
 
 def _digest(data: bytes, place: int) -> bytes:
     return hashlib.sha256(data[:place] + _BLANK + data[place + 64 :]).hexdigest().encode()
 
 
-def _digest_matches(data: bytes) -> bool:
+def _seal_holds(data: bytes) -> bool | None:
     place = _digest_place(data)
-    return place is not None and data[place : place + 64] == _digest(data, place)
+    if place is None or data[place : place + 64] == _BLANK:
+        return None
+    return data[place : place + 64] == _digest(data, place)
 
 
 def _unpack(data: bytes, form: str, at: int):
@@ -283,6 +289,8 @@ def _tensor(index: int, table: _Table, buffers: list[tuple[int, int]]) -> Tensor
     if any(size < 0 for size in shape):
         raise EdgeError(f"the file is damaged: tensor {name!r} has shape {shape}.")
     _, length = buffers[_within(table.number(2, "<I"), len(buffers), f"the buffer of tensor {name!r}, number")]
+    if math.prod(shape) * _ITEM_BYTES.get(dtype, 1) >= 1 << 31:
+        raise EdgeError(f"the file is damaged: tensor {name!r} {dtype} {shape} would take more than 2 GiB.")
     dense = table.table(6) is None
     if length and dense and dtype in _ITEM_BYTES and length != math.prod(shape) * _ITEM_BYTES[dtype]:
         raise EdgeError(f"the file is damaged: tensor {name!r} {dtype} {shape} comes with {length} bytes.")

@@ -1,0 +1,275 @@
+"""What a ``.tflite`` file says of itself: its JSON entry ``keras_gates``, checked against the graph it describes.
+
+Shapes, types and quantization are read from the graph; the JSON adds what a graph cannot say: which input is the event
+and which counts its valid steps, which axis is time, labels, vocabulary, front-end. A file without the entry is
+described from the graph alone. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras_gates.edge.tflite import METADATA_NAME, EdgeError, Signature, Subgraph, Tensor, TFLite
+
+FUSED = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+_INPUT_ROLES = {"event", "lengths", "stm", "ltm", "state"}
+_OUTPUT_ROLES = {"prediction", "stm", "ltm", "state"}
+_MEMORY = {"stm", "ltm", "state"}
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output. `time` says that axis 1 is time; `of` names the event whose valid steps a length counts."""
+
+    name: str
+    tensor: Tensor
+    role: str
+    time: bool = False
+    of: str | None = None
+    padding: float | None = None
+
+    @property
+    def steps(self) -> int:
+        """Events a call takes or gives, as converted."""
+        return self.tensor.shape[1] if self.time else 1
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one event, without batch and time."""
+        return self.tensor.shape[1 + self.time :]
+
+    @property
+    def tolerance(self) -> float:
+        """How far two ways of computing this output may lie apart: rounding, or one step and a half of its quantization."""
+        return max(1e-4, 1.5 * (self.tensor.scale or 0))
+
+    @property
+    def text(self) -> str:
+        """Shape and type for people: ``(1, time 28, 16) int8, scale 0.023, zero point -4``."""
+        sizes = [f"time {n}" if self.time and axis == 1 else str(n) for axis, n in enumerate(self.tensor.shape)]
+        words = f"({', '.join(sizes)}) {self.tensor.dtype}"
+        if self.tensor.scale:
+            words += f", scale {self.tensor.scale:.4g}, zero point {self.tensor.zero_point}"
+        return words
+
+
+@dataclass(frozen=True)
+class Memory:
+    """STM or LTM that a one-step file takes in by one name and gives back by another."""
+
+    source: int
+    result: int
+    layer: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """A file, told in the words of its roles; `known` is False where the file has no entry ``keras_gates``."""
+
+    known: bool
+    subgraph: int
+    signature: Signature | None
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    memory: tuple[Memory, ...]
+    variables: tuple[Tensor, ...]
+    batch: int
+    resizable: bool
+    mode: str | None
+    form: str | None
+    labels: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
+    frontend: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def role(self, role: str) -> list[Port]:
+        """The inputs with this role."""
+        return [port for port in self.inputs if port.role == role]
+
+    @property
+    def events(self) -> list[Port]:
+        """The inputs that the user gives."""
+        return self.role("event")
+
+    @property
+    def stride(self) -> int:
+        """Events that a stream must push at once: 1 where the time axis may be resized."""
+        return 1 if self.resizable else next((port.steps for port in self.events if port.time), 1)
+
+    @property
+    def any_length(self) -> bool:
+        """Whether a sequence may have another length than the file was converted with."""
+        return bool(self.resizable or self.memory or self.role("lengths") or self.vocabulary)
+
+    @property
+    def hears(self) -> bool:
+        """Whether sound must become log-mel before it goes in."""
+        return self.frontend.get("kind") == "log_mel" and not self.frontend.get("inside")
+
+    @property
+    def predictions(self) -> list[tuple[int, Port]]:
+        """The outputs that the user gets, each with its place among all outputs."""
+        return [(place, port) for place, port in enumerate(self.outputs) if port.role == "prediction"]
+
+
+def describe(file: TFLite) -> Description:
+    """Read the JSON entry of a file, or guess where it has none.
+
+    Raises:
+        EdgeError: the entry is not what it should be, or does not fit the graph.
+    """
+    if METADATA_NAME not in file.metadata:
+        return _guess(file)
+    try:
+        entry = json.loads(file.metadata[METADATA_NAME])
+    except (ValueError, RecursionError) as error:
+        raise EdgeError(f"the metadata entry {METADATA_NAME!r} is damaged: no JSON ({error}); export again.") from None
+    said = _Entry(entry, "the metadata")
+    version = said.get("format", int, 1)
+    if version != 1:
+        raise EdgeError(f"the metadata has format {version}, this keras_gates reads format 1: install a newer one.")
+    signature = file.signatures.get(said.get("signature", str, ""))
+    number = signature.subgraph if signature else 0
+    graph = file.subgraphs[number]
+    inputs = _ports(said, "inputs", graph, signature.inputs if signature else {}, graph.inputs, _INPUT_ROLES)
+    outputs = _ports(said, "outputs", graph, signature.outputs if signature else {}, graph.outputs, _OUTPUT_ROLES)
+    description = Description(
+        known=True,
+        subgraph=number,
+        signature=signature,
+        inputs=inputs,
+        outputs=outputs,
+        memory=_memory(said, inputs, outputs),
+        variables=tuple(tensor for tensor in graph.tensors if tensor.variable),
+        batch=inputs[0].tensor.shape[0] if inputs and inputs[0].tensor.shape else 1,
+        resizable=said.get("resizable", bool, False),
+        mode=said.get("mode", str),
+        form=said.get("form", str),
+        labels=tuple(said.strings("labels")),
+        vocabulary=tuple(said.strings("vocabulary")),
+        frontend=said.get("frontend", dict, {}),
+        facts=entry,
+    )
+    _check(description)
+    return description
+
+
+def _guess(file: TFLite) -> Description:
+    signature = next((each for each in file.signatures.values() if each.subgraph == 0), None)
+    graph = file.subgraphs[0]
+    fused = any(operator.name == FUSED for operator in graph.operators)
+    names = [dict(zip(d.values(), d)) for d in ((signature.inputs, signature.outputs) if signature else ({}, {}))]
+
+    def port(index: int, role: str, known: dict[int, str], time: bool) -> Port:
+        tensor = graph.tensors[index]
+        return Port(known.get(index, tensor.name), tensor, role, time)
+
+    event_steps = {graph.tensors[i].shape[1] for i in graph.inputs if fused and len(graph.tensors[i].shape) > 1}
+    return Description(
+        known=False,
+        subgraph=0,
+        signature=signature,
+        inputs=tuple(port(i, "event", names[0], fused and len(graph.tensors[i].shape) > 1) for i in graph.inputs),
+        outputs=tuple(
+            port(
+                i, "prediction", names[1], len(graph.tensors[i].shape) > 2 and graph.tensors[i].shape[1] in event_steps
+            )
+            for i in graph.outputs
+        ),
+        memory=(),
+        variables=tuple(tensor for tensor in graph.tensors if tensor.variable),
+        batch=next((graph.tensors[i].shape[0] for i in graph.inputs if graph.tensors[i].shape), 1),
+        resizable=fused or any(-1 in graph.tensors[i].signature[1:2] for i in graph.inputs),
+        mode=None,
+        form="fused" if fused else None,
+    )
+
+
+class _Entry:
+    """A JSON object whose values are asked for with the type they must have."""
+
+    def __init__(self, value: Any, where: str):
+        if not isinstance(value, dict):
+            raise EdgeError(f"{where}: expected an object, got {type(value).__name__}; export again.")
+        self.value, self.where = value, where
+
+    def get(self, key: str, kind: type, default: Any = None) -> Any:
+        value = self.value.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise EdgeError(f"{self.where}: {key!r} must be {kind.__name__}, got {value!r:.60}; export again.")
+        return value
+
+    def entries(self, key: str) -> list[_Entry]:
+        return [_Entry(value, f"{self.where}, {key!r}") for value in self.get(key, list, [])]
+
+    def strings(self, key: str) -> list[str]:
+        values = self.get(key, list, [])
+        if not all(isinstance(value, str) for value in values):
+            raise EdgeError(f"{self.where}: {key!r} must hold texts only; export again.")
+        return values
+
+
+def _ports(
+    said: _Entry, key: str, graph: Subgraph, named: dict[str, int], order: tuple[int, ...], roles: set[str]
+) -> tuple[Port, ...]:
+    entries = said.entries(key)
+    if len(entries) != len(named or order):
+        raise EdgeError(
+            f"the metadata tells of {len(entries)} {key}, the graph has {len(named or order)}; export again."
+        )
+    ports = []
+    for place, entry in enumerate(entries):
+        name, role = entry.get("name", str, ""), entry.get("role", str, "")
+        if role not in roles:
+            raise EdgeError(
+                f"the metadata gives {key[:-1]} {name!r} the role {role!r}; expected one of {sorted(roles)}."
+            )
+        if named and name not in named:
+            raise EdgeError(f"the metadata tells of {key[:-1]} {name!r}; the file's signature has {sorted(named)}.")
+        tensor = graph.tensors[named[name] if named else order[place]]
+        time = entry.get("time", bool, False)
+        if time and len(tensor.shape) < 2:
+            raise EdgeError(f"the metadata gives {key[:-1]} {name!r} a time axis; its shape is {tensor.shape}.")
+        padding = entry.get("padding", dict, {}).get("value")
+        if padding is not None and not isinstance(padding, int | float):
+            raise EdgeError(f"the metadata's padding of {name!r} must be a number, got {padding!r:.60}.")
+        ports.append(Port(name, tensor, role, time, entry.get("of", str), padding))
+    if len({port.name for port in ports}) != len(ports):
+        raise EdgeError(f"the metadata names two {key} alike: {[port.name for port in ports]}.")
+    return tuple(ports)
+
+
+def _memory(said: _Entry, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> tuple[Memory, ...]:
+    sources, results = ({port.name: place for place, port in enumerate(ports)} for ports in (inputs, outputs))
+    memory = []
+    for entry in said.entries("states"):
+        source, result = entry.get("input", str, ""), entry.get("output", str, "")
+        if source not in sources or result not in results:
+            raise EdgeError(
+                f"the metadata feeds output {result!r} back to input {source!r}; the file has no such pair."
+            )
+        one, other = inputs[sources[source]].tensor, outputs[results[result]].tensor
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            raise EdgeError(f"memory {source!r} is {one.dtype} {one.shape}, {result!r} is {other.dtype} {other.shape}.")
+        memory.append(Memory(sources[source], results[result], entry.get("layer", str, ""), entry.get("kind", str, "")))
+    return tuple(sorted(memory, key=lambda pair: pair.source))
+
+
+def _check(description: Description) -> None:
+    fed = {memory.source for memory in description.memory}
+    if fed != {place for place, port in enumerate(description.inputs) if port.role in _MEMORY}:
+        raise EdgeError("the metadata must feed every memory input from one output; export again.")
+    names = {port.name for port in description.events}
+    for port in description.role("lengths"):
+        if port.of is not None and port.of not in names:
+            raise EdgeError(f"the metadata lets {port.name!r} count {port.of!r}; the events are {sorted(names)}.")
+    if not description.predictions:
+        raise EdgeError("the metadata names no output with the role 'prediction'; export again.")
+    width = description.predictions[0][1].tensor.shape[-1:]
+    if description.labels and width and width[0] not in (len(description.labels), 1):
+        raise EdgeError(f"the metadata has {len(description.labels)} labels for predictions of width {width[0]}.")

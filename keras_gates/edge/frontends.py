@@ -1,0 +1,158 @@
+"""From what a sensor or a person gives to events: words to token numbers, sound to log-mel. NumPy and the standard library.
+
+The parameters come from the file's own metadata (``vocabulary`` and ``frontend``), so that a device computes what the
+training computed.
+"""
+
+from __future__ import annotations
+
+import re
+import wave
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_gates.edge.tflite import EdgeError
+
+_PUNCTUATION = re.compile(r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']")
+_UNKNOWN = ("[UNK]", "<unk>", "<UNK>", "[unk]")
+
+
+def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np.ndarray:
+    """Token numbers of a text, int32 (time,), as `keras.layers.TextVectorization` numbers them.
+
+    Args:
+        text: one text.
+        vocabulary: the word behind each number.
+        frontend: ``standardize`` ("lower_and_strip_punctuation", "lower" or None) and ``split`` ("whitespace" or
+            "character").
+
+    Raises:
+        EdgeError: no word in it, or a word that the vocabulary does not have and that has no stand-in (``[UNK]``).
+
+    Example:
+        >>> tokens("Turn it off!", ["", "[UNK]", "turn", "off"], {})
+        array([2, 1, 3], dtype=int32)
+    """
+    standardize = frontend.get("standardize", "lower_and_strip_punctuation")
+    if standardize not in ("lower_and_strip_punctuation", "lower", None):
+        raise EdgeError(
+            f"this file wants its text standardized by {standardize!r}, which keras_gates.edge does not know."
+        )
+    if standardize is not None:
+        text = text.lower()
+    if standardize == "lower_and_strip_punctuation":
+        text = _PUNCTUATION.sub("", text)
+    words = list(text) if frontend.get("split") == "character" else text.split()
+    if not words:
+        raise EdgeError("expected a text with at least one word, got none.")
+    numbers = {word: number for number, word in reversed(list(enumerate(vocabulary)))}
+    unknown = next((numbers[name] for name in _UNKNOWN if name in numbers), None)
+    if unknown is None and (missing := next((word for word in words if word not in numbers), None)) is not None:
+        raise EdgeError(f"the file's vocabulary of {len(vocabulary)} words lacks {missing!r} and has no '[UNK]'.")
+    return np.array([numbers.get(word, unknown) for word in words], np.int32)
+
+
+class LogMel:
+    """Sound to log-mel events: log(power in mel bands + floor), one event every `hop` samples.
+
+    power = (frame · C)² + (frame · S)² with Hann-windowed cosines C and sines S; an event is log(power · mel + floor).
+
+    Args:
+        sample_rate, frame, hop, bins, low, high, floor: as in `keras_gates.models.logmel.LogMel` (Hz and samples).
+
+    Example:
+        >>> LogMel(8000, frame=256, hop=128, bins=40)(np.zeros(8000, "float32")).shape
+        (61, 40)
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        frame: int,
+        hop: int,
+        bins: int,
+        low: float = 60.0,
+        high: float | None = None,
+        floor: float = 1e-5,
+    ):
+        if not (0 < hop <= frame <= 1 << 16 and 0 < bins <= frame and 0 <= low < (high or sample_rate / 2)):
+            raise EdgeError(f"the file's log-mel front-end makes no sense: frame {frame}, hop {hop}, bins {bins}.")
+        self.sample_rate, self.frame, self.hop, self.floor = sample_rate, frame, hop, np.float32(floor)
+        time = np.arange(frame)
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * time / frame)
+        angle = 2 * np.pi * np.outer(time, np.arange(frame // 2 + 1)) / frame
+        self.cosines = (window[:, None] * np.cos(angle)).astype("float32")
+        self.sines = (window[:, None] * np.sin(angle)).astype("float32")
+        hertz = np.linspace(0, sample_rate / 2, frame // 2 + 1)[:, None]
+        top = high or sample_rate / 2
+        edges = np.linspace(2595 * np.log10(1 + low / 700), 2595 * np.log10(1 + top / 700), bins + 2)
+        edges = 700 * (10 ** (edges / 2595) - 1)
+        rise, fall = (hertz - edges[:-2]) / np.diff(edges)[:-1], (edges[2:] - hertz) / np.diff(edges)[1:]
+        self.mel = np.maximum(np.minimum(rise, fall), 0).astype("float32")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the samples that wait for a whole frame."""
+        self._rest = np.zeros(0, "float32")
+
+    def __call__(self, sound: np.ndarray) -> np.ndarray:
+        """Events (time, bins) of one recording (samples,), −1…1."""
+        frames = (
+            np.lib.stride_tricks.sliding_window_view(sound, self.frame)[:: self.hop] if len(sound) >= self.frame else []
+        )
+        if not len(frames):
+            return np.zeros((0, self.mel.shape[1]), "float32")
+        power = np.square(frames @ self.cosines) + np.square(frames @ self.sines)
+        return np.log(power @ self.mel + self.floor)
+
+    def push(self, sound: np.ndarray) -> np.ndarray:
+        """Events (time, bins) that these samples complete; what is left over waits for the next call."""
+        sound = np.concatenate([self._rest, np.asarray(sound, "float32")])
+        events = self(sound)
+        self._rest = sound[len(events) * self.hop :]
+        return events
+
+
+def log_mel(frontend: dict[str, Any]) -> LogMel:
+    """The `LogMel` that a file's ``frontend`` entry describes.
+
+    Raises:
+        EdgeError: the entry lacks a parameter or holds one of the wrong type.
+    """
+    names = ("sample_rate", "frame", "hop", "bins", "low", "high", "floor")
+    given = {name: frontend[name] for name in names if frontend.get(name) is not None}
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in given.values()):
+        raise EdgeError(f"the file's front-end must hold numbers, got {given}.")
+    try:
+        return LogMel(**given)
+    except TypeError:
+        raise EdgeError(f"the file's log-mel front-end needs {names[:4]}, it has {sorted(given)}.") from None
+
+
+def read_wav(path: str | Path) -> tuple[np.ndarray, int]:
+    """A PCM recording as float32 (samples,) in −1…1, its channels averaged, and its sample rate in Hz.
+
+    Raises:
+        EdgeError: no wav file, damaged, empty, or not PCM of 8, 16, 24 or 32 bits.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
+            raw = file.readframes(file.getnframes())
+    except (wave.Error, EOFError, OSError, ValueError, RuntimeError) as error:
+        raise EdgeError(f"{path}: expected a wav file with PCM samples; {error or 'it was cut short'}.") from None
+    if width not in (1, 2, 3, 4) or not channels or not rate:
+        raise EdgeError(f"{path}: expected PCM of 8, 16, 24 or 32 bits; got {8 * width} bits, {channels} channels.")
+    raw = np.frombuffer(raw[: len(raw) // (width * channels) * width * channels], np.uint8)
+    if not len(raw):
+        raise EdgeError(f"{path} holds no sound.")
+    if width == 1:
+        sound = raw.astype("float32") / 128 - 1
+    else:
+        whole = np.zeros((len(raw) // width, 4), np.uint8)
+        whole[:, 4 - width :] = raw.reshape(-1, width)
+        sound = (whole.view("<i4")[:, 0] / 2.0**31).astype("float32")
+    return sound.reshape(-1, channels).mean(1, dtype="float32"), rate
