@@ -35,6 +35,7 @@ class EdgeModel:
 
     Attributes:
         description: what the file says of itself (`keras_gates.edge.description.Description`).
+        data: the bytes of the file.
         file: its graphs, tensors, operators and signatures (`keras_gates.edge.tflite.TFLite`).
 
     Raises:
@@ -50,15 +51,15 @@ class EdgeModel:
         if not isinstance(num_threads, int) or num_threads < 1:
             raise EdgeError(f"num_threads must be a whole number of at least 1, got {num_threads!r}.")
         self.num_threads = num_threads
-        self._data = path if isinstance(path, bytes) else _content(path)
-        self.file = read(self._data)
+        self.data = path if isinstance(path, bytes) else _content(path)
+        self.file = read(self.data)
         if self.file.sealed is False and not probe:
             raise EdgeError(
                 "the file changed since its export (its digest differs): copy it again, or pass probe=True."
             )
         self.description: Description = describe(self.file)
         if probe or (probe is None and self.file.sealed is None):
-            runtime.probe(self._data)
+            runtime.probe(self.data)
         self._runtime = self.new_runtime()
         self._streams: bool | None = True if self.description.mode == "stream" or self.description.memory else None
 
@@ -156,7 +157,7 @@ class EdgeModel:
 
     def new_runtime(self) -> runtime.Runtime:
         """Another interpreter over the same bytes, with memory of its own."""
-        return runtime.Runtime(self._data, self.file, self.description, self.num_threads)
+        return runtime.Runtime(self.data, self.file, self.description, self.num_threads)
 
     def by_name(self, x: Any) -> dict[str, Any]:
         """What the user gave for each event input.

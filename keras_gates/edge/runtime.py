@@ -100,7 +100,7 @@ class Runtime:
         for port, value in zip(inputs, values):
             _litert(self._interpreter.set_tensor, port.tensor.index, value)
         _litert(self._interpreter.invoke)
-        return [self._interpreter.get_tensor(port.tensor.index) for port in outputs]
+        return [_litert(self._interpreter.get_tensor, port.tensor.index) for port in outputs]
 
     def _resize(self, shapes: list[tuple[int, ...]]) -> None:
         memory = self.memory
@@ -113,7 +113,7 @@ class Runtime:
     @property
     def memory(self) -> dict[str, np.ndarray]:
         """What the operators remember, in the file's own types: ``memory_0``, ``memory_1``, … Setting it puts it back."""
-        return {f"memory_{i}": self._interpreter.get_tensor(t.index) for i, t in enumerate(self._variables())}
+        return {f"memory_{i}": _litert(self._interpreter.get_tensor, t.index) for i, t in enumerate(self._variables())}
 
     @memory.setter
     def memory(self, values: Mapping[str, np.ndarray]) -> None:

@@ -1,0 +1,123 @@
+"""How long a file takes and how much it needs, on the machine that asks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_gates.edge.model import EdgeModel
+from keras_gates.edge.runtime import Runtime
+from keras_gates.edge.tflite import EdgeError, cut
+
+_PERCENTILES = {"min": 0, "p50": 50, "p90": 90, "p99": 99, "max": 100}
+_MOST_OPERATORS = 64
+_INTERPRETERS = 8
+
+
+def bench(model: EdgeModel, *, steps: int | None = None, runs: int = 200, operators: bool = True) -> dict[str, Any]:
+    """Measure a file with random events, batch as in the file.
+
+    Args:
+        model: the file.
+        steps: length of the sequence; None takes the length it was converted with.
+        runs: calls to time, after a tenth as many to warm up.
+        operators: also time each kind of operator (by running the graph up to it and taking differences, for LiteRT's
+            Python has no profiler; a delegate that fuses operators blurs the borders).
+
+    Returns:
+        ``sequence`` and, where the file streams, ``event``: microseconds (min, p50, p90, p99, max); ``operators``:
+        microseconds a kind; ``load`` in milliseconds; ``memory`` in bytes an interpreter (Linux; None elsewhere).
+
+    Raises:
+        EdgeError: `runs` or `steps` is below 1, or the file does not take `steps`.
+    """
+    if runs < 1 or (steps is not None and steps < 1):
+        raise EdgeError(f"runs and steps must be at least 1, got {runs} and {steps}.")
+    example = _random(model, steps)
+    x = {name: value[None].repeat(model.description.batch, 0) for name, value in example.items()}
+    lengths = [max(map(len, example.values()))] * model.description.batch if model.description.role("lengths") else None
+    started = time.perf_counter()
+    resident = _resident()
+    kept = [model.new_runtime() for _ in range(_INTERPRETERS)]
+    load = (time.perf_counter() - started) / _INTERPRETERS
+    memory = None if resident is None else max(_resident() - resident, 0) // _INTERPRETERS
+    del kept
+    result = {
+        "load": 1e3 * load,
+        "memory": memory,
+        "sequence": _microseconds(lambda: model.predict(x, lengths=lengths), runs),
+        "event": _stream_microseconds(model, example, runs),
+    }
+    if operators:
+        result["operators"] = _operators(model, x, max(runs // 4, 1))
+    return result
+
+
+def _random(model: EdgeModel, steps: int | None) -> dict[str, np.ndarray]:
+    random, example = np.random.default_rng(0), {}
+    for port in model.description.events:
+        shape = (steps or port.steps, *port.tensor.shape[2:]) if port.time else port.tensor.shape[1:]
+        whole = port.tensor.dtype.startswith("int") and not port.tensor.scale
+        example[port.name] = random.integers(1, 2, shape) if whole else random.normal(size=shape).astype("float32")
+    return example
+
+
+def _microseconds(call: Callable[[], Any], runs: int) -> dict[str, float]:
+    for _ in range(runs // 10 + 1):
+        call()
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter_ns()
+        call()
+        times.append((time.perf_counter_ns() - started) / 1e3)
+    return {name: float(np.percentile(times, percent)) for name, percent in _PERCENTILES.items()}
+
+
+def _stream_microseconds(model: EdgeModel, example: dict[str, np.ndarray], runs: int) -> dict[str, float] | None:
+    try:
+        stream = model.stream()
+    except EdgeError:
+        return None
+    stride = model.description.stride
+    events = {
+        port.name: example[port.name][:stride] if port.time else example[port.name][None]
+        for port in model.description.events
+    }
+    return _microseconds(lambda: stream.push(events), runs)
+
+
+def _operators(model: EdgeModel, x: dict[str, np.ndarray], runs: int) -> dict[str, float] | None:
+    """Microseconds a kind of operator: medians of the graph up to each operator, and their differences."""
+    description, graph = model.description, model.file.subgraphs[0]
+    if description.subgraph or len(graph.operators) > _MOST_OPERATORS:
+        return None
+    columns = {**x, **{port.name: np.full(description.batch, 1) for port in description.role("lengths")}}
+    values = model.values(columns, model.empty_memory())
+    prefixes = []
+    for count in range(1, len(graph.operators) + 1):
+        last = graph.tensors[graph.operators[count - 1].outputs[0]]
+        shorter = replace(description, outputs=(replace(description.outputs[0], tensor=last),), signature=None)
+        prefixes.append(Runtime(cut(model.data, count), replace(model.file, signatures={}), shorter, model.num_threads))
+    times = np.empty((runs + 1, len(prefixes)))
+    for run in times:
+        for place, prefix in enumerate(prefixes):
+            started = time.perf_counter_ns()
+            prefix.run(values)
+            run[place] = (time.perf_counter_ns() - started) / 1e3
+    kinds: dict[str, float] = defaultdict(float)
+    for operator, cost in zip(graph.operators, np.diff(np.median(times[1:], 0), prepend=0)):
+        kinds[operator.name] += max(float(cost), 0)
+    return dict(sorted(kinds.items(), key=lambda item: -item[1]))
+
+
+def _resident() -> int | None:
+    """Bytes of memory this process holds (Linux)."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else None
