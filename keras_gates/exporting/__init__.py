@@ -1,0 +1,15 @@
+"""From a Keras model to files for the edge, each proven against the model: `keras_gates.export`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_MODULE_OF = {"export": "pipeline", "ExportError": "report", "ExportReport": "report"}
+__all__ = ["ExportError", "ExportReport", "export"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'keras_gates.exporting' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"keras_gates.exporting.{_MODULE_OF[name]}"), name)

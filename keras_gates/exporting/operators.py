@@ -1,0 +1,75 @@
+"""What is inside a .tflite file: operators by count, what must not be there, scales that must be equal."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from ai_edge_litert import schema_py_generated as schema
+
+from keras_gates.exporting.report import ExportError
+from keras_gates.edge.tflite import TFLite
+
+FUSED = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+_STATE, _HIDDEN = 18, 4
+_MOVING = ("REVERSE_V2", "GATHER", "PAD", "STRIDED_SLICE", "RESHAPE", "TRANSPOSE")
+_FLOAT_EDGES = ("QUANTIZE", "DEQUANTIZE")
+
+
+def count_operators(file: TFLite) -> dict[str, int]:
+    """Operator name → how often, most frequent first."""
+    counts = Counter(operator.name for graph in file.subgraphs for operator in graph.operators)
+    return dict(counts.most_common())
+
+
+def check_builtin(file: TFLite) -> None:
+    """Raises ExportError where the file needs more than a stock LiteRT."""
+    foreign = [name for name in count_operators(file) if name.startswith(("Flex", "CUSTOM", "custom"))]
+    if foreign:
+        raise ExportError(f"the file would need operators that a stock LiteRT lacks: {', '.join(foreign)}.")
+
+
+def float_operators(file: TFLite) -> dict[str, int]:
+    """Operators that compute in float: name → how often."""
+    counts: Counter[str] = Counter()
+    for graph in file.subgraphs:
+        for operator in graph.operators:
+            if any(graph.tensors[i].dtype == "float32" for i in (*operator.inputs, *operator.outputs) if i >= 0):
+                counts[operator.name] += 1
+    return dict(counts)
+
+
+def check_scales(model: schema.ModelT) -> None:
+    """Every fused LSTM's memory, hidden and output must have one scale, and what only moves numbers must keep it.
+
+    Raises:
+        ExportError: the quantizer tied an output to another tensor's scale; the numbers would be wrong in silence.
+    """
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            code = model.operatorCodes[operator.opcodeIndex]
+            name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+            if name == FUSED:
+                tied = [operator.inputs[_STATE], operator.intermediates[_HIDDEN], operator.outputs[0]]
+            elif name in _MOVING:
+                tied = [operator.inputs[0], operator.outputs[0]]
+            else:
+                continue
+            scales = [_scale(graph.tensors[i]) for i in tied]
+            if any(scale is None for scale in scales):
+                continue
+            first = scales[0]
+            if not all(math.isclose(scale[0], first[0], rel_tol=1e-5) and scale[1] == first[1] for scale in scales):
+                raise ExportError(
+                    f"{name} has the scales {[scale[0] for scale in scales]}: the quantizer tied an output to what it is "
+                    "joined with, and the file would be wrong. Join tensors with keras.layers.Concatenate, Maximum or "
+                    "Stack layers (the export guards those), not inside a layer of your own."
+                )
+
+
+def _scale(tensor: schema.TensorT) -> tuple[float, int] | None:
+    quantization = tensor.quantization
+    if quantization is None or quantization.scale is None or len(quantization.scale) != 1:
+        return None
+    return float(quantization.scale[0]), int(quantization.zeroPoint[0])

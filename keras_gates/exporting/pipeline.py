@@ -1,0 +1,126 @@
+"""export(): a Keras model to files that have shown that they do what the model does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_gates.exporting import children, forms, saved_model
+from keras_gates.exporting.ports import inputs_of
+from keras_gates.exporting.report import ExportError, ExportReport
+from keras_gates.exporting.tflite_file import Request, build
+
+FORMATS = ("saved_model", "tflite", "c")
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+
+
+def export(
+    model: keras.Model,
+    out: str | os.PathLike,
+    formats: Sequence[str] = ("saved_model", "tflite"),
+    precision: str = "float32",
+    mode: str = "sequence",
+    target: str = "cpu",
+    batch: int = 1,
+    calibration: Any = None,
+    metadata: dict[str, Any] | None = None,
+    form: str = "auto",
+    *,
+    steps: int | None = None,
+    test: tuple[Any, Any] | None = None,
+    name: str = "model",
+) -> ExportReport:
+    """Write a model as SavedModel, `.tflite` and C, prove that the files do what it does, and report.
+
+    Every recurrent layer of the standard formulation (`GateLSTM`, `keras.layers.LSTM`, `RNN` over their cells) becomes one
+    UNIDIRECTIONAL_SEQUENCE_LSTM; others become a one-step model, a loop or unrolled steps. The model is not changed.
+
+    Args:
+        model: any built Keras model.
+        out: a folder; it is made where it is missing. Files of the same names are replaced, and only after they passed.
+        formats: of "saved_model" (out/saved_model/), "tflite" (out/model.tflite), "c" (a microcontroller's files).
+        precision: "float32"; "float16" (weights), "dynamic" (int8 weights, float activations); "int8", "int16x8" (integers
+            throughout, input and output too; need `calibration`).
+        mode: "sequence": a call is a whole sequence. "stream": a call is `steps` events (default 1), memory stays.
+        target: "cpu" (LiteRT) or "micro" (TFLM: one signature, static shapes, operators it has).
+        batch: sequences a call; fixed in the file.
+        calibration: inputs, whole sequences in order: an array `(samples, time, features)`, a dict by input name, a list of
+            arrays that are one sequence each, or a `tf.data.Dataset`. A fifth is held out and compared with Keras. Without
+            it random inputs are compared.
+        metadata: plain values for the file: "labels", "vocabulary", "frontend", "licence", "description", "task", and your own.
+        form: "auto", or "fused", "step", "while", "unrolled" for the recurrent layers.
+        steps: events a call; default: what the model fixes, else the calibration's length, else 16 (1 in a stream).
+        test: `(inputs, targets)`; quality of Keras and of the file over it goes into the report.
+        name: file name without its ending.
+
+    Returns:
+        The report, also written as out/export.json and out/export.txt.
+
+    Raises:
+        ExportError: it cannot be done as asked, or the file differs from the model by more than `verify.TOLERANCE` allows.
+        ValueError: an argument has an unknown value.
+
+    Example:
+
+    >>> report = keras_gates.export(model, "out", precision="int8", calibration=x_train[:200])
+    >>> print(report)
+    """
+    formats = [formats] if isinstance(formats, str) else list(formats)
+    _known("formats", formats, FORMATS)
+    _known("precision", [precision], PRECISIONS)
+    _known("mode", [mode], ("sequence", "stream"))
+    _known("target", [target], ("cpu", "micro"))
+    _known("form", [form], forms.FORMS)
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            f"export traces the model with TensorFlow; Keras runs on {keras.backend.backend()} here. Save the model and export "
+            "it with KERAS_BACKEND=tensorflow: `KERAS_BACKEND=tensorflow keras-gates export model.keras out/`."
+        )
+    if not isinstance(model, keras.Model):
+        raise ExportError(f"export takes a keras.Model, got {type(model).__name__}. Wrap a layer in keras.Sequential.")
+    if "c" in formats and "tflite" not in formats:
+        formats.append("tflite")
+    report = ExportReport(
+        model.name, precision=precision, mode=mode, target=target, batch=batch, parameters=model.count_params()
+    )
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export_", dir=out) as folder:
+        made = Path(folder)
+        if "tflite" in formats:
+            children.start()
+            request = Request(model, inputs_of(model), precision, mode, target, batch, steps, form, calibration, metadata, test)
+            built = build(request, report)
+            made.joinpath(f"{name}.tflite").write_bytes(built.data)
+            report.files["tflite"] = str(out / f"{name}.tflite")
+            if "c" in formats:
+                from keras_gates.exporting import micro
+
+                micro.write_c_kit(built.data, made / "c", golden=built.golden, name=name)
+                report.files["c"] = str(out / "c")
+        if "saved_model" in formats:
+            saved_model.write(model, made / "saved_model", report)
+            report.files["saved_model"] = str(out / "saved_model")
+        made.joinpath("export.json").write_text(report.to_json() + "\n")
+        made.joinpath("export.txt").write_text(f"{report}\n")
+        for path in sorted(made.iterdir()):
+            _replace(path, out / path.name)
+    return report
+
+
+def _known(argument: str, values: list[str], known: Sequence[str]) -> None:
+    for value in values:
+        if value not in known:
+            raise ValueError(f"export: {argument} must be of {', '.join(known)}; got {value!r}.")
+
+
+def _replace(source: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    os.replace(source, target)

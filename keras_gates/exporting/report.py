@@ -1,0 +1,107 @@
+"""What an export did and what was measured, for people and for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class ExportError(RuntimeError):
+    """The model cannot be exported as asked, or the file does not do what the model does. No file is left behind."""
+
+
+@dataclass
+class ExportReport:
+    """Everything an export found out about itself.
+
+    Attributes:
+        name: the model's name.
+        form: how the recurrent layers run: "fused", "step", "while", "unrolled", several joined by "+", or "plain".
+        why: one line why this form.
+        layers: one dict a recurrent layer: layer, form, why.
+        precision, mode, target, batch, steps: as exported.
+        files: what was written, by kind: "saved_model", "tflite", "c".
+        bytes: size of the .tflite file; `metadata_bytes` of them are metadata.
+        parameters: weights of the Keras model.
+        operators: operator name → count in the .tflite file.
+        samples: how many held-out samples the comparison with Keras is over.
+        max_difference, mean_difference: file against Keras over all outputs of those samples.
+        tolerance: what max_difference was allowed to be, and over which mean_difference too for integers.
+        agreement: share of samples (steps) whose largest output is the same; None where outputs have one column.
+        quality: scores on the test set, by "keras" and "file", where a test set was given.
+        latency_us: median microseconds of one call on this machine, one thread; `latency_by_form` where asked.
+        ram_bytes: memory of the file's tensors, as its operators' tensors add up.
+        arena_bytes: TFLM's arena as its x86-64 build reports it (target "micro").
+        resizable: whether the time axis may be resized in LiteRT (tried).
+        notes, warnings: sentences.
+    """
+
+    name: str
+    form: str = "plain"
+    why: str = ""
+    layers: list[dict[str, str]] = field(default_factory=list)
+    precision: str = "float32"
+    mode: str = "sequence"
+    target: str = "cpu"
+    batch: int = 1
+    steps: int | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    bytes: int | None = None
+    metadata_bytes: int | None = None
+    parameters: int = 0
+    operators: dict[str, int] = field(default_factory=dict)
+    samples: int = 0
+    max_difference: float | None = None
+    mean_difference: float | None = None
+    tolerance: float | None = None
+    agreement: float | None = None
+    quality: dict[str, float] | None = None
+    latency_us: float | None = None
+    latency_by_form: dict[str, float] | None = None
+    ram_bytes: int | None = None
+    arena_bytes: int | None = None
+    resizable: bool = False
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """The report as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def __str__(self) -> str:
+        rows = [("model", f"{self.name}, {self.parameters:,} parameters")]
+        rows.append(("form", f"{self.form}: {self.why}" if self.why else self.form))
+        rows += [("", f"{each['layer']}: {each['form']}, {each['why']}") for each in self.layers]
+        rows.append(("made for", f"{self.precision}, {self.mode}, {self.target}, batch {self.batch}, {self.steps} steps"))
+        rows += [(f"file ({kind})", path) for kind, path in self.files.items()]
+        if self.bytes is not None:
+            rows.append(("size", f"{self.bytes:,} bytes, {self.metadata_bytes:,} of them metadata"))
+            rows.append(("operators", ", ".join(f"{count} {name}" for name, count in self.operators.items())))
+        if self.max_difference is not None:
+            rows.append(
+                (
+                    "against Keras",
+                    f"largest difference {self.max_difference:.2g}, mean {self.mean_difference:.2g} over {self.samples} "
+                    f"samples (allowed {self.tolerance:.2g})",
+                )
+            )
+        if self.agreement is not None:
+            rows.append(("same answer", f"{100 * self.agreement:.1f} %"))
+        if self.quality:
+            rows.append(("quality", ", ".join(f"{name} {value:.4g}" for name, value in self.quality.items())))
+        if self.latency_us is not None:
+            rows.append(("latency", f"{self.latency_us:.0f} µs a call (median, one thread, this machine)"))
+        for form, latency in (self.latency_by_form or {}).items():
+            rows.append(("", f"{form}: {latency:.0f} µs"))
+        if self.ram_bytes is not None:
+            rows.append(("memory", f"{self.ram_bytes:,} bytes of tensors"))
+        if self.arena_bytes is not None:
+            rows.append(("arena", f"{self.arena_bytes:,} bytes (TFLM, x86-64 build)"))
+        rows += [("note", note) for note in self.notes] + [("warning", warning) for warning in self.warnings]
+        return "\n".join(f"{name:>14}  {value}" for name, value in rows)
