@@ -16,7 +16,7 @@ FORMAT = 1
 GATE_NAMES = ("learn", "forget", "remember", "use")
 
 # keras.layers.RNN draws the dropout masks before the loop only for cells of this class, which Keras does not export.
-DropoutRNNCell = next(base for base in keras.layers.LSTMCell.__mro__ if base.__name__ == "DropoutRNNCell")
+DropoutRNNCell: Any = next(base for base in keras.layers.LSTMCell.__mro__ if base.__name__ == "DropoutRNNCell")
 
 
 class Weights(NamedTuple):

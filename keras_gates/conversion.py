@@ -6,16 +6,14 @@ A layer is rebuilt from its configuration with the recurrent part exchanged, whe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
+from keras.layers import LSTM, RNN, Layer, LSTMCell
 
 from keras_gates.cell import GateLSTMCell
 from keras_gates.lstm import GateLSTM
-
-Layer = keras.layers.Layer
-LSTM, LSTMCell, RNN = keras.layers.LSTM, keras.layers.LSTMCell, keras.layers.RNN
 
 
 def from_keras(layer_or_model: Layer) -> Layer:
@@ -81,10 +79,20 @@ def convert(layer_or_model: Layer, to: type) -> Layer:
     >>> type(keras_gates.convert(keras_gates.GateLSTM(8), to=keras.layers.RNN)).__name__
     'RNN'
     """
-    exchanges = {GateLSTM: _WholeOfRNN, RNN: _RNNOfWhole}
+    exchanges: dict[type, _Exchange] = {GateLSTM: _WholeOfRNN, RNN: _RNNOfWhole}
     if to not in exchanges:
         raise ValueError(f"convert: `to` must be keras_gates.GateLSTM or keras.layers.RNN, got {to!r}.")
     return _exchange(layer_or_model, exchanges[to])
+
+
+class _Exchange(Protocol):
+    """One kind of exchange: what it looks for, the layer it makes of one that matches (else None), and its weights."""
+
+    what: str
+
+    def rebuild(self, layer: Layer) -> Layer | None: ...
+
+    def weights(self, old: Layer, new: Layer) -> list[np.ndarray]: ...
 
 
 class _GateOfKeras:
@@ -170,7 +178,7 @@ class _RNNOfWhole:
     weights = _WholeOfRNN.weights
 
 
-def _exchange(layer_or_model: Layer, kind: type) -> Layer:
+def _exchange(layer_or_model: Layer, kind: _Exchange) -> Layer:
     if isinstance(layer_or_model, keras.Model):
         return _exchange_in_model(layer_or_model, kind)
     new = _rebuild(layer_or_model, kind)
@@ -182,7 +190,7 @@ def _exchange(layer_or_model: Layer, kind: type) -> Layer:
     return new
 
 
-def _exchange_in_model(model: keras.Model, kind: type) -> keras.Model:
+def _exchange_in_model(model: keras.Model, kind: _Exchange) -> keras.Model:
     if not (isinstance(model, keras.Sequential) or type(model) is keras.Model or hasattr(model, "operations")):
         raise TypeError(
             f"{model.name} is a subclassed model: its call is code that cannot be rebuilt. Convert its layers one by one, or "
@@ -214,7 +222,7 @@ def _exchange_in_model(model: keras.Model, kind: type) -> keras.Model:
     return clone_model
 
 
-def _rebuild(layer: Layer, kind: type) -> Layer | None:
+def _rebuild(layer: Layer, kind: _Exchange) -> Layer | None:
     """A new layer with the exchange done in it, or None where there is nothing to exchange."""
     new = kind.rebuild(layer)
     if new is not None:
@@ -247,7 +255,7 @@ def _parts(layer: Layer) -> dict[str, Layer]:
     return {}
 
 
-def _carry(old: Layer, new: Layer, kind: type) -> None:
+def _carry(old: Layer, new: Layer, kind: _Exchange) -> None:
     """Weights, the state of a stateful layer and of the dropout generator, from `old` to the layer made of it."""
     if _is_exchange(old, new, kind):
         new.set_weights(kind.weights(old, new))
@@ -261,7 +269,7 @@ def _carry(old: Layer, new: Layer, kind: type) -> None:
         _assign(old_state, new_state)
 
 
-def _is_exchange(old: Layer, new: Layer, kind: type) -> bool:
+def _is_exchange(old: Layer, new: Layer, kind: _Exchange) -> bool:
     return type(old) is not type(new) and not isinstance(old, keras.Model)
 
 

@@ -171,10 +171,12 @@ class GateLSTM(keras.layers.RNN):
             return self._general_loop(sequences, initial_state, mask, training)
         if training and 0.0 < self.dropout < 1.0:
             sequences = sequences * ops.expand_dims(self.cell.get_dropout_mask(sequences[:, 0, :]), 1)
+        stm, ltm = initial_state
         return sequence.run(
             choice.name,
             sequences,
-            *initial_state,
+            stm,
+            ltm,
             self.cell.joint_weights(),
             activation=self.activation,
             recurrent_activation=self.recurrent_activation,
@@ -188,7 +190,7 @@ class GateLSTM(keras.layers.RNN):
     def _general_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple:
         """`keras.layers.RNN` over the cell; unrolled where JAX would not let a gate change its state inside a loop."""
         unroll = self.unroll
-        self.unroll = unroll or (keras.backend.backend() == "jax" and self.cell.gates_keep_state)
+        self.unroll: bool = unroll or (keras.backend.backend() == "jax" and self.cell.gates_keep_state)
         try:
             return super().inner_loop(sequences, initial_state, mask, training=training)
         finally:

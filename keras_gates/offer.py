@@ -35,7 +35,7 @@ class Offer(dict):
         super().__init__(known)
         self.held = held or {}
 
-    def named_by(self, method: Callable, **seen: Any) -> dict[str, Any]:
+    def named_by(self, method: Any, **seen: Any) -> dict[str, Any]:
         """The part of the offer that a gate's `method` names; `seen` goes before what all gates are offered.
 
         Raises:
