@@ -100,9 +100,9 @@ class AnotherVoice(keras.layers.Layer):
 
     def __init__(
         self,
-        stretch: float = 0.12,
-        tilt: float = 1.0,
-        masks: int = 2,
+        stretch: float = 0.1,
+        tilt: float = 0.6,
+        masks: int = 1,
         widest: float = 0.17,
         seed: int | None = None,
         **kwargs,

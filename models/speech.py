@@ -18,8 +18,11 @@ PRESETS = {
         "about": "two layers that read the sound once, and can follow a microphone",
         "build": {"units": 96, "layers": 2},
     },
-    "small": {"about": "one layer of 64", "build": {"units": 64, "layers": 1}},
-    "nano": {"about": "for a microcontroller", "build": {"units": 32, "layers": 1, "bins": 24, "dropout": 0.1}},
+    "small": {"about": "one layer of 64; streams", "build": {"units": 64, "layers": 1, "pooled": False}},
+    "nano": {
+        "about": "for a microcontroller; streams",
+        "build": {"units": 32, "layers": 1, "bins": 24, "dropout": 0.1, "pooled": False},
+    },
     "commands": {
         "about": "speech_commands, 12 words, 16 kHz",
         "build": {"units": 160, "layers": 2},
@@ -29,7 +32,7 @@ PRESETS = {
 }
 
 RECIPE = {
-    "epochs": 60,
+    "epochs": 80,
     "batch_size": 64,
     "learning_rate": 3e-3,
     "schedule": "cosine",
@@ -64,7 +67,8 @@ def build(
     units: int = 96,
     layers: int = 2,
     bins: int = 40,
-    dropout: float = 0.3,
+    dropout: float = 0.2,
+    pooled: bool = True,
     augment: bool = True,
     formulation: str = "standard",
 ) -> Any:
@@ -78,6 +82,9 @@ def build(
         layers: how many GateLSTM stand on each other.
         bins: mel bands of an event.
         dropout: between the layers and before the answer.
+        pooled: answer from the strongest that each unit said at any time, not from the last STM. More accurate, but
+            then the whole
+            recording must be heard: without it the answer is there at every event, and the model streams.
         augment: while training, let other voices say it too (`AnotherVoice`).
         formulation: "standard" or "article".
     """
@@ -93,10 +100,12 @@ def build(
         events = AnotherVoice(name="another_voice")(events)
     events = keras.layers.BatchNormalization(center=False, scale=False, name="loudness")(events)
     for layer in range(layers):
-        events = GateLSTM(units, return_sequences=True, formulation=formulation, name=f"memory_{layer + 1}")(events)
+        every = pooled or layer < layers - 1
+        events = GateLSTM(units, return_sequences=every, formulation=formulation, name=f"memory_{layer + 1}")(events)
         events = keras.layers.Dropout(dropout, name=f"dropout_{layer + 1}")(events)
-    heard = keras.layers.GlobalMaxPooling1D(name="heard")(events)
-    answer = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="word")(heard)
+    if pooled:
+        events = keras.layers.GlobalMaxPooling1D(name="strongest")(events)
+    answer = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="word")(events)
     return keras.Model(sound, answer, name="speech")
 
 

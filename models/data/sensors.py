@@ -165,8 +165,9 @@ def _gesture(label: str, draw: np.random.Generator) -> np.ndarray:
 
 
 def padded(recordings: Sequence[np.ndarray], steps: int) -> np.ndarray:
-    """Recordings of any length to (recordings, steps, channels): after a short one come zeros, a long one is cut."""
+    """Recordings of any length to (recordings, steps, channels): before a short one come zeros, of a long one the end
+    is kept."""
     rows = np.zeros((len(recordings), steps, recordings[0].shape[1]), "float32")
     for row, recording in zip(rows, recordings):
-        row[: len(recording)] = recording[:steps]
+        row[max(0, steps - len(recording)) :] = recording[-steps:]
     return rows

@@ -1,0 +1,133 @@
+"""Running text: tiny_shakespeare from TFDS, any text file, a folder in the layout of the Penn Treebank, Python's own
+standard library."""
+
+from __future__ import annotations
+
+import sysconfig
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from keras_gates.models.data.files import read_text
+from keras_gates.models.registry import UserError
+
+UNKNOWN, END = "<unk>", "<eos>"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Text in three splits.
+
+    Attributes:
+        train, validation, test: the text.
+        about: name, attribution and licence.
+    """
+
+    train: str
+    validation: str
+    test: str
+    about: dict[str, str] = field(default_factory=dict)
+
+    def numbered(self, unit: str, size: int = 10_000) -> tuple[list[str], list[np.ndarray]]:
+        """The vocabulary, and each split as numbers, int32 (tokens,).
+
+        Args:
+            unit: "character" or "word"; a line's end is then a word of its own, `<eos>`.
+            size: of the vocabulary, at most; what is rarer, or only outside the training split, is `<unk>`.
+        """
+        splits = [tokens(text, unit) for text in (self.train, self.validation, self.test)]
+        counts = Counter(splits[0])
+        ordered = sorted(counts, key=lambda token: (-counts[token], token))
+        vocabulary = [UNKNOWN, *(token for token in ordered if token != UNKNOWN)][:size]
+        numbers = {token: number for number, token in enumerate(vocabulary)}
+        return vocabulary, [np.array([numbers.get(token, 0) for token in split], "int32") for split in splits]
+
+
+def tokens(text: str, unit: str) -> Sequence[str]:
+    """The characters or words of a text. Raises `UserError` for another unit."""
+    if unit == "character":
+        return text
+    if unit == "word":
+        return [word for line in text.splitlines() for word in (*line.split(), END)]
+    raise UserError(f'unit must be "character" or "word", not {unit!r}')
+
+
+def tiny_shakespeare(data_dir: str | None) -> Corpus:
+    """TFDS tiny_shakespeare: 1,003,854 / 55,770 / 55,770 characters."""
+    from keras_gates.models.data.tfds import attribution, open_tfds, read
+
+    builder = open_tfds("tiny_shakespeare", data_dir)
+    splits = [read(builder, split)["text"][0].decode() for split in ("train", "validation", "test")]
+    return Corpus(
+        *splits, {"name": "tiny_shakespeare", "attribution": attribution(builder), "licence": "public domain"}
+    )
+
+
+def own_corpus(path: str | Path) -> Corpus:
+    """A text file, its first 90 % for training and 5 % each for validation and test; or a folder in the Penn
+    Treebank's layout.
+
+    The folder holds three files whose names contain `train`, `valid` and `test` and end in .txt, words split by
+    spaces, a sentence a line.
+    """
+    path = Path(path)
+    if path.is_dir():
+        splits = []
+        for part in ("train", "valid", "test"):
+            found = sorted(file for file in path.glob("*.txt") if part in file.name)
+            if len(found) != 1:
+                raise UserError(
+                    f"{path} has {len(found)} files named *{part}*.txt; expected one each of train, valid and test"
+                )
+            splits.append(read_text(found[0]))
+            if not splits[-1].strip():
+                raise UserError(f"{found[0]} is empty")
+        return Corpus(*splits, {"name": path.name})
+    text = read_text(path)
+    if len(text) < 2000:
+        raise UserError(f"{path} has {len(text)} characters; expected 2,000 at least")
+    return Corpus(*_ninety_five_five(text), {"name": path.name})
+
+
+def standard_library(characters: int = 600_000) -> Corpus:
+    """The first characters of the modules of Python's standard library, in the order of their names: another Python,
+    another corpus."""
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    text = ""
+    for file in sorted(folder.glob("*.py")):
+        if not file.name.startswith("_"):
+            text += file.read_text(encoding="utf-8", errors="ignore")
+        if len(text) >= characters:
+            break
+    about = {"name": "Python's standard library", "attribution": "Python Software Foundation", "licence": "PSF-2.0"}
+    return Corpus(*_ninety_five_five("".join(sign for sign in text[:characters] if sign.isascii())), about)
+
+
+def _ninety_five_five(text: str) -> tuple[str, str, str]:
+    first, second = int(0.9 * len(text)), int(0.95 * len(text))
+    return text[:first], text[first:second], text[second:]
+
+
+def lanes(numbers: np.ndarray, batch: int, steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Text as consecutive batches that continue one another: row r of a batch goes on where row r of the batch before
+    ended.
+
+    Returns:
+        [(x, y), …], each int32 (batch, steps), the last ones perhaps shorter; y is x one token later.
+
+    Raises:
+        UserError: the text is too short for so many rows.
+    """
+    length = (len(numbers) - 1) // batch
+    if length < 1:
+        raise UserError(f"{len(numbers)} tokens are too few for a batch of {batch}; take a smaller one")
+    x = numbers[: batch * length].reshape(batch, length)
+    y = numbers[1 : batch * length + 1].reshape(batch, length)
+    return [(x[:, start : start + steps], y[:, start : start + steps]) for start in range(0, length, steps)]
+
+
+def lanes_count(tokens: int, batch: int, steps: int) -> int:
+    """How many batches `lanes` makes of so many tokens."""
+    return -(-((tokens - 1) // batch) // steps)

@@ -1,0 +1,124 @@
+"""Series of measurements over time: the user's CSV file, ETTh1 among them, and series that are generated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+from keras_gates.models.data.files import numbers, read_table
+from keras_gates.models.registry import UserError
+
+TIME = ("time", "date", "datetime", "timestamp", "ds")
+FORMATS = ("%d.%m.%Y %H:%M", "%d.%m.%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y-%m", "%Y")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Several measurements at the same times.
+
+    Attributes:
+        seconds: (time,), int64, since 1970 in UTC, evenly spaced.
+        values: (time, series), float32, in their own units.
+        names: of the series.
+        about: name, attribution and licence.
+    """
+
+    seconds: np.ndarray
+    values: np.ndarray
+    names: Sequence[str]
+    about: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def spacing(self) -> int:
+        """Seconds from one time to the next."""
+        return int(self.seconds[1] - self.seconds[0])
+
+    @property
+    def season(self) -> int:
+        """Steps until things repeat, as a naive forecast takes it: a day of hours or minutes, a week of days, a year
+        of months."""
+        day = 86400
+        cycle = day if self.spacing < day else 7 * day if self.spacing < 7 * day else 365 * day
+        return max(1, round(cycle / self.spacing))
+
+    def calendar(self) -> np.ndarray:
+        """(time, 4), float32: where in the day and in the week each time is, as cosine and sine."""
+        turns = np.stack([self.seconds / 86400, (self.seconds / 86400 + 3) / 7], 1) % 1 * 2 * np.pi
+        return np.concatenate([np.cos(turns), np.sin(turns)], 1).astype("float32")
+
+
+def csv_series(path: str | Path, columns: Sequence[str] = ()) -> Series:
+    """A CSV file with a column of times and a column of numbers a series.
+
+    Args:
+        path: of the file. The time column is called time, date, datetime, timestamp or ds, or is the first; times are
+            ISO 8601 (2016-07-01 00:00:00), 1.7.2016 00:00, 7/1/2016 00:00 or seconds since 1970.
+        columns: the series to take; () is all.
+
+    Raises:
+        UserError: a column or time that cannot be read, times that are not evenly spaced (months may differ by days),
+            fewer than two rows.
+    """
+    table = read_table(path, required=columns)
+    time = next((name for name in table if name.lower() in TIME), next(iter(table)))
+    names = [name for name in columns or table if name != time]
+    if not names:
+        raise UserError(f"{path} has no column beside {time!r}; expected one a series")
+    seconds = np.array([_seconds(cell, row, time, path) for row, cell in enumerate(table[time], 1)], "int64")
+    values = np.stack([numbers(table[name], name, path) for name in names], 1)
+    gaps = np.diff(seconds)
+    if len(gaps) < 2:
+        raise UserError(f"{path} has {len(seconds)} rows; a series needs more")
+    usual = np.median(gaps)
+    odd = np.flatnonzero(np.abs(gaps - usual) > 0.15 * usual) if usual > 0 else np.flatnonzero(gaps <= 0)
+    if len(odd):
+        row = int(odd[0])
+        raise UserError(
+            f"{path}, data row {row + 2}: {table[time][row + 1]} comes {timedelta(seconds=int(gaps[row]))} after "
+            f"{table[time][row]}, the rows before it {timedelta(seconds=float(usual))} apart; sort them and fill the gaps"
+        )
+    return Series(seconds, values, names, {"name": Path(path).name})
+
+
+def _seconds(cell: str, row: int, column: str, path: str | Path) -> int:
+    cell = cell.strip()
+    try:
+        return round(float(cell)) if not cell.isdigit() or len(cell) > 6 else _moment(cell)
+    except ValueError:
+        pass
+    try:
+        return _moment(cell)
+    except ValueError:
+        raise UserError(
+            f"{path}, column {column!r}, data row {row}: {cell!r} is not a time; write 2016-07-01 00:00:00"
+        ) from None
+
+
+def _moment(cell: str) -> int:
+    for form in (None, *FORMATS):
+        try:
+            found = datetime.strptime(cell, form) if form else datetime.fromisoformat(cell.replace("Z", "+00:00"))
+        except ValueError:
+            continue
+        return round((found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp())
+    raise ValueError(cell)
+
+
+def generated_series(seed: int = 0, hours: int = 4000) -> Series:
+    """Generated: a load that follows the hour, the weekday and yesterday, and a temperature that follows the hour and
+    drifts; hourly."""
+    draw = np.random.default_rng(seed)
+    hour = np.arange(hours)
+    day, week = 2 * np.pi * hour / 24, 2 * np.pi * hour / 168
+    drift = np.zeros((hours, 2))
+    shocks = draw.normal(0, 1, (hours, 2)) * [1.5, 0.3]
+    for now in range(1, hours):
+        drift[now] = [0.95, 0.99] * drift[now - 1] + shocks[now]
+    load = 50 + 12 * np.sin(day - 2) + 5 * np.sin(2 * day) + 8 * np.cos(week) + drift[:, 0]
+    temperature = 12 + 6 * np.sin(day - 2.5) + drift[:, 1]
+    seconds = 1704067200 + 3600 * hour.astype("int64")
+    about = {"name": "generated series", "licence": "made by this project"}
+    return Series(seconds, np.stack([load, temperature], 1).astype("float32"), ("load", "temperature"), about)

@@ -1,0 +1,145 @@
+"""Texts with a class: imdb_reviews and trec from TFDS, the user's CSV file or folders of texts, reviews that are
+generated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from keras_gates.models.data.files import labelled_files, read_table, read_text
+from keras_gates.models.data.splits import Split, divide, take, three_parts
+from keras_gates.models.registry import UserError
+
+PUNCTUATION = str.maketrans("", "", "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts in three splits.
+
+    Attributes:
+        train, validation, test: (texts, classes): a list of str, and int32 (texts,).
+        labels: names of the classes.
+        about: name, attribution and licence.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    labels: Sequence[str]
+    about: dict[str, str] = field(default_factory=dict)
+
+    def splits(self) -> tuple[Split, Split, Split]:
+        """(train, validation, test)"""
+        return self.train, self.validation, self.test
+
+
+def imdb_reviews(data_dir: str | None) -> Texts:
+    """TFDS imdb_reviews: 25,000 and 25,000 film reviews, negative or positive; a tenth of the training split is for
+    validation."""
+    splits, labels, about = _tfds("imdb_reviews", data_dir, "label")
+    about["licence"] = "none stated; for research"
+    unmarked = [([text.replace("<br />", " ") for text in texts], classes) for texts, classes in splits]
+    return Texts(*_with_validation(unmarked, labels), labels, about)
+
+
+def trec(data_dir: str | None, level: str = "coarse") -> Texts:
+    """TFDS trec: 5,452 and 500 questions by what they ask for, in 6 ("coarse") or 47 ("fine") classes; a tenth of the
+    former is for validation."""
+    if level not in ("coarse", "fine"):
+        raise UserError(f'level must be "coarse" (6 classes) or "fine" (47), not {level!r}')
+    splits, labels, about = _tfds("trec", data_dir, f"label-{level}")
+    about["licence"] = "none stated"
+    return Texts(*_with_validation(splits, labels), labels, about)
+
+
+def _tfds(name: str, data_dir: str | None, label: str) -> tuple[list[Split], list[str], dict[str, str]]:
+    from keras_gates.models.data.tfds import attribution, open_tfds, read
+
+    builder = open_tfds(name, data_dir)
+    splits = []
+    for split in ("train", "test"):
+        rows = read(builder, split)
+        splits.append(([text.decode("utf-8", "replace") for text in rows["text"]], rows[label].astype("int32")))
+    about = {"name": name, "attribution": attribution(builder)}
+    return splits, builder.info.features[label].names, about
+
+
+def _with_validation(splits: list[Split], labels: Sequence[str]) -> tuple[Split, Split, Split]:
+    (texts, classes), test = splits
+    draw = np.random.default_rng(0).permutation(len(texts))
+    checked = np.sort(draw[: len(texts) // 10])
+    kept = np.sort(draw[len(texts) // 10 :])
+    return take(texts, classes, kept), take(texts, classes, checked), test
+
+
+def own_texts(path: str | Path) -> Texts:
+    """The user's texts: a CSV file with the columns `text` and `label`, or a folder with one sub-folder of .txt files
+    a label."""
+    path = Path(path)
+    if path.is_dir():
+        files, labels = labelled_files(path, ".txt")
+        parts = {part: ([read_text(file) for file in paths], classes) for part, (paths, classes) in files.items()}
+        empty = next((file for paths, _ in files.values() for file in paths if not read_text(file).strip()), None)
+        if empty is not None:
+            raise UserError(f"{empty} is empty; write something into it or remove it")
+    elif path.suffix.lower() == ".csv":
+        table = read_table(path, required=("text", "label"))
+        for column in ("text", "label"):
+            row = next((row for row, cell in enumerate(table[column], 1) if not cell.strip()), None)
+            if row is not None:
+                raise UserError(f"{path}, data row {row}: the {column} is empty")
+        labels = sorted({cell.strip() for cell in table["label"]})
+        if len(labels) < 2:
+            raise UserError(f"{path} has one label, {labels[0]!r}; expected at least 2")
+        parts = {"all": (table["text"], np.array([labels.index(cell.strip()) for cell in table["label"]], "int32"))}
+    else:
+        raise UserError(
+            f"{path} is neither a folder (one sub-folder of .txt files a label) nor a .csv file with the columns text and label"
+        )
+    return Texts(*three_parts(parts, labels), labels, {"name": str(path)})
+
+
+def generated_reviews(seed: int = 0, count: int = 1500) -> Texts:
+    """Generated reviews of one sentence, negative or positive; a word of praise after "not", "never" or "hardly" is
+    none."""
+    draw = np.random.default_rng(seed)
+    words = {
+        0: ("dull", "awful", "boring", "clumsy", "weak", "slow"),
+        1: ("great", "moving", "funny", "clever", "lovely", "fresh"),
+    }
+    things = ("film", "story", "acting", "music", "ending", "camera work", "script", "cast")
+    starts = ("the {} was", "i found the {}", "to me the {} seemed", "we thought that the {} was", "her {} is")
+    turns = ("not", "never", "hardly", "not at all")
+    plain = ("", "", "very", "rather", "really", "so")
+    ends = ("", "", "and that is all", "in every scene", "from the first minute", "said my friend")
+
+    def pick(options: Sequence[str]) -> str:
+        return options[draw.integers(len(options))]
+
+    texts, classes = [], np.tile(np.arange(2, dtype="int32"), count // 2)
+    for index in classes:
+        turned = draw.random() < 0.5
+        judged = words[1 - index if turned else index]
+        middle = f"{pick(turns) if turned else pick(plain)} {pick(judged)}"
+        texts.append(" ".join(f"{pick(starts).format(pick(things))} {middle} {pick(ends)}".split()))
+    labels = ["negative", "positive"]
+    about = {"name": "generated reviews", "licence": "made by this project"}
+    return Texts(*(take(texts, classes, part) for part in divide(classes, labels)), labels, about)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text: lower case, without punctuation, split at white space, as `keras.layers.TextVectorization`
+    does."""
+    return text.lower().translate(PUNCTUATION).split()
+
+
+def vocabulary(texts: Iterable[str], size: int) -> list[str]:
+    """The `size` − 2 most frequent words (of equally frequent ones the first in the alphabet), after "" (padding) and
+    "[UNK]" (any other word)."""
+    counts = Counter(word for text in texts for word in words_of(text))
+    ordered = sorted(counts, key=lambda word: (-counts[word], word))
+    return ["", "[UNK]", *ordered[: size - 2]]
