@@ -20,7 +20,7 @@ and calls only what is named here.
     epochs, batch_size, learning_rate
     schedule         "constant", "cosine" (down to zero)
     warmup           the share of all steps in which the learning rate rises from zero
-    optimizer        "adam", "adamw" or "sgd"; with weight_decay, momentum, clipnorm
+    optimizer        "adam" or "sgd"; with weight_decay (decoupled), momentum (of sgd), clipnorm
     loss, metrics    as `keras.Model.compile` takes them
     monitor          what the best checkpoint is chosen by, e.g. "val_accuracy"
     patience         epochs without a better one before training stops; None never stops early
@@ -55,7 +55,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-NAMES = ("show", "digits",)
+NAMES = ("show", "digits", "speech", "gesture", "text", "language", "forecast")
 WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -108,6 +108,7 @@ class ZooModel:
     files: str = ""
     published: tuple[Mapping[str, Any], ...] = field(default=())
     compile: Callable[..., None] | None = None
+    callbacks: Callable[..., list] | None = None
     judge: Callable[..., Any] | None = None
     device: Callable[..., Any] | None = None
     compare: Callable[..., Any] | None = None

@@ -1,8 +1,9 @@
 """show: was the last picture of the show a dog or a wolf? Only what was seen before can tell.
 
-Each frame goes through the same small convolutional network, the eye; what it sees is an event for the memory. The last frame is a blend of dog
-and wolf; a forest animal or tree some frames back makes it a wolf, a home makes it a dog. `memory` chooses what stands between:
-"none" (the network sees the last frame alone), "rnn" (linear, then squashed) or "lstm".
+Each frame goes through the same small convolutional network, the eye; what it sees is an event for the memory. The last
+frame is a blend of dog and wolf; a forest animal or tree some frames back makes it a wolf, a home makes it a dog.
+`memory` chooses what stands between: "none" (the network sees the last frame alone), "rnn" (linear, then squashed) or
+"lstm".
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from keras_gates.models.registry import UserError, ZooModel
 
-LAGS = tuple(range(1, 61))
+LAGS = (1, 61)
 
 PRESETS = {
     "lstm": {"about": "the LSTM: holds a clue for 60 frames", "build": {"memory": "lstm"}},
@@ -20,7 +21,7 @@ PRESETS = {
 }
 
 RECIPE = {
-    "epochs": 12,
+    "epochs": 16,
     "batch_size": 32,
     "learning_rate": 5e-3,
     "schedule": "cosine",
@@ -33,12 +34,14 @@ RECIPE = {
 
 
 def build(
-    frames: int = max(LAGS) + 2,
+    frames: int = LAGS[1] + 1,
     size: int = 16,
     memory: str = "lstm",
     units: int = 32,
     squash: str = "tanh",
     formulation: str = "standard",
+    variant: str = "plain",
+    span: int = LAGS[1] - 1,
 ) -> Any:
     """Shows (batch, frames, size, size, 3), 0…255, to the probability of a wolf (batch, 1).
 
@@ -49,9 +52,12 @@ def build(
         units: of the memory.
         squash: of the RNN: "tanh" or "sigmoid".
         formulation: of the LSTM: "standard" or "article".
+        variant: of the LSTM's gates: one of `keras_gates.models.memory.VARIANTS`.
+        span: the LSTM starts with biases that hold a memory for up to so many frames; 0 starts as Keras does.
     """
     import keras
     from keras import layers
+    from keras_gates.models.memory import gates, start_with_span
 
     from keras_gates import GateLSTM
 
@@ -61,8 +67,12 @@ def build(
     eye = keras.Sequential(
         [
             layers.Rescaling(1 / 127.5, -1),
-            layers.Conv2D(12, 3, 2, "same", activation="relu"),
-            layers.Conv2D(24, 3, 2, "same", activation="relu"),
+            layers.Conv2D(12, 3, 2, "same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Conv2D(24, 3, 2, "same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
             layers.Flatten(),
             layers.Dense(24, activation="relu"),
         ],
@@ -76,19 +86,24 @@ def build(
     elif memory == "rnn":
         stm = layers.SimpleRNN(units, activation=squash, name="memory")(events)
     else:
-        stm = GateLSTM(units, formulation=formulation, name="memory")(events)
+        chosen = gates(variant, units, formulation)
+        memory_layer = GateLSTM(units, formulation=formulation, **chosen, name="memory")
+        stm = memory_layer(events)
+        if span:
+            start_with_span(memory_layer.cell, span)
     wolf = layers.Dense(1, activation="sigmoid", dtype="float32", name="wolf")(stm)
     return keras.Model(show, wolf, name="show")
 
 
 def data(source: str = "builtin", data_dir: str | None = None, seed: int = 0, size: int = 16, steps: int = 100) -> Any:
     """Sprites ("builtin") or CIFAR-10 and CIFAR-100 ("tfds"); an epoch is `steps` batches of shows never seen before."""
-    from keras_gates.models.data.shows import cifar_banks, shows, sprite_banks
+    from keras_gates.models.data.shows import CIFAR, cifar_banks, shows, sprite_banks
+    from keras_gates.models.data.sprites import ABOUT
 
     if source == "builtin":
-        return shows(sprite_banks(size), LAGS, steps)
+        return shows(sprite_banks(size), LAGS, steps, **ABOUT)
     if source == "tfds":
-        return shows(cifar_banks(size, data_dir), LAGS, steps)
+        return shows(cifar_banks(size, data_dir), LAGS, steps, **CIFAR)
     raise UserError(f'show reads "builtin" or "tfds", not {source!r}')
 
 

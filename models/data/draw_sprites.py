@@ -1,7 +1,8 @@
-"""Draws `sprites.png`, the pictures of the model `show`, from the emoji font Noto Color Emoji. Needed only to draw them again.
+"""Draws `sprites.png`, the pictures of the model `show`, from the emoji font Noto Color Emoji. Needed only to draw them
+again.
 
-    apt-get install fonts-noto-color-emoji
-    python -m keras_gates.models.data.draw_sprites /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
+apt-get install fonts-noto-color-emoji
+python -m keras_gates.models.data.draw_sprites /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
 """
 
 from __future__ import annotations

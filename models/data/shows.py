@@ -1,52 +1,75 @@
-"""Shows for the model `show`: neutral pictures, one clue some frames back, and at the end a picture between dog and wolf.
+"""Shows for the model `show`: neutral pictures, one clue some frames back, at the end a picture between dog and wolf.
 
     frame       0 …                T-1-lag  …             T-1
     picture     neutral, neutral,  clue,    neutral, …,   dog-or-wolf
 
-The clue (forest or home) is the only frame that depends on the label; the last one is a blend whose share of dog is drawn without looking at it.
-Pictures come from the sprite sheet or from CIFAR-10 and CIFAR-100; everything after that is the same.
+The clue (forest or home) is the only frame that depends on the label; the last one is a blend whose share of dog is
+drawn without looking at it. Pictures come from the sprite sheet or from CIFAR-10 and CIFAR-100; everything after that
+is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-
 from keras_gates.models.data.pipeline import SPLITS, Data
 from keras_gates.models.data.sprites import copies, finish, sprites
 
 LABELS = ("dog", "wolf")  # 0 after a home, 1 after a forest
 GROUPS = ("home", "forest", "neutral", "last")
 
+CIFAR = {
+    "name": "shows made of CIFAR-10 and CIFAR-100 photographs",
+    "attribution": "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009",
+    "licence": "none stated (research; cite Krizhevsky 2009)",
+}
 CIFAR_100 = {
     "wolf": ("wolf",),
     "forest": ("bear", "fox", "squirrel", "maple_tree", "oak_tree", "palm_tree", "pine_tree", "willow_tree"),
     "home": ("aquarium_fish", "house", "bed", "chair", "couch", "lamp", "table", "wardrobe"),
-    "neutral": ("cloud", "sea", "road", "bridge", "bus", "clock", "keyboard", "rocket", "telephone", "tractor", "train"),
+    "neutral": (
+        "cloud",
+        "sea",
+        "road",
+        "bridge",
+        "bus",
+        "clock",
+        "keyboard",
+        "rocket",
+        "telephone",
+        "tractor",
+        "train",
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Shows(Data):
-    """`Data` that can also make shows of one lag. `banks` holds per split the pictures of each group, uint8 (n, size, size, 3)."""
+    """`Data` that can also make shows of one lag. `banks` holds per split the pictures of each group, uint8 (n, size,
+    size, 3).
+    """
 
     banks: Any = None
     frames: int = 0
 
     def at(self, split: str, lag: int, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """`count` shows (count, frames, size, size, 3) whose clue lies `lag` frames before the last, and their labels."""
-        drawn = draw(_flat(self.banks[split]), count, self.frames, [lag], np.array([seed, lag]))
+        drawn = draw(_flat(self.banks[split]), count, self.frames, (lag, lag + 1), np.array([seed, lag]))
         return tuple(part.numpy() for part in drawn)
 
 
-def shows(banks: dict[str, dict[str, np.ndarray]], lags: Sequence[int], steps: int, **about: Any) -> Shows:
-    """Endless shows of those pictures, every lag as often as the others; an epoch is `steps` batches."""
+def shows(banks: dict[str, dict[str, np.ndarray]], lags: tuple[int, int], steps: int, **about: Any) -> Shows:
+    """Endless shows of those pictures; an epoch is `steps` batches.
+
+    The lag is drawn from lags[0] … lags[1] - 1 in proportion to log(1 + 1/lag): each doubling is as likely.
+    """
     import tensorflow as tf
 
-    frames = max(lags) + 2
+    frames = lags[1] + 1
     flat = {split: _flat(bank) for split, bank in banks.items()}
 
     def batches(split: str, batch_size: int, seed: Any) -> Any:
@@ -71,8 +94,10 @@ def shows(banks: dict[str, dict[str, np.ndarray]], lags: Sequence[int], steps: i
     )
 
 
-def draw(flat: tuple[Any, dict[str, tuple[int, int]]], count: int, frames: int, lags: Sequence[int], seed: Any) -> Any:
-    """`count` shows and labels: float32 0…255 (count, frames, size, size, 3), int32 (count,). All chance comes from `seed` (2,)."""
+def draw(flat: Any, count: int, frames: int, lags: tuple[int, int], seed: Any) -> Any:
+    """`count` shows, float32 0…255 (count, frames, size, size, 3), and labels, int32 (count,); all chance is in `seed`
+    (2,).
+    """
     import tensorflow as tf
 
     pictures, ranges = flat
@@ -82,7 +107,8 @@ def draw(flat: tuple[Any, dict[str, tuple[int, int]]], count: int, frames: int, 
         return tf.random.stateless_uniform(shape, key, *ranges[group], dtype="int32")
 
     label = tf.random.stateless_uniform((count,), seeds[0], 0, 2, dtype="int32")
-    lag = tf.gather(lags, tf.random.stateless_uniform((count,), seeds[1], 0, len(lags), dtype="int32"))
+    chance = tf.random.stateless_uniform((count,), seeds[1])
+    lag = tf.cast(tf.floor(lags[0] * (lags[1] / lags[0]) ** chance), "int32")
     clue = tf.where(label == 1, some("forest", (count,), seeds[2]), some("home", (count,), seeds[3]))
     place = tf.range(frames)[None]
     chosen = tf.where(place == frames - 1 - lag[:, None], clue[:, None], some("neutral", (count, frames), seeds[4]))
@@ -94,7 +120,7 @@ def _flat(bank: dict[str, np.ndarray]) -> tuple[Any, dict[str, tuple[int, int]]]
     import tensorflow as tf
 
     ends = np.cumsum([0, *(len(bank[group]) for group in GROUPS)]).tolist()
-    return tf.constant(np.concatenate([bank[g] for g in GROUPS])), dict(zip(GROUPS, zip(ends, ends[1:])))
+    return tf.constant(np.concatenate([bank[g] for g in GROUPS])), dict(zip(GROUPS, pairwise(ends)))
 
 
 def sprite_banks(size: int) -> dict[str, dict[str, np.ndarray]]:
@@ -110,7 +136,9 @@ def sprite_banks(size: int) -> dict[str, dict[str, np.ndarray]]:
 
 
 def cifar_banks(size: int, data_dir: str | None) -> dict[str, dict[str, np.ndarray]]:
-    """Photographs: wolf, clues and neutral things from CIFAR-100, dog from CIFAR-10; their test splits are the test split here."""
+    """Photographs: wolf, clues and neutral things from CIFAR-100, dog from CIFAR-10; their test splits are the test
+    here.
+    """
     from keras_gates.models.data.tfds import open_tfds
 
     hundred, ten = open_tfds("cifar100", data_dir), open_tfds("cifar10", data_dir)
@@ -127,7 +155,6 @@ def cifar_banks(size: int, data_dir: str | None) -> dict[str, dict[str, np.ndarr
 
 def _photographs(builder: Any, split: str, kinds: Sequence[str], size: int) -> np.ndarray:
     import tensorflow as tf
-
     from keras_gates.models.data.tfds import read
 
     examples = read(builder, split)

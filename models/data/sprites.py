@@ -1,6 +1,8 @@
-"""The small pictures of the model `show`: a sheet of sprites, and many unlike copies of each: turned, shifted, noisy, bright or dark.
+"""The small pictures of the model `show`: a sheet of sprites, and unlike copies of each, turned, shifted, noisy,
+brighter.
 
-`sprites.png` is drawn from the font Noto Color Emoji (SIL Open Font License 1.1; see sprites-licence.txt) by draw_sprites.py.
+`sprites.png` is drawn by draw_sprites.py from the font Noto Color Emoji: SIL Open Font License 1.1,
+sprites-licence.txt.
 """
 
 from __future__ import annotations
@@ -12,6 +14,11 @@ import numpy as np
 
 SHEET = Path(__file__).with_name("sprites.png")
 CELL = 24
+ABOUT = {
+    "name": "shows made of emoji sprites",
+    "attribution": "Noto Color Emoji, Google Inc.; sprites redrawn at 24 × 24 pixels",
+    "licence": "SIL Open Font License 1.1",
+}
 SPRITES = {
     "dog": ("dog",),
     "wolf": ("wolf",),
@@ -25,7 +32,7 @@ SPRITES = {
 
 
 def sprites() -> dict[str, np.ndarray]:
-    """Group → its sprites as float32 (sprites, CELL, CELL, 4): colour 0…255 already multiplied by the opacity, and opacity 0…1."""
+    """Group → its sprites, float32 (sprites, CELL, CELL, 4): colour 0…255 times opacity, and opacity 0…1."""
     import tensorflow as tf
 
     sheet = tf.io.decode_png(SHEET.read_bytes(), channels=4).numpy().astype("float32")
@@ -39,7 +46,8 @@ def sprites() -> dict[str, np.ndarray]:
 def copies(sprite: np.ndarray, count: int, size: int, rng: np.random.Generator) -> np.ndarray:
     """`count` unlike pictures of each sprite: uint8 (sprites · count, size, size, 3).
 
-    Each is turned by up to 20°, scaled by up to 15 %, shifted by up to 3 of 24 pixels, laid on a pale background, made brighter or
+    Each is turned by up to 20°, scaled by up to 15 %, shifted by up to 3 of 24 pixels, laid on a pale background, made
+    brighter or
     darker by up to 20 %, and given Gaussian noise with a standard deviation of 10 of 255.
     """
     import tensorflow as tf

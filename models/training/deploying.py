@@ -1,0 +1,121 @@
+"""The exports of a run, each loaded back by the plain runtime that a user would have, and compared with Keras on test
+data.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras_gates.models.registry import ZooModel
+from keras_gates.models.training.judging import probabilities
+
+SAMPLES = 300
+CALIBRATION = 200
+
+
+def deploy(
+    zoo: ZooModel, model: Any, data: Any, config: dict[str, Any], folder: Path
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Writes `saved_model/` and a .tflite for every precision asked for.
+
+    Returns:
+        A row a file: file, bytes, max_difference from Keras over the first test examples, and where there are classes
+            keras_accuracy, accuracy
+        and agreement (how often both say the same class); and the `ExportReport`s.
+    """
+    import keras_gates
+
+    core, prepare = zoo.device(model) if zoo.device is not None else (model, lambda x: x)
+    x, y = data.arrays("test", SAMPLES)
+    inputs = prepare(x)
+    calibration = prepare(data.arrays("train", CALIBRATION)[0])
+    expected = core.predict(inputs, verbose=0)
+    rows, reports = [], []
+    for number, precision in enumerate(config["precision"]):
+        name = "model" if precision == "float32" else f"model-{precision}"
+        report = keras_gates.export(
+            core,
+            folder,
+            ["saved_model", "tflite"] if number == 0 else ["tflite"],
+            precision,
+            config["mode"],
+            config["target"],
+            calibration=calibration,
+            metadata=_metadata(zoo, data, config),
+            name=name,
+        )
+        reports.append(report)
+        if number == 0:
+            path = folder / "saved_model"
+            rows.append(_row("saved_model/", _size(path), expected, run_saved_model(path, inputs), y))
+        if config["mode"] == "sequence":
+            path = folder / f"{name}.tflite"
+            rows.append(_row(path.name, _size(path), expected, run_tflite(path, inputs), y))
+    return rows, reports
+
+
+def _metadata(zoo: ZooModel, data: Any, config: dict[str, Any]) -> dict[str, Any]:
+    told = {
+        "description": f"{zoo.name} ({config['preset']}): {zoo.line}",
+        "task": zoo.task,
+        "labels": list(data.labels),
+        "vocabulary": list(data.vocabulary),
+        "licence": f"weights trained on {data.name}; {data.attribution}; {data.licence}",
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def run_saved_model(path: Path, x: np.ndarray) -> np.ndarray:
+    """The answers of a SavedModel, loaded by TensorFlow alone."""
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    name = next(iter(serve.structured_input_signature[1]))
+    return next(iter(serve(**{name: tf.constant(x)}).values())).numpy()
+
+
+def run_tflite(path: Path, x: np.ndarray) -> np.ndarray:
+    """The answers of a .tflite in ai-edge-litert, which has builtin operators only; one example a call, memories empty
+    before each.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    call = interpreter.get_signature_runner()
+    ((name, taken),) = call.get_input_details().items()
+    answer, given = next(iter(call.get_output_details().items()))
+    results = []
+    for example in x:
+        interpreter.reset_all_variables()
+        results.append(call(**{name: _encoded(example[None], taken)})[answer])
+    return _decoded(np.concatenate(results), given)
+
+
+def _encoded(x: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    scale, zero_point = detail["quantization"]
+    if not scale:
+        return x.astype(detail["dtype"])
+    limits = np.iinfo(detail["dtype"])
+    return np.clip(np.round(x / scale) + zero_point, limits.min, limits.max).astype(detail["dtype"])
+
+
+def _decoded(x: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    scale, zero_point = detail["quantization"]
+    return (x.astype("float32") - zero_point) * scale if scale else x
+
+
+def _row(file: str, size: int, expected: np.ndarray, answer: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    row = {"file": file, "bytes": size, "samples": len(truth), "max_difference": float(np.abs(answer - expected).max())}
+    if expected.ndim == 2 and np.issubdtype(truth.dtype, np.integer) and truth.ndim == 1:
+        keras_says, file_says = (probabilities(output).argmax(-1) for output in (expected, answer))
+        row["keras_accuracy"] = float((keras_says == truth).mean())
+        row["accuracy"] = float((file_says == truth).mean())
+        row["agreement"] = float((keras_says == file_says).mean())
+    return row
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())

@@ -1,0 +1,144 @@
+"""One run of train.py from beginning to end."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from keras_gates.models import registry
+from keras_gates.models.registry import Judgement, UserError
+from keras_gates.models.training import folder as folders
+from keras_gates.models.training import options
+
+PACKAGES = ("keras-gates", "keras", "tensorflow", "numpy", "ai-edge-litert", "tensorflow-datasets")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """What `python train.py` and `keras-gates train` do. Returns the exit status: 0, 2 for what the user can put right,
+    130 after Ctrl-C.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    arguments = options.parser().parse_args(argv)
+    try:
+        if arguments.list:
+            options.print_list()
+            return 0
+        if arguments.resume:
+            folder, config = folders.to_resume(arguments.resume)
+        else:
+            folder, config = None, {**options.configuration(arguments), "arguments": argv}
+        if arguments.compare:
+            return compare(config, arguments.out)
+        return train(config, arguments.out, folder)
+    except UserError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+
+
+def train(config: dict[str, Any], out: str, folder: Path | None = None) -> int:
+    """Trains, judges, exports, verifies and reports; `folder` is that of an interrupted run to continue."""
+    import keras
+    from keras_gates.models.training import fitting, reporting
+
+    zoo = registry.find(config["model"])
+    fitting.set_seed(config["seed"])
+    data = zoo.data(config["data"], config["data_dir"], config["seed"], **config["data_arguments"])
+    model = zoo.build(**{**config["build"], **data.build})
+    if config["from_weights"]:
+        from keras_gates.models.training.warm_start import start_from
+
+        print(start_from(model, config["from_weights"], zoo.name, config["preset"]))
+    if folder is None:
+        folder = folders.start(out, zoo.name)
+        folders.write_json(folder / "config.json", config)
+    print(f"{zoo.name} ({config['preset']}): {zoo.line}")
+    print(f"{model.count_params():,} weights, data: {data.name}, seed {config['seed']}, folder: {folder}")
+    try:
+        keeper = fitting.fit(zoo, model, data, config["recipe"], config["seed"], folder, verbose())
+    except KeyboardInterrupt:
+        print(stopped(folder))
+        return 130
+    judgement, exports, reports = finish(zoo, model, data, config, folder)
+    monitor = keeper.monitor
+    epochs = f"Kept: epoch {keeper.best_epoch + 1} of {len(keeper.history)}, by {monitor}."
+    reporting.draw_curves(keeper.history, monitor, keeper.best_epoch, folder / "curves.png")
+    reporting.write_report(folder / "report.md", zoo, config, data, model.count_params(), judgement, exports, epochs)
+    folders.write_json(
+        folder / "metrics.json",
+        {
+            "config": config,
+            "versions": versions(),
+            "data": {name: getattr(data, name) for name in ("name", "attribution", "licence")},
+            "parameters": model.count_params(),
+            "scores": judgement.scores,
+            "best_epoch": keeper.best_epoch + 1,
+            "history": keeper.history,
+            "exports": exports,
+            "export_reports": [report.to_dict() for report in reports],
+        },
+    )
+    keeper.clean()
+    (folder / "config.json").unlink()
+    folder = folders.finish(folder)
+    if exports:
+        reporting.print_exports(exports)
+    print("on the test data: " + ", ".join(f"{name} {value:.4g}" for name, value in judgement.scores.items()))
+    print(f"report: {folder / 'report.md'}")
+    return 0
+
+
+def finish(zoo: Any, model: Any, data: Any, config: dict[str, Any], folder: Path) -> tuple[Judgement, list, list]:
+    """What is measured once a model is trained: the judgement, a row an export, and the export reports."""
+    from keras_gates.models.training import deploying, judging
+
+    model.save(folder / "model.keras")
+    judgement = (zoo.judge or judging.judge)(model, data, folder)
+    exports, reports = deploying.deploy(zoo, model, data, config, folder) if config["export"] else ([], [])
+    return judgement, exports, reports
+
+
+def compare(config: dict[str, Any], out: str) -> int:
+    """Trains what the model's `compare` names, and writes one report of all."""
+    from keras_gates.models.training import reporting
+
+    zoo = registry.find(config["model"])
+    if zoo.compare is None:
+        able = ", ".join(name for name in registry.names() if registry.find(name).compare)
+        raise UserError(f"{zoo.name} has no --compare; these have: {able}")
+    folder = folders.start(out, f"{zoo.name}-compare")
+    judgement = zoo.compare(config, folder, verbose())
+    reporting.write_comparison(folder / "report.md", zoo, config, judgement)
+    folders.write_json(folder / "metrics.json", {"config": config, "versions": versions(), "scores": judgement.scores})
+    folder = folders.finish(folder)
+    print(f"report: {folder / 'report.md'}")
+    return 0
+
+
+def stopped(folder: Path) -> str:
+    """What is said after Ctrl-C."""
+    best = folder / "best.keras"
+    if not best.exists():
+        return f"\nStopped before the first epoch ended: nothing is kept yet.\nStart again: python train.py --resume {folder}"
+    history = folders.read_json(folder / "state.json")["history"]
+    return f"\nStopped after {len(history)} epochs. The best model so far: {best}\nGo on: python train.py --resume {folder}"
+
+
+def verbose() -> int:
+    """Keras' progress bars on a terminal, a line an epoch elsewhere."""
+    return 1 if sys.stdout.isatty() else 2
+
+
+def versions() -> dict[str, str]:
+    """Of everything that the numbers may depend on."""
+    found = {"python": platform.python_version(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
