@@ -21,7 +21,7 @@ PRESETS = {
 }
 
 RECIPE = {
-    "epochs": 120,
+    "epochs": 40,
     "batch_size": 64,
     "learning_rate": 4e-3,
     "schedule": "cosine",

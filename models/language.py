@@ -50,7 +50,7 @@ PRESETS = {
 }
 
 RECIPE = {
-    "epochs": 25,
+    "epochs": 20,
     "batch_size": 32,
     "learning_rate": 4e-3,
     "schedule": "cosine",

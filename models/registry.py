@@ -43,7 +43,7 @@ Optional functions:
     device(model)                      → (core, prepare), where the whole model cannot go to the device: `core` is a
                                        keras.Model of the device's share (the same layers), `prepare(x)` turns a NumPy
                                        batch for the model into the NumPy batch for the core
-    compare(settings, folder)          → Judgement: what `python train.py NAME --compare` does
+    compare(config, folder, verbose)   → Judgement: what `python train.py NAME --compare` does
 """
 
 from __future__ import annotations

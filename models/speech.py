@@ -32,7 +32,7 @@ PRESETS = {
 }
 
 RECIPE = {
-    "epochs": 80,
+    "epochs": 60,
     "batch_size": 64,
     "learning_rate": 3e-3,
     "schedule": "cosine",
