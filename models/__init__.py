@@ -7,9 +7,14 @@
     model = models.load("digits")                    # a trained one
     path = models.load("digits", format="tflite")    # the file for the device
 
-Importing this package imports no TensorFlow; building a model does.
+With Keras installed, importing this package registers the layers of its models, so that `keras.models.load_model` finds them.
 """
+
+import importlib.util
 
 from keras_gates.models.registry import Judgement, UserError, ZooModel, build, card, find, load, names
 
 __all__ = ["Judgement", "UserError", "ZooModel", "build", "card", "find", "load", "names"]
+
+if importlib.util.find_spec("keras") is not None:
+    from keras_gates.models import alphabet, logmel, words  # noqa: F401  (registers the layers)

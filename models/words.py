@@ -27,7 +27,7 @@ class Words(keras.layers.Layer):
     """
 
     def __init__(self, vocabulary: Sequence[str], longest: int = 400, fixed: bool = False, **kwargs):
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         if list(vocabulary[:2]) != ["", "[UNK]"]:
             raise ValueError(f'a vocabulary starts with "" and "[UNK]"; got {list(vocabulary[:2])}')
         import tensorflow as tf
