@@ -9,6 +9,7 @@ Built in are two generated series; `--data PATH` is a CSV with a column of times
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,81 @@ def compile(model: Any, recipe: Any, steps: int | None) -> None:
     model.compile(optimizer, loss=pinball)
 
 
+def judge(model: Any, data: Any, folder: Path) -> Any:
+    """Mean squared and absolute error of the median over the test windows, beside those of three forecasts that need
+    no training or little; and a picture.
+
+    The others: the last value repeated, the same hour (weekday, month) of the last season, and a linear model of the
+        history's distance from its last
+    value, by ridge regression. All errors are those of the series standardised by the training part.
+    """
+    from keras_gates.models.registry import Judgement
+
+    deviation = np.array(model.get_layer("forecast").scale, "float32")[:, 0]
+    series, horizon = len(deviation), model.output_shape[1]
+    x, y = data.arrays("test", 1_000_000)
+    season = _season(x[0, :, series:])
+    guessed = model.predict(x, batch_size=256, verbose=0)
+    known = data.arrays("train", 1_000_000)
+    forecasts = {
+        "": guessed[..., QUANTILES.index(0.5)],
+        "last value ": np.repeat(x[:, -1:, :series], horizon, 1),
+        "same time last season ": x[:, -season:, :series][:, np.arange(horizon) % season],
+        "linear ": linear(*known, x),
+    }
+    scores = {}
+    for name, forecast in forecasts.items():
+        error = (forecast - y) / deviation
+        scores[f"{name}mse"], scores[f"{name}mae"] = float(np.mean(error**2)), float(np.mean(np.abs(error)))
+    inside = (y >= guessed[..., 0]) & (y <= guessed[..., -1])
+    scores["inside the 10 % and 90 % forecasts"] = float(inside.mean())
+    _draw(x, y, guessed, data.labels, folder / "forecasts.png")
+    return Judgement(
+        scores,
+        [("forecasts.png", "Four forecasts of the test data: the median, and between the 10 % and the 90 % forecast.")],
+    )
+
+
+def _season(calendar: np.ndarray) -> int:
+    """Steps after which a calendar (history, 4) repeats: a day, or a week where a step is a day; 1 where neither
+    shows."""
+    for turn in (calendar[:, [0, 2]], calendar[:, [1, 3]]):
+        if not np.allclose(turn, turn[0], atol=1e-2):
+            repeats = (steps for steps in range(2, len(turn)) if np.allclose(turn[steps:], turn[:-steps], atol=1e-2))
+            return next(repeats, 1)
+    return 1
+
+
+def linear(x: np.ndarray, y: np.ndarray, new: np.ndarray, ridge: float = 1.0) -> np.ndarray:
+    """The forecast (windows, horizon, series) of a linear model, each series from its own history less its last value,
+    fitted to (x, y)."""
+    answers = np.empty((len(new), *y.shape[1:]), "float32")
+    for index in range(y.shape[2]):
+        behind, last = x[:, :, index] - x[:, -1:, index], x[:, -1:, index]
+        design = np.concatenate([behind, np.ones_like(last)], 1).astype("float64")
+        weights = np.linalg.solve(
+            design.T @ design + ridge * np.eye(design.shape[1]), design.T @ (y[:, :, index] - last)
+        )
+        start = new[:, -1:, index]
+        answers[:, :, index] = np.concatenate([new[:, :, index] - start, np.ones_like(start)], 1) @ weights + start
+    return answers
+
+
+def _draw(x: np.ndarray, y: np.ndarray, guessed: np.ndarray, names: Sequence[str], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure((10, 5), layout="constrained")
+    behind, ahead = np.arange(-x.shape[1], 0), np.arange(y.shape[1])
+    for axes, window in zip(figure.subplots(2, 2).flat, np.linspace(0, len(x) - 1, 4).astype(int)):
+        axes.plot(behind, x[window, :, 0], color="grey")
+        axes.plot(ahead, y[window, :, 0], color="black", label="what came")
+        axes.plot(ahead, guessed[window, :, 0, QUANTILES.index(0.5)], color="tab:blue", label="forecast")
+        axes.fill_between(ahead, guessed[window, :, 0, 0], guessed[window, :, 0, -1], alpha=0.25)
+        axes.set_title(names[0])
+        axes.legend()
+    figure.savefig(path, dpi=100)
+
+
 MODEL = ZooModel(
     name="forecast",
     line="what comes next in a series, and between what bounds",
@@ -190,4 +266,5 @@ MODEL = ZooModel(
     files="a CSV file with a column of times and a column of numbers a series",
     published=PUBLISHED,
     compile=compile,
+    judge=judge,
 )

@@ -185,15 +185,27 @@ def data(
         made = tf.data.Dataset.from_generator(read, args=(seed,), output_signature=(shape, shape))
         return made.apply(tf.data.experimental.assert_cardinality(corpus.lanes_count(kept, batch_size, steps)))
 
-    whole = {split: tf.data.Dataset.from_tensors((part[:-1], part[1:])) for split, part in parts.items()}
+    pieces = {}
+    for split, part in parts.items():
+        rows = (len(part) - 1) // steps
+        pairs = (part[: rows * steps].reshape(rows, steps), part[1 : rows * steps + 1].reshape(rows, steps))
+        pieces[split] = tf.data.Dataset.from_tensor_slices(pairs)
     return Data(
-        **whole,
+        **pieces,
         vocabulary=vocabulary,
         build={"vocabulary": vocabulary},
         batches=batches,
-        show=lambda x, y: ("" if unit == "character" else " ").join(vocabulary[number] for number in x[:100]),
+        show=lambda x, y: ("" if unit == "character" else " ").join(vocabulary[number] for number in x),
         **text.about,
     )
+
+
+def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
+    """The model for sequences that start from empty memory; `keras_gates.edge` numbers the characters, or words, with
+    the file's vocabulary."""
+    characters = all(len(token) == 1 for token in model.get_layer("alphabet").vocabulary[1:])
+    frontend = {"standardize": None, "split": "character" if characters else "whitespace"}
+    return with_batch(model, None), lambda numbers: numbers, {"frontend": frontend}
 
 
 def compile(model: Any, recipe: Any, steps: int | None) -> None:
@@ -287,4 +299,5 @@ MODEL = ZooModel(
     compile=compile,
     callbacks=callbacks,
     judge=judge,
+    device=device,
 )

@@ -40,9 +40,10 @@ Optional functions:
     compile(model, recipe, steps)      instead of the default compile; steps is the number of all training steps or None
     judge(model, data, folder)         → Judgement: scores on the test split, pictures written into folder, example
                                        predictions; default: the metrics, a confusion matrix and a few predictions
-    device(model)                      → (core, prepare), where the whole model cannot go to the device: `core` is a
+    device(model, precision)           → (core, prepare, told), where the whole model cannot go to the device: `core` is a
                                        keras.Model of the device's share (the same layers), `prepare(x)` turns a NumPy
-                                       batch for the model into the NumPy batch for the core
+                                       batch for the model into the NumPy batch for the core, `told` is metadata for the
+                                       file (its "frontend": what `keras_gates.edge` does instead)
     compare(config, folder, verbose)   → Judgement: what `python train.py NAME --compare` does
 """
 

@@ -155,6 +155,27 @@ def data(
     )
 
 
+def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
+    """The whole model, sound in; with integers throughout, where a logarithm has no place, log-mel events in: those
+    `keras_gates.edge` and the C kit make of the sound as the file's metadata say."""
+    import keras
+
+    ear = model.get_layer("log_mel")
+    frontend = {name: getattr(ear, name) for name in ("sample_rate", "frame", "hop", "bins", "low", "high", "floor")}
+    frontend = {"kind": "log_mel", **{name: value for name, value in frontend.items() if value is not None}}
+    if precision not in ("int8", "int16x8"):
+        return model, lambda sound: sound, {"frontend": {**frontend, "inside": True}}
+    events = keras.Input(ear.output.shape[1:], name="log_mel_events")
+    answer = events
+    for layer in model.layers[model.layers.index(ear) + 1 :]:
+        answer = layer(answer)
+    return (
+        keras.Model(events, answer, name="speech_on_device"),
+        lambda sound: np.array(ear(sound)),
+        {"frontend": frontend},
+    )
+
+
 def _long_enough(recordings: Any) -> float:
     seconds = np.percentile([len(sound) for sound in recordings.train[0]], 95) / recordings.sample_rate
     return float(np.clip(np.ceil(seconds * 2) / 2, 1.0, 4.0))
@@ -192,4 +213,5 @@ MODEL = ZooModel(
     tfds=("spoken_digit", "speech_commands"),
     files="a folder with one sub-folder of wav files a word",
     published=PUBLISHED,
+    device=device,
 )

@@ -116,9 +116,9 @@ def build(
     return keras.Model(text, answer, name="text")
 
 
-def device(model: Any) -> tuple[Any, Any]:
-    """The device's share, numbers of words (batch, longest) in, and what makes them of texts: `prepare(texts) -> int32
-    (batch, longest)`."""
+def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
+    """The device's share: numbers of words (batch, longest) in; `keras_gates.edge` makes them of a text with the
+    file's vocabulary."""
     import keras
 
     words = model.get_layer("words")
@@ -131,7 +131,8 @@ def device(model: Any) -> tuple[Any, Any]:
         rows = np.array(words(np.asarray(texts, "object").astype("str")))
         return np.pad(rows, ((0, 0), (0, words.longest - rows.shape[1])))
 
-    return keras.Model(numbers, answer, name="text_on_device"), prepare
+    frontend = {"standardize": "lower_and_strip_punctuation", "split": "whitespace", "longest": words.longest}
+    return keras.Model(numbers, answer, name="text_on_device"), prepare, {"frontend": frontend}
 
 
 def data(

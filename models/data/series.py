@@ -31,19 +31,6 @@ class Series:
     names: Sequence[str]
     about: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def spacing(self) -> int:
-        """Seconds from one time to the next."""
-        return int(self.seconds[1] - self.seconds[0])
-
-    @property
-    def season(self) -> int:
-        """Steps until things repeat, as a naive forecast takes it: a day of hours or minutes, a week of days, a year
-        of months."""
-        day = 86400
-        cycle = day if self.spacing < day else 7 * day if self.spacing < 7 * day else 365 * day
-        return max(1, round(cycle / self.spacing))
-
     def calendar(self) -> np.ndarray:
         """(time, 4), float32: where in the day and in the week each time is, as cosine and sine."""
         turns = np.stack([self.seconds / 86400, (self.seconds / 86400 + 3) / 7], 1) % 1 * 2 * np.pi

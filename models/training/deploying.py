@@ -27,13 +27,13 @@ def deploy(
     """
     import keras_gates
 
-    core, prepare = zoo.device(model) if zoo.device is not None else (model, lambda x: x)
     x, y = data.arrays("test", SAMPLES)
-    inputs = prepare(x)
-    calibration = prepare(data.arrays("train", CALIBRATION)[0])
-    expected = core.predict(inputs, verbose=0)
+    seen = data.arrays("train", CALIBRATION)[0]
     rows, reports = [], []
     for number, precision in enumerate(config["precision"]):
+        core, prepare, told = zoo.device(model, precision) if zoo.device is not None else (model, lambda x: x, {})
+        inputs, calibration = prepare(x), prepare(seen)
+        expected = core.predict(inputs, verbose=0)
         name = "model" if precision == "float32" else f"model-{precision}"
         report = keras_gates.export(
             core,
@@ -43,7 +43,7 @@ def deploy(
             config["mode"],
             config["target"],
             calibration=calibration,
-            metadata=_metadata(zoo, data, config),
+            metadata={**_metadata(zoo, data, config), **told},
             name=name,
         )
         reports.append(report)
