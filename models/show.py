@@ -21,7 +21,7 @@ PRESETS = {
 }
 
 RECIPE = {
-    "epochs": 16,
+    "epochs": 20,
     "batch_size": 32,
     "learning_rate": 5e-3,
     "schedule": "cosine",
@@ -39,6 +39,7 @@ def build(
     memory: str = "lstm",
     units: int = 32,
     squash: str = "tanh",
+    start: str = "glorot_uniform",
     formulation: str = "standard",
     variant: str = "plain",
     span: int = LAGS[1] - 1,
@@ -51,6 +52,8 @@ def build(
         memory: "none", "rnn" or "lstm".
         units: of the memory.
         squash: of the RNN: "tanh" or "sigmoid".
+        start: of the RNN's recurrent kernel: "glorot_uniform", as of any linear layer, or "orthogonal", as Keras'
+            SimpleRNN has it, which at first neither stretches nor shrinks the STM.
         formulation: of the LSTM: "standard" or "article".
         variant: of the LSTM's gates: one of `keras_gates.models.memory.VARIANTS`.
         span: the LSTM starts with biases that hold a memory for up to so many frames; 0 starts as Keras does.
@@ -80,11 +83,11 @@ def build(
     )
     # What TimeDistributed(eye) computes, with time folded into the batch: two convolutions in the .tflite, not two a frame.
     pictures = keras.ops.reshape(show, (-1, size, size, 3))
-    events = keras.ops.reshape(eye(pictures), (-1, frames, 24))
+    events = layers.Identity(name="events")(keras.ops.reshape(eye(pictures), (-1, frames, 24)))
     if memory == "none":
         stm = layers.Dense(units, activation="relu", name="memory")(events[:, -1])
     elif memory == "rnn":
-        stm = layers.SimpleRNN(units, activation=squash, name="memory")(events)
+        stm = layers.SimpleRNN(units, activation=squash, recurrent_initializer=start, name="memory")(events)
     else:
         chosen = gates(variant, units, formulation)
         memory_layer = GateLSTM(units, formulation=formulation, **chosen, name="memory")
@@ -107,6 +110,20 @@ def data(source: str = "builtin", data_dir: str | None = None, seed: int = 0, si
     raise UserError(f'show reads "builtin" or "tfds", not {source!r}')
 
 
+def judge(model: Any, data: Any, folder: Any) -> Any:
+    """See `keras_gates.models.lags.judge`."""
+    from keras_gates.models import lags
+
+    return lags.judge(model, data, folder)
+
+
+def compare(config: Any, folder: Any, verbose: int) -> Any:
+    """See `keras_gates.models.lags.compare`."""
+    from keras_gates.models import lags
+
+    return lags.compare(config, folder, verbose)
+
+
 MODEL = ZooModel(
     name="show",
     line="a sequence of pictures: was the last one a dog or a wolf?",
@@ -117,4 +134,6 @@ MODEL = ZooModel(
     recipe=RECIPE,
     builtin="shows made of sprites from an emoji font",
     tfds=("cifar10", "cifar100"),
+    judge=judge,
+    compare=compare,
 )

@@ -28,7 +28,7 @@ EMOJI = {
     "goldfish": "🐠",
     "sofa": "🛋️",
     "bed": "🛏️",
-    "bathtub": "🛁",
+    "door": "🚪",
     "chair": "🪑",
     "hamster": "🐹",
     "sun": "☀️",
