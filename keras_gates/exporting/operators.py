@@ -11,9 +11,9 @@ from keras_gates.exporting.report import ExportError
 from keras_gates.edge.tflite import TFLite
 
 FUSED = "UNIDIRECTIONAL_SEQUENCE_LSTM"
-_STATE, _HIDDEN = 18, 4
+_STATE, _LTM, _HIDDEN = 18, 19, 4
 _MOVING = ("REVERSE_V2", "GATHER", "PAD", "STRIDED_SLICE", "RESHAPE", "TRANSPOSE")
-_FLOAT_EDGES = ("QUANTIZE", "DEQUANTIZE")
+_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
 
 def count_operators(file: TFLite) -> dict[str, int]:
@@ -45,11 +45,9 @@ def check_scales(model: schema.ModelT) -> None:
     Raises:
         ExportError: the quantizer tied an output to another tensor's scale; the numbers would be wrong in silence.
     """
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     for graph in model.subgraphs:
         for operator in graph.operators:
-            code = model.operatorCodes[operator.opcodeIndex]
-            name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+            name = _name(model, operator)
             if name == FUSED:
                 tied = [operator.inputs[_STATE], operator.intermediates[_HIDDEN], operator.outputs[0]]
             elif name in _MOVING:
@@ -66,6 +64,25 @@ def check_scales(model: schema.ModelT) -> None:
                     "joined with, and the file would be wrong. Join tensors with keras.layers.Concatenate, Maximum or "
                     "Stack layers (the export guards those), not inside a layer of your own."
                 )
+
+
+def keep_ltm_in_range(model: schema.ModelT) -> None:
+    """Give every fused LSTM's int16 LTM a scale that the kernels can compute with.
+
+    The converter takes the power of two that covers the calibrated range. The kernels' tanh has 0 to 6 integer bits only,
+    scales 2^-15 to 2^-9; for an LTM that stays under 0.5 the converter writes 2^-16, and the answers are wrong in silence.
+    """
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if _name(model, operator) == FUSED:
+                quantization = graph.tensors[operator.inputs[_LTM]].quantization
+                if quantization is not None and quantization.scale is not None and len(quantization.scale):
+                    quantization.scale = [min(max(float(quantization.scale[0]), 2.0**-15), 2.0**-9)]
+
+
+def _name(model: schema.ModelT, operator: schema.OperatorT) -> str:
+    code = model.operatorCodes[operator.opcodeIndex]
+    return _NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
 def _scale(tensor: schema.TensorT) -> tuple[float, int] | None:

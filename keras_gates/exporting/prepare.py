@@ -110,11 +110,8 @@ class Preparation:
                 changes.append((layer, "_dtype_policy", keras.DTypePolicy("float32")))
             if isinstance(layer, keras.Model):
                 changes.append((layer, "_assert_input_compatibility", lambda *_: None))
-                changes += [
-                    (operation, "call", self._guarded(operation.call))
-                    for operation in getattr(layer, "operations", ())
-                    if self.guard and type(operation).__name__ in _JOINING
-                ]
+                graph = getattr(layer, "_functional", None) or layer
+                changes += [change for operation in getattr(graph, "operations", ()) for change in self._of(operation)]
             elif isinstance(layer, keras.layers.Masking):
                 changes.append((layer, "call", tf.identity))
                 changes.append((layer, "compute_mask", self._mask_of(layer)))
@@ -129,6 +126,40 @@ class Preparation:
             elif isinstance(layer, keras.layers.TimeDistributed):
                 changes.append((layer, "call", self._flattened(layer.layer)))
         return changes
+
+    def _of(self, operation: keras.Operation) -> list[tuple[Any, str, Any]]:
+        """A functional graph holds joins, and the computation of masks, as operations of its own."""
+        kind = type(operation).__name__
+        if kind in _JOINING and self.guard:
+            return [(operation, "call", self._guarded(operation.call))]
+        if kind == "NotEqual":
+            return [(operation, "call", self._comparing(operation.call))]
+        if kind == "Any":
+            return [(operation, "call", self._any_of(operation.call))]
+        return []
+
+    def _comparing(self, call: Callable) -> Callable:
+        def differs(x1, x2):
+            padding = self._paddings.get(id(x1))
+            if padding is None:
+                return call(x1, x2)
+            answer = self._known(padding) if len(x1.shape) == 2 else call(x1, x2)
+            self._by_mask[id(answer)] = (answer, padding)
+            return answer
+
+        return differs
+
+    def _any_of(self, call: Callable) -> Callable:
+        def any_of(x):
+            compared = self._by_mask.get(id(x))
+            return call(x) if compared is None else self._known(compared[1])
+
+        return any_of
+
+    def _known(self, padding: Padding) -> tf.Tensor:
+        """The mask, remembered so that a layer that is given it can use the lengths instead."""
+        self._by_mask[id(padding.mask)] = (padding.mask, padding)
+        return padding.mask
 
     def _noting_state(self, call: Callable) -> Callable:
         def noted(sequences, initial_state=None, **rest):
@@ -147,8 +178,7 @@ class Preparation:
             padding = self._paddings.get(id(inputs))
             if padding is None:
                 return type(layer).compute_mask(layer, inputs, previous_mask)
-            self._by_mask[id(padding.mask)] = (padding.mask, padding)
-            return padding.mask
+            return self._known(padding)
 
         return mask_of
 

@@ -104,6 +104,7 @@ def build(request: Request, report: ExportReport) -> Built:
     packed = flatbuffer.load(converted)
     flatbuffer.tidy(packed, (list(signature.inputs), list(signature.outputs)))
     if integer:
+        operators.keep_ltm_in_range(packed)
         operators.check_scales(packed)
     facts = describe(request, report, signature, asked.padded)
     plain = len(flatbuffer.dump(packed))
