@@ -288,18 +288,13 @@ def _memory_arrays(plan: Plan) -> str:
 
 
 def _resets(plan: Plan) -> str:
-    """Explicit memory to zero; and the operators' int8 STM to its zero point, which older TFLM resets to 0."""
+    """Explicit memory to zero as the file quantizes it; the operators' own is TFLM's to reset."""
     lines = []
     for i, pair in enumerate(plan.description.memory):
         tensor = plan.description.inputs[pair.source].tensor
         lines.append(
             f"    std::fill_n(memory_{i}, {_size(tensor)}, static_cast<{_C_TYPES[tensor.dtype]}>({tensor.zero_point}));\n"
         )
-    for tensor in plan.description.variables:
-        if tensor.dtype == "int8" and tensor.zero_point:
-            lines.append(
-                f"    std::memset(interpreter->GetTensor({tensor.index})->data.raw, {tensor.zero_point}, {tensor.bytes});\n"
-            )
     return "".join(lines)
 
 
