@@ -34,6 +34,10 @@ class Padding:
         """`(batch, u)`: the output at the last real step, zeros where there is none."""
         return tf.gather(_after_zeros(outputs), self.lengths, axis=1, batch_dims=1)
 
+    def in_order(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Outputs of reversed events, each at the place of its event; zeros on the padding."""
+        return tf.gather(_after_zeros(outputs), tf.maximum(self._left - self._time, 0), axis=1, batch_dims=1)
+
     def every(self, outputs: tf.Tensor, backwards: bool, zeros: bool) -> tf.Tensor:
         """`(batch, time, u)` as Keras' masked loop gives them.
 

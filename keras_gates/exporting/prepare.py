@@ -89,6 +89,7 @@ class Preparation:
         self._memories = list(memories or [])
         self._given_state: list[bool] = []
         self._local = 0
+        self._align = self._aligned = False
         self._done = Prepared([], [])
         with patched(self._changes()):
             self._done.results = tree.flatten(self.model(inputs, training=False))
@@ -115,14 +116,13 @@ class Preparation:
             elif isinstance(layer, keras.layers.Masking):
                 changes.append((layer, "call", tf.identity))
                 changes.append((layer, "compute_mask", self._mask_of(layer)))
-            elif isinstance(layer, keras.layers.Embedding) and layer.mask_zero:
-                changes.append((layer, "compute_mask", self._mask_of(layer)))
+            elif isinstance(layer, keras.layers.Embedding):
+                if layer.mask_zero:
+                    changes.append((layer, "compute_mask", self._mask_of(layer)))
+                if type(layer).call is keras.layers.Embedding.call and layer.quantization_mode is None:
+                    changes.append((layer, "call", _looked_up(layer)))
             elif isinstance(layer, keras.layers.Bidirectional):
-                changes.append((layer, "_can_attempt_fused_lstm", lambda *_: False))
-                changes.append((layer, "_can_attempt_fused_gru", lambda *_: False))
-                if self.guard and layer.merge_mode == "concat":
-                    changes.append((layer, "merge_mode", None))
-                    changes.append((layer, "call", _joined(layer.call)))
+                changes.append((layer, "call", self._both_ways(layer)))
             elif isinstance(layer, keras.layers.TimeDistributed):
                 changes.append((layer, "call", self._flattened(layer.layer)))
         return changes
@@ -182,6 +182,38 @@ class Preparation:
 
         return mask_of
 
+    def _both_ways(self, layer: keras.layers.Bidirectional) -> Callable:
+        """Bidirectional's call, its join guarded, padded outputs put back in order by the gather that reads them."""
+
+        def both_ways(sequences, initial_state=None, mask=None, training=None):
+            half = len(initial_state or ()) // 2
+            answers, states = [], []
+            for child, given in ((layer.forward_layer, slice(0, half)), (layer.backward_layer, slice(half, None))):
+                self._aligned, self._align = False, child.go_backwards
+                answer = child(sequences, initial_state=initial_state and initial_state[given], mask=mask, training=False)
+                self._align = False
+                if layer.return_state:
+                    states += answer[1:]
+                    answer = answer[0]
+                if child is layer.backward_layer and layer.return_sequences and not self._aligned:
+                    answer = tf.reverse(answer, [1])
+                answers.append(answer)
+            merged = self._merged(layer.merge_mode, *answers)
+            if not states:
+                return merged
+            return (*merged, *states) if layer.merge_mode is None else (merged, *states)
+
+        return both_ways
+
+    def _merged(self, mode: str | None, forward: tf.Tensor, backward: tf.Tensor) -> Any:
+        if mode == "concat":
+            return tf.concat([_guard(x) if self.guard else x for x in (forward, backward)], axis=-1)
+        if mode == "sum":
+            return forward + backward
+        if mode == "ave":
+            return (forward + backward) / 2
+        return forward * backward if mode == "mul" else (forward, backward)
+
     def _flattened(self, layer: keras.layers.Layer) -> Callable:
         def over_all_events(inputs, training=None, mask=None):
             batch, steps, *shape = inputs.shape
@@ -209,7 +241,7 @@ class Preparation:
                 if padding is not None and layer.go_backwards:
                     events = padding.reverse(sequences)
                 last, outputs, states = recurrent.run_unrolled(layer, events, initial_state, padding)
-                last, outputs = _as_keras(layer, last, outputs, padding)
+                last, outputs = self._as_keras(layer, last, outputs, padding)
             else:
                 with patched([(layer, "unroll", form != "while")]):
                     last, outputs, states = recurrent.run_loop(layer, sequences, initial_state, mask)
@@ -219,6 +251,14 @@ class Preparation:
             return last, outputs, states
 
         return loop
+
+    def _as_keras(self, layer: keras.layers.RNN, last: Any, outputs: Any, padding: Padding | None) -> tuple[Any, Any]:
+        if padding is None:
+            return last, outputs
+        if self._align:
+            self._aligned = True
+            return padding.last(outputs), padding.in_order(outputs)
+        return padding.last(outputs), padding.every(outputs, layer.go_backwards, layer.zero_output_for_mask)
 
     def _step(self, layer: keras.layers.RNN, sequences: tf.Tensor) -> tuple:
         last, outputs, states = recurrent.run_unrolled(layer, sequences, self._memories.pop(0), None)
@@ -233,28 +273,16 @@ class Preparation:
         for number, cell in enumerate(recurrent.cells_of(layer)):
             name = f"{len(self._done.calls)}.{number}"
             last, events = fused_lstm(events, self._weights[id(cell)], name)
-        last, outputs = _as_keras(layer, last, events, padding)
+        last, outputs = self._as_keras(layer, last, events, padding)
         states = list(empty)
         if isinstance(layer.cell, keras.layers.StackedRNNCells):
             return last, outputs, states
         return last, outputs, [last, *states[1:]]
 
 
-def _as_keras(layer: keras.layers.RNN, last: Any, outputs: Any, padding: Padding | None) -> tuple[Any, Any]:
-    if padding is None:
-        return last, outputs
-    return padding.last(outputs), padding.every(outputs, layer.go_backwards, layer.zero_output_for_mask)
-
-
-def _joined(call: Callable) -> Callable:
-    """Bidirectional's call, told to merge nothing, with the concatenation after it guarded."""
-
-    def joined(*args, **rest):
-        forward, backward, *states = call(*args, **rest)
-        output = tf.concat([_guard(forward), _guard(backward)], axis=-1)
-        return (output, *states) if states else output
-
-    return joined
+def _looked_up(layer: keras.layers.Embedding) -> Callable:
+    """A plain GATHER; Keras' also serves negative tokens, with operators that TFLM lacks."""
+    return lambda tokens: tf.gather(tf.convert_to_tensor(layer.embeddings), tf.cast(tokens, tf.int32))
 
 
 def _guard(x: Any) -> Any:
