@@ -57,13 +57,14 @@ def gradient(model: Any, data: Any, lags: Sequence[int] = LAGS, count: int = 100
 
     memory, answer = model.get_layer("memory"), model.get_layer("wolf")
     eye = keras.Model(model.input, model.get_layer("events").output)
+    if eye.output.shape[1] == 1:
+        return [0.0] * len(lags)
     found = []
     for lag in lags:
         events = tf.convert_to_tensor(eye.predict(data.at("test", lag, count)[0], batch_size=100, verbose=0))
         with tf.GradientTape() as tape:
             tape.watch(events)
-            stm = memory(events) if len(memory.input.shape) == 3 else memory(events[:, -1])
-            log_odds = tf.matmul(stm, answer.kernel) + answer.bias
+            log_odds = tf.matmul(memory(events), answer.kernel) + answer.bias
         reached = tape.gradient(log_odds, events)[:, -1 - lag]
         found.append(float(tf.reduce_mean(tf.norm(reached, axis=-1))))
     return found

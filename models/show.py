@@ -21,7 +21,7 @@ PRESETS = {
 }
 
 RECIPE = {
-    "epochs": 20,
+    "epochs": 14,
     "batch_size": 32,
     "learning_rate": 5e-3,
     "schedule": "cosine",
@@ -82,10 +82,11 @@ def build(
         name="eye",
     )
     # What TimeDistributed(eye) computes, with time folded into the batch: two convolutions in the .tflite, not two a frame.
-    pictures = keras.ops.reshape(show, (-1, size, size, 3))
-    events = layers.Identity(name="events")(keras.ops.reshape(eye(pictures), (-1, frames, 24)))
+    looked_at = show[:, -1:] if memory == "none" else show
+    pictures = keras.ops.reshape(looked_at, (-1, size, size, 3))
+    events = layers.Identity(name="events")(keras.ops.reshape(eye(pictures), (-1, looked_at.shape[1], 24)))
     if memory == "none":
-        stm = layers.Dense(units, activation="relu", name="memory")(events[:, -1])
+        stm = layers.Dense(units, activation="relu", name="memory")(events[:, 0])
     elif memory == "rnn":
         stm = layers.SimpleRNN(units, activation=squash, recurrent_initializer=start, name="memory")(events)
     else:

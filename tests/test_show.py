@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-
 from keras_gates.models import UserError, find, lags, memory, show
 from keras_gates.models.data import shows, sprites
 

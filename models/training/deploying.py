@@ -4,6 +4,7 @@ data.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +16,49 @@ SAMPLES = 300
 CALIBRATION = 200
 
 
-def deploy(
-    zoo: ZooModel, model: Any, data: Any, config: dict[str, Any], folder: Path
-) -> tuple[list[dict[str, Any]], list[Any]]:
-    """Writes `saved_model/` and a .tflite for every precision asked for.
+@dataclass
+class Exports:
+    """What came of the exports of a run.
 
-    Returns:
-        A row a file: file, bytes, max_difference from Keras over the first test examples, and where there are classes
-            keras_accuracy, accuracy
-        and agreement (how often both say the same class); and the `ExportReport`s.
+    Attributes:
+        rows: a dict a file: file, bytes, samples, max_difference from Keras over the first test examples, and where there
+            are classes keras_accuracy, accuracy and agreement (how often both say the same class).
+        reports: the `ExportReport`s.
+        failures: a sentence for each file that could not be made.
     """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    reports: list[Any] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def deploy(zoo: ZooModel, model: Any, data: Any, config: dict[str, Any], folder: Path) -> Exports:
+    """Writes `saved_model/` and a .tflite for every precision asked for, and measures them."""
     import keras_gates
 
     x, y = data.arrays("test", SAMPLES)
     seen = data.arrays("train", CALIBRATION)[0]
-    rows, reports = [], []
+    rows, reports, failures = [], [], []
     for number, precision in enumerate(config["precision"]):
         core, prepare, told = zoo.device(model, precision) if zoo.device is not None else (model, lambda x: x, {})
         inputs, calibration = prepare(x), prepare(seen)
         expected = core.predict(inputs, verbose=0)
         name = "model" if precision == "float32" else f"model-{precision}"
-        report = keras_gates.export(
-            core,
-            folder,
-            ["saved_model", "tflite"] if number == 0 else ["tflite"],
-            precision,
-            config["mode"],
-            config["target"],
-            calibration=calibration,
-            metadata={**_metadata(zoo, data, config), **told},
-            name=name,
-        )
+        try:
+            report = keras_gates.export(
+                core,
+                folder,
+                ["saved_model", "tflite"] if number == 0 else ["tflite"],
+                precision,
+                config["mode"],
+                config["target"],
+                calibration=calibration,
+                metadata={**_metadata(zoo, data, config), **told},
+                name=name,
+            )
+        except keras_gates.ExportError as error:
+            failures.append(f"{name}.tflite was not made: {error}")
+            continue
         reports.append(report)
         if number == 0:
             path = folder / "saved_model"
@@ -53,7 +66,7 @@ def deploy(
         if config["mode"] == "sequence":
             path = folder / f"{name}.tflite"
             rows.append(_row(path.name, _size(path), expected, run_tflite(path, inputs), y))
-    return rows, reports
+    return Exports(rows, reports, failures)
 
 
 def _metadata(zoo: ZooModel, data: Any, config: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 from keras_gates.models.registry import UserError, ZooModel
+from keras_gates.models.training import numbers
+from keras_gates.models.training.distribution import ALONE, Job
 from keras_gates.models.training.folder import read_json, write_json
 
 DEFAULTS = {
@@ -77,16 +79,16 @@ class Keeper(keras.callbacks.Callback):
     after the last epoch, the history.
 
     Args:
-        folder: of the run; gets `best.keras`, `state.json` and the weights that it names.
+        folder: of the run; gets `best.keras`, `state.json` and the weights that it names. None for a process that only
+            takes part in a new run.
         monitor: the quantity that says which epoch is best; what ends in "accuracy" or "acc" is to be high, everything else low.
         patience: epochs without a better one before training stops; None never stops.
+        writes: False for a process that only takes part.
     """
 
-    def __init__(self, folder: Path, monitor: str, patience: int | None) -> None:
+    def __init__(self, folder: Path | None, monitor: str, patience: int | None, writes: bool = True) -> None:
         super().__init__()
-        self.folder, self.monitor, self.patience = folder, monitor, patience
-        self.best = folder / "best.keras"
-        self.state = folder / "state.json"
+        self.folder, self.monitor, self.patience, self.writes = folder, monitor, patience, writes
         self.history: list[dict[str, float]] = []
         self.epoch = 0
 
@@ -97,16 +99,30 @@ class Keeper(keras.callbacks.Callback):
         sign = -1 if self.monitor.endswith(("accuracy", "acc")) else 1
         return min(range(len(values)), key=lambda epoch: sign * values[epoch], default=-1)
 
+    def finished(self, epochs: int) -> bool:
+        """Whether all `epochs` are done, or patience has run out."""
+        return len(self.history) >= epochs or self._impatient()
+
+    def _impatient(self) -> bool:
+        return self.patience is not None and len(self.history) - 1 - self.best_epoch >= self.patience
+
+    def recall(self) -> None:
+        """The history of the folder's run; empty where it stopped in its first epoch."""
+        state = self._state()
+        self.history = state["history"] if state else []
+
     def restore(self, model: Any) -> None:
-        """Brings the model, its optimizer and the history to where the folder's run stopped; a run that stopped in its
-        first epoch starts again.
-        """
-        if not self.state.exists():
-            return
-        state = read_json(self.state)
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(self.folder / state["weights"])
-        self.history = state["history"]
+        """Brings the model and its optimizer to where the folder's run stopped."""
+        state = self._state()
+        if state:
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self.folder / state["weights"])
+            for variable, value in zip(_chance(model), state["chance"]):
+                variable.assign(value)
+
+    def _state(self) -> dict[str, Any] | None:
+        path = self.folder and self.folder / "state.json"
+        return read_json(path) if path and path.exists() else None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
@@ -115,45 +131,84 @@ class Keeper(keras.callbacks.Callback):
         self.history.append({name: float(value) for name, value in (logs or {}).items()})
         if self.monitor not in self.history[-1]:
             raise UserError(f"the recipe monitors {self.monitor!r}, but an epoch reports {', '.join(self.history[-1])}")
+        if self.writes:
+            self._write(epoch)
+        if self._impatient():
+            self.model.stop_training = True
+
+    def _write(self, epoch: int) -> None:
         if self.best_epoch == epoch:
             waiting = self.folder / "best.tmp.keras"
             self.model.save(waiting)
-            os.replace(waiting, self.best)
+            os.replace(waiting, self.folder / "best.keras")
         weights = self.folder / f"epoch-{epoch + 1}.weights.h5"
         self.model.save_weights(weights)
-        write_json(self.state, {"weights": weights.name, "history": self.history})
+        chance = [keras.ops.convert_to_numpy(state).tolist() for state in _chance(self.model)]
+        write_json(self.folder / "state.json", {"weights": weights.name, "chance": chance, "history": self.history})
         (self.folder / f"epoch-{epoch}.weights.h5").unlink(missing_ok=True)
-        if self.patience is not None and epoch - self.best_epoch >= self.patience:
-            self.model.stop_training = True
 
-    def clean(self) -> None:
-        """Removes what only an unfinished run needs."""
-        for path in (self.state, self.best, *self.folder.glob("epoch-*.weights.h5")):
-            path.unlink(missing_ok=True)
+    def keep_best(self, model: Any) -> None:
+        """Gives the model the weights of the best epoch."""
+        model.set_weights(keras.saving.load_model(self.folder / "best.keras", compile=False).get_weights())
+
+    def clean(self, folder: Path | None = None) -> None:
+        """Removes what only an unfinished run needs; `folder` is where the run's folder is now."""
+        for name in ("config.json", "state.json", "best*.keras", "epoch-*.weights.h5"):
+            for path in (folder or self.folder).glob(name):
+                path.unlink()
+
+
+def _chance(model: Any) -> list[Any]:
+    """The states that dropout draws from, which Keras does not save with the weights."""
+    return [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
 
 
 def fit(
-    zoo: ZooModel, model: Any, data: Any, recipe: Mapping[str, Any], seed: int, folder: Path, verbose: Any = "auto"
+    zoo: ZooModel,
+    model: Any,
+    data: Any,
+    recipe: Mapping[str, Any],
+    seed: int,
+    folder: Path | None,
+    verbose: Any = "auto",
+    job: Job = ALONE,
 ) -> Keeper:
-    """Trains, continuing what the folder holds, and leaves the best weights in the model."""
+    """Trains, continuing what the folder holds, and leaves the best weights in the model (where several processes train,
+    in the folder alone).
+
+    Raises:
+        UserError: NaN or infinity in the data or the loss, with its place.
+    """
     recipe = {**DEFAULTS, **recipe}
-    keeper = Keeper(folder, recipe["monitor"], recipe["patience"])
+    keeper = Keeper(folder, recipe["monitor"], recipe["patience"], job.writes)
+    keeper.recall()
     batches = data.training(recipe["batch_size"], seed, lambda: keeper.epoch)
+    validation = data.held_out("validation", recipe["batch_size"])
     a_pass = int(batches.cardinality())
-    compile_model(zoo, model, recipe, a_pass * recipe["epochs"] if a_pass > 0 else None)
-    keeper.restore(model)
-    model.fit(
-        batches,
-        validation_data=data.held_out("validation", recipe["batch_size"]),
-        epochs=recipe["epochs"],
-        initial_epoch=len(keeper.history),
-        callbacks=[
-            keeper,
-            keras.callbacks.TensorBoard(folder / "tensorboard"),
-            *(zoo.callbacks(model) if zoo.callbacks else []),
-        ],
-        verbose=verbose,
-        shuffle=False,
-    )
-    model.set_weights(keras.saving.load_model(keeper.best, compile=False).get_weights())
+    with job.scope():
+        compile_model(zoo, model, recipe, a_pass * recipe["epochs"] if a_pass > 0 else None)
+        keeper.restore(model)
+    if not keeper.finished(recipe["epochs"]):
+        try:
+            model.fit(
+                job.share(numbers.checked(batches)),
+                validation_data=job.share(numbers.checked(validation)),
+                epochs=recipe["epochs"],
+                initial_epoch=len(keeper.history),
+                callbacks=[numbers.FiniteLoss(), keeper, *_watchers(zoo, model, folder, job)],
+                verbose=verbose if job.writes else 0,
+                shuffle=False,
+            )
+        except Exception as error:
+            if numbers.MARK not in str(error):
+                raise
+            train = data.epoch(recipe["batch_size"], seed, keeper.epoch).as_numpy_iterator()
+            raise UserError(numbers.sentence(train, validation.as_numpy_iterator(), keeper.epoch)) from error
+    if job.processes == 1:
+        keeper.keep_best(model)
     return keeper
+
+
+def _watchers(zoo: ZooModel, model: Any, folder: Path | None, job: Job) -> list[Any]:
+    board = [keras.callbacks.TensorBoard(folder / "tensorboard")] if job.writes else []
+    return [*board, *(zoo.callbacks(model) if zoo.callbacks else [])]

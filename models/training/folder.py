@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ def finish(folder: Path) -> Path:
     final = folder.with_name(folder.name.removesuffix(UNFINISHED))
     folder.rename(final)
     return final
+
+
+def discard(folder: Path) -> None:
+    """Removes the folder of a run that could not even begin; one that has reached something stays."""
+    if not (folder / "state.json").exists():
+        shutil.rmtree(folder)
 
 
 def to_resume(run: str | Path) -> tuple[Path, dict[str, Any]]:

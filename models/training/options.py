@@ -10,8 +10,10 @@ from typing import Any
 
 from keras_gates.models import registry
 from keras_gates.models.registry import UserError, ZooModel
+from keras_gates.models.training.distribution import KINDS
 
 DEFAULT_MODEL = "show"
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 EXAMPLES = """examples:
   python train.py                              the default model on built-in data, about two minutes
   python train.py --list                       every model, its presets and its scores
@@ -79,6 +81,20 @@ def parser() -> argparse.ArgumentParser:
     )
     training.add_argument("--compare", action="store_true", help="train the model's alternatives too, and compare them")
 
+    scale = made.add_argument_group("more than one device")
+    scale.add_argument(
+        "--distribute",
+        choices=KINDS,
+        help="mirrored: over the devices of this machine (TensorFlow); jax: over processes and hosts (JAX)",
+    )
+    scale.add_argument(
+        "--devices", type=_positive, metavar="N", help="for mirrored: how many; without a GPU, virtual CPU devices"
+    )
+    scale.add_argument(
+        "--hosts", metavar="HOST:PORT,…", help="for jax: where each process runs; the first one writes the run's folder"
+    )
+    scale.add_argument("--process-id", type=_seed, metavar="N", help="for jax: which of the hosts this is, from 0")
+
     output = made.add_argument_group("output")
     output.add_argument("--out", default="runs", metavar="FOLDER", help="where run folders are made (default runs)")
     output.add_argument(
@@ -112,6 +128,9 @@ def configuration(arguments: argparse.Namespace) -> dict[str, Any]:
             if name not in _arguments(model.build):
                 raise UserError(f"{model.name} has no --{name}; it takes: {', '.join(_arguments(model.build))}")
             build[name] = getattr(arguments, name)
+    precisions = arguments.precision.split(",")
+    if unknown := [precision for precision in precisions if precision not in PRECISIONS]:
+        raise UserError(f"precision must be of {', '.join(PRECISIONS)}; got {unknown[0]!r}")
     for setting in arguments.settings:
         _set(setting, model, build, data, recipe)
     return {
@@ -124,7 +143,7 @@ def configuration(arguments: argparse.Namespace) -> dict[str, Any]:
         "data_arguments": data,
         "recipe": recipe,
         "from_weights": arguments.from_weights,
-        "precision": arguments.precision.split(","),
+        "precision": precisions,
         "mode": arguments.mode,
         "target": arguments.target,
         "export": not arguments.no_export,

@@ -9,6 +9,8 @@ from typing import Any
 
 from keras_gates.models.registry import Judgement, ZooModel
 
+HEADINGS = ("file", "size", "Keras right", "file right", "difference", "same answer")
+
 
 def draw_curves(history: Sequence[dict[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
     """A panel each for the loss and for what is monitored, training and validation, the best epoch marked."""
@@ -42,7 +44,7 @@ def write_report(
     data: Any,
     parameters: int,
     judgement: Judgement,
-    exports: Sequence[dict[str, Any]],
+    exports: Any,
     epochs: str,
 ) -> None:
     """`report.md`: what was trained on what, how well it does, what was exported and whether it says the same."""
@@ -68,15 +70,18 @@ def write_report(
     ]
     for name, caption in judgement.pictures:
         lines += [f"![{caption}]({name})", "", caption, ""]
-    if exports:
+    if exports.rows:
         lines += [
             "## Exports, each loaded back and compared with Keras on test data",
             "",
-            "| file | size | accuracy, Keras | accuracy, file | largest difference | same answer |",
-            "|---|---|---|---|---|---|",
-            *("| " + " | ".join(export_row(row)) + " |" for row in exports),
+            f"{exports.rows[0]['samples']} examples; difference is the largest between any two outputs.",
+            "",
+            "| " + " | ".join(HEADINGS) + " |",
+            "|---" * len(HEADINGS) + "|",
+            *("| " + " | ".join(export_row(row)) + " |" for row in exports.rows),
             "",
         ]
+    lines += [*exports.failures, ""] if exports.failures else []
     lines += ["## Data", "", f"{data.name}. {data.attribution}. Licence: {data.licence}.", ""]
     if zoo.published:
         lines += [
@@ -117,14 +122,21 @@ def export_row(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def print_exports(exports: Sequence[dict[str, Any]]) -> None:
-    """The same table on the screen."""
+def print_results(judgement: Judgement, exports: Any, report: Path) -> None:
+    """On the screen: the table of exports, what failed, the scores, and where the report is."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="loaded back and compared with Keras on test data", title_justify="left")
-    for heading in ("file", "size", "accuracy, Keras", "accuracy, file", "largest difference", "same answer"):
-        table.add_column(heading, justify="left" if heading == "file" else "right")
-    for row in exports:
-        table.add_row(*export_row(row))
-    Console().print(table)
+    console = Console()
+    if exports.rows:
+        table = Table(title="exports, loaded back and compared with Keras on test data", title_justify="left")
+        for number, heading in enumerate(HEADINGS):
+            table.add_column(heading, justify="right" if number else "left", overflow="fold")
+        for row in exports.rows:
+            table.add_row(*export_row(row))
+        console.print(table)
+    for failure in exports.failures:
+        console.print(failure, markup=False)
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in judgement.scores.items())
+    console.print(f"on the test data: {scores}", highlight=False, soft_wrap=True)
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -12,8 +13,9 @@ from typing import Any
 
 from keras_gates.models import registry
 from keras_gates.models.registry import Judgement, UserError
+from keras_gates.models.training import distribution, options
 from keras_gates.models.training import folder as folders
-from keras_gates.models.training import options
+from keras_gates.models.training.distribution import ALONE, Job
 
 PACKAGES = ("keras-gates", "keras", "tensorflow", "numpy", "ai-edge-litert", "tensorflow-datasets")
 
@@ -34,13 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             folder, config = None, {**options.configuration(arguments), "arguments": argv}
         if arguments.compare:
             return compare(config, arguments.out)
-        return train(config, arguments.out, folder)
+        job = distribution.start(arguments.distribute, arguments.devices, arguments.hosts, arguments.process_id)
+        return train(config, arguments.out, folder, job)
+    except OSError as error:
+        print(f"train.py: {error}. What earlier epochs and runs wrote is untouched.", file=sys.stderr)
+        return 2
     except UserError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
 
 
-def train(config: dict[str, Any], out: str, folder: Path | None = None) -> int:
+def train(config: dict[str, Any], out: str, folder: Path | None = None, job: Job = ALONE) -> int:
     """Trains, judges, exports, verifies and reports; `folder` is that of an interrupted run to continue."""
     import keras
     from keras_gates.models.training import fitting, reporting
@@ -48,25 +54,41 @@ def train(config: dict[str, Any], out: str, folder: Path | None = None) -> int:
     zoo = registry.find(config["model"])
     fitting.set_seed(config["seed"])
     data = zoo.data(config["data"], config["data_dir"], config["seed"], **config["data_arguments"])
-    model = zoo.build(**{**config["build"], **data.build})
+    with job.scope():
+        model = zoo.build(**{**config["build"], **data.build})
+    job.check(model)
     if config["from_weights"]:
         from keras_gates.models.training.warm_start import start_from
 
         print(start_from(model, config["from_weights"], zoo.name, config["preset"]))
-    if folder is None:
-        folder = folders.start(out, zoo.name)
-        folders.write_json(folder / "config.json", config)
-    print(f"{zoo.name} ({config['preset']}): {zoo.line}")
-    print(f"{model.count_params():,} weights, data: {data.name}, seed {config['seed']}, folder: {folder}")
+    config.setdefault("backend", keras.backend.backend())
+    if job.writes:
+        if folder is None:
+            folder = folders.start(out, zoo.name)
+            folders.write_json(folder / "config.json", config)
+        print(f"{zoo.name} ({config['preset']}): {zoo.line}")
+        print(f"{model.count_params():,} weights, data: {data.name}, seed {config['seed']}, folder: {folder}")
     try:
-        keeper = fitting.fit(zoo, model, data, config["recipe"], config["seed"], folder, verbose())
+        keeper = fitting.fit(zoo, model, data, config["recipe"], config["seed"], folder, verbose(), job)
+        job.leave()
     except KeyboardInterrupt:
         print(stopped(folder))
         return 130
-    judgement, exports, reports = finish(zoo, model, data, config, folder)
-    monitor = keeper.monitor
-    epochs = f"Kept: epoch {keeper.best_epoch + 1} of {len(keeper.history)}, by {monitor}."
-    reporting.draw_curves(keeper.history, monitor, keeper.best_epoch, folder / "curves.png")
+    except UserError:
+        if job.writes:
+            folders.discard(folder)
+        raise
+    except Exception as error:
+        if job.processes > 1 and not isinstance(error, OSError):
+            job.lost(error, folder)
+        raise
+    if not job.writes:
+        return 0
+    if keras.backend.backend() != "tensorflow":
+        return go_on_under_tensorflow(folder)
+    judgement, exports = finish(zoo, model, data, config, folder)
+    epochs = f"Kept: epoch {keeper.best_epoch + 1} of {len(keeper.history)}, by {keeper.monitor}."
+    reporting.draw_curves(keeper.history, keeper.monitor, keeper.best_epoch, folder / "curves.png")
     reporting.write_report(folder / "report.md", zoo, config, data, model.count_params(), judgement, exports, epochs)
     folders.write_json(
         folder / "metrics.json",
@@ -78,28 +100,32 @@ def train(config: dict[str, Any], out: str, folder: Path | None = None) -> int:
             "scores": judgement.scores,
             "best_epoch": keeper.best_epoch + 1,
             "history": keeper.history,
-            "exports": exports,
-            "export_reports": [report.to_dict() for report in reports],
+            "exports": exports.rows,
+            "export_failures": exports.failures,
+            "export_reports": [report.to_dict() for report in exports.reports],
         },
     )
-    keeper.clean()
-    (folder / "config.json").unlink()
     folder = folders.finish(folder)
-    if exports:
-        reporting.print_exports(exports)
-    print("on the test data: " + ", ".join(f"{name} {value:.4g}" for name, value in judgement.scores.items()))
-    print(f"report: {folder / 'report.md'}")
-    return 0
+    keeper.clean(folder)
+    reporting.print_results(judgement, exports, folder / "report.md")
+    return 1 if exports.failures else 0
 
 
-def finish(zoo: Any, model: Any, data: Any, config: dict[str, Any], folder: Path) -> tuple[Judgement, list, list]:
-    """What is measured once a model is trained: the judgement, a row an export, and the export reports."""
+def go_on_under_tensorflow(folder: Path) -> int:
+    """Judges and exports what another backend has trained: a run whose epochs are done is resumed by what comes next."""
+    print("Trained; the exports are TensorFlow's work:")
+    command = [sys.executable, "-m", "keras_gates.models.training", "--resume", str(folder)]
+    return subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=False).returncode
+
+
+def finish(zoo: Any, model: Any, data: Any, config: dict[str, Any], folder: Path) -> tuple[Judgement, Any]:
+    """What is measured once a model is trained: the judgement and the exports."""
     from keras_gates.models.training import deploying, judging
 
     model.save(folder / "model.keras")
     judgement = (zoo.judge or judging.judge)(model, data, folder)
-    exports, reports = deploying.deploy(zoo, model, data, config, folder) if config["export"] else ([], [])
-    return judgement, exports, reports
+    exports = deploying.deploy(zoo, model, data, config, folder) if config["export"] else deploying.Exports()
+    return judgement, exports
 
 
 def compare(config: dict[str, Any], out: str) -> int:
