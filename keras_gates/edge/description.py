@@ -102,7 +102,12 @@ class Description:
     @property
     def any_length(self) -> bool:
         """Whether a sequence may have another length than the file was converted with."""
-        return bool(self.resizable or self.memory or self.role("lengths") or self.vocabulary)
+        return bool(self.resizable or self.stepwise or self.role("lengths") or self.vocabulary)
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether a whole sequence takes several calls, between which the memory stays."""
+        return bool(self.memory) or (self.mode == "stream" and not self.resizable)
 
     @property
     def hears(self) -> bool:

@@ -15,7 +15,7 @@ from keras_gates.edge.description import Description, Port, describe
 from keras_gates.edge.frontends import log_mel, tokens
 from keras_gates.edge.stream import Stream
 from keras_gates.edge.tflite import EdgeError, read
-from keras_gates.edge.values import checked, numbers, quantized, real, stacked
+from keras_gates.edge.values import checked, fed_back, numbers, quantized, real, stacked
 
 _PROOF_STEPS = 4
 _FACTS = "name mode form precision target task description licence frontend versions user".split()  # noqa: SIM905
@@ -196,6 +196,12 @@ class EdgeModel:
         tensors = [self.description.inputs[pair.source].tensor for pair in self.description.memory]
         return [np.full(tensor.shape, tensor.zero_point, tensor.dtype) for tensor in tensors]
 
+    def next_memory(self, results: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the memory inputs take in the next call, from all outputs of this one."""
+        inputs, outputs = self.description.inputs, self.description.outputs
+        pairs = self.description.memory
+        return [fed_back(inputs[pair.source], outputs[pair.result], results[pair.result]) for pair in pairs]
+
     def _examples(self, x: Any, lengths: Sequence[int] | None) -> list[dict[str, np.ndarray]]:
         """One dict an example: an array without batch axis for each event, the valid steps for each length."""
         given = self.by_name(x)
@@ -241,7 +247,7 @@ class EdgeModel:
     def _padded(self, port: Port, example: np.ndarray) -> np.ndarray:
         """An example as long as the file asks for, where it asks for one length."""
         description = self.description
-        if not port.time or description.resizable or description.memory or len(example) == port.steps:
+        if not port.time or description.resizable or description.stepwise or len(example) == port.steps:
             return example
         if len(example) > port.steps:
             raise EdgeError(f"input {port.name!r}: this file takes {port.steps} steps at most, got {len(example)}.")
@@ -256,16 +262,16 @@ class EdgeModel:
                 raise EdgeError(f"this file takes {self.description.batch} examples at once: give them equal shapes.")
         columns = {name: np.stack([example[name] for example in chunk]) for name in chunk[0]}
         predictions = self.description.predictions
-        if self.description.memory:
+        self._runtime.reset()
+        if self.description.stepwise:
             outputs = self._rolled(columns)
         else:
-            self._runtime.reset()
             results = self._runtime.run(self.values(columns, []))
             outputs = [real(port, results[place]) for place, port in predictions]
         return [[output[row] for output in outputs] for row in range(len(chunk))]
 
     def _rolled(self, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """The same through a one-step file: memory goes round, predictions with a time axis are joined."""
+        """The same in several calls: explicit memory goes round, predictions with a time axis are joined."""
         stride = self.description.stride
         steps = {columns[port.name].shape[1] for port in self.description.events if port.time}
         if len(steps) != 1 or min(steps) % stride:
@@ -278,7 +284,7 @@ class EdgeModel:
                 if port.time
             }
             results = self._runtime.run(self.values({**columns, **frame}, memory))
-            memory = [results[pair.result] for pair in self.description.memory]
+            memory = self.next_memory(results)
             frames.append([real(port, results[place]) for place, port in self.description.predictions])
         ports = [port for _, port in self.description.predictions]
         return [np.concatenate(column, 1) if port.time else column[-1] for port, column in zip(ports, zip(*frames))]

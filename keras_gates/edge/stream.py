@@ -178,7 +178,7 @@ class Stream:
             columns[port.name] = np.stack([event] * description.batch)
         columns |= {port.name: np.full(description.batch, description.stride) for port in description.role("lengths")}
         results = self._runtime.run(model.values(columns, self._memory))
-        self._memory = [results[pair.result] for pair in description.memory]
+        self._memory = model.next_memory(results)
         return [real(port, results[place])[0] for place, port in description.predictions]
 
     def _frames(self, events: Mapping[str, np.ndarray]) -> list[list[np.ndarray]]:

@@ -13,7 +13,7 @@ import numpy as np
 from keras_gates.edge.description import Description, Port, describe
 from keras_gates.edge.runtime import Runtime
 from keras_gates.edge.tflite import TFLite, read
-from keras_gates.edge.values import checked, quantized
+from keras_gates.edge.values import checked, fed_back, quantized
 from keras_gates.exporting import children, micro_sources, tflm
 from keras_gates.exporting.report import ExportError
 
@@ -172,11 +172,8 @@ def _answers(
     """For every call its outputs by tensor index; the arena to reserve, and what TFLM says it used of it."""
     graph = file.subgraphs[0]
     memory = [
-        (
-            graph.inputs.index(description.inputs[m.source].tensor.index),
-            graph.outputs.index(description.outputs[m.result].tensor.index),
-        )
-        for m in description.memory
+        (graph.inputs.index(takes.tensor.index), graph.outputs.index(gave.tensor.index), takes, gave)
+        for takes, gave in ((description.inputs[m.source], description.outputs[m.result]) for m in description.memory)
     ]
     if tflm.available():
         results, used = tflm.run_tflm(data, calls, memory)
@@ -188,15 +185,19 @@ def _answers(
 
 
 def _litert(
-    data: bytes, file: TFLite, description: Description, sequence: list[list[np.ndarray]], memory: list[tuple[int, int]]
+    data: bytes,
+    file: TFLite,
+    description: Description,
+    sequence: list[list[np.ndarray]],
+    memory: list[tuple[int, int, Port, Port]],
 ) -> list[list[np.ndarray]]:
     graph, runtime, results = file.subgraphs[0], Runtime(data, file, description), []
-    by_index = {port.tensor.index: place for place, port in enumerate(description.outputs)}
+    places = {port.tensor.index: place for place, port in enumerate(description.outputs)}
     for call in sequence:
         inputs = list(call)
-        for source, result in memory if results else ():
-            inputs[source] = results[-1][result]
+        for source, result, takes, gave in memory if results else ():
+            inputs[source] = fed_back(takes, gave, results[-1][result])
         values = dict(zip(graph.inputs, inputs))
         outputs = runtime.run([values[port.tensor.index] for port in description.inputs])
-        results.append([outputs[by_index[index]] for index in graph.outputs])
+        results.append([outputs[places[index]] for index in graph.outputs])
     return results

@@ -317,13 +317,27 @@ def _reads(plan: Plan) -> str:
     for place, port in enumerate(plan.description.outputs):
         stored = f"interpreter->output({plan.file.subgraphs[0].outputs.index(port.tensor.index)})->data.raw"
         if place in memory:
-            lines.append(f"    std::memcpy(memory_{memory[place]}, {stored}, sizeof(memory_{memory[place]}));\n")
+            lines.append(_remember(plan, memory[place], stored))
         elif port.role == "prediction" and port.tensor.scale:
             to = f"{_constant(port)}Size, {_constant(port)}Scale, {_constant(port)}ZeroPoint, {_snake(port.name)}"
             lines.append(f"    dequantize<{_C_TYPES[port.tensor.dtype]}>({stored}, {to});\n")
         elif port.role == "prediction":
             lines.append(f"    std::memcpy({_snake(port.name)}, {stored}, {port.tensor.bytes});\n")
     return "".join(lines)
+
+
+def _remember(plan: Plan, number: int, stored: str) -> str:
+    """Explicit memory from an output to where the next call takes it; quantized anew where the two scales differ."""
+    pair = plan.description.memory[number]
+    takes, gave = plan.description.inputs[pair.source].tensor, plan.description.outputs[pair.result].tensor
+    if (takes.scale, takes.zero_point) == (gave.scale, gave.zero_point):
+        return f"    std::memcpy(memory_{number}, {stored}, sizeof(memory_{number}));\n"
+    kind, size, real = _C_TYPES[takes.dtype], _size(takes), f"real_{number}"
+    return (
+        f"    static float {real}[{size}];\n"
+        f"    dequantize<{kind}>({stored}, {size}, {_float(gave.scale)}, {gave.zero_point}, {real});\n"
+        f"    quantize<{kind}>({real}, {size}, {_float(takes.scale)}, {takes.zero_point}, memory_{number});\n"
+    )
 
 
 def _golden(name: str, kind: str, values: np.ndarray) -> str:

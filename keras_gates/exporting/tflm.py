@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_gates.edge.description import Port
 from keras_gates.edge.tflite import read
+from keras_gates.edge.values import fed_back
 from keras_gates.exporting import children
 
 _AMPLE = 1 << 26
@@ -27,7 +29,7 @@ def available() -> bool:
 def run_tflm(
     data: bytes,
     sequences: Sequence[Sequence[Sequence[np.ndarray]]],
-    memory: Sequence[tuple[int, int]] = (),
+    memory: Sequence[tuple[int, int, Port, Port]] = (),
     arena_bytes: int | None = None,
 ) -> tuple[list[list[list[np.ndarray]]], int]:
     """Outputs of every call, and the bytes of arena that TFLM says it used.
@@ -36,8 +38,8 @@ def run_tflm(
         data: the bytes of a ``.tflite`` with one signature (TFLM's Python crashes on several).
         sequences: for each sequence its calls, for each call its inputs in the file's order and types. Memory is reset
             before each sequence.
-        memory: pairs (input place, output place) of an explicit state: after the first call of a sequence that input
-            is fed from that output of the call before.
+        memory: explicit state as (input place, output place, input, output): after the first call of a sequence that
+            input is fed from that output of the call before.
         arena_bytes: size of the arena; None gives plenty.
 
     Raises:
@@ -91,8 +93,8 @@ def _sequence(interpreter: Any, calls: list, memory: list, outputs: int) -> list
     results: list[list[np.ndarray]] = []
     for call in calls:
         inputs = list(call)
-        for source, result in memory if results else ():
-            inputs[source] = results[-1][result]
+        for source, result, takes, gave in memory if results else ():
+            inputs[source] = fed_back(takes, gave, results[-1][result])
         for place, value in enumerate(inputs):
             interpreter.set_input(value, place)
         interpreter.invoke()
