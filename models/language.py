@@ -16,7 +16,7 @@ import numpy as np
 from keras_gates.models.registry import UserError, ZooModel
 
 PRESETS = {
-    "base": {"about": "the next character; one layer of 320", "build": {"units": 320, "batch": 32}},
+    "base": {"about": "the next character; one layer of 256", "build": {"units": 256, "batch": 32}},
     "small": {"about": "one layer of 128", "build": {"units": 128, "width": 32, "batch": 32, "dropout": 0.1}},
     "nano": {"about": "for a microcontroller", "build": {"units": 64, "width": 16, "batch": 32, "dropout": 0.0}},
     "zaremba-small": {
@@ -50,9 +50,9 @@ PRESETS = {
 }
 
 RECIPE = {
-    "epochs": 20,
+    "epochs": 12,
     "batch_size": 32,
-    "learning_rate": 4e-3,
+    "learning_rate": 3e-3,
     "schedule": "cosine",
     "warmup": 0.02,
     "clipnorm": 1.0,
@@ -71,11 +71,11 @@ PUBLISHED = (
 
 def build(
     vocabulary: Any = ("<unk>",),
-    units: int = 320,
+    units: int = 256,
     layers: int = 1,
     width: int = 64,
-    dropout: float = 0.3,
-    input_dropout: float = 0.1,
+    dropout: float = 0.2,
+    input_dropout: float = 0.05,
     uniform: float = 0.0,
     batch: int | None = None,
     formulation: str = "standard",
@@ -146,7 +146,7 @@ def data(
     seed: int = 0,
     unit: str = "character",
     size: int = 10_000,
-    steps: int = 100,
+    steps: int = 50,
 ) -> Any:
     """Python's standard library ("builtin"), tiny_shakespeare ("tfds"), a text file or a folder in the layout of the
     Penn Treebank.

@@ -17,8 +17,8 @@ from keras_gates.models.registry import UserError, ZooModel
 QUESTIONS = {"dataset": "trec"}
 PRESETS = {
     "sentiment": {
-        "about": "reviews, negative or positive: the last 400 words, read in both directions",
-        "build": {"units": 64, "width": 32, "longest": 400},
+        "about": "reviews, negative or positive: the last 300 words, read in both directions",
+        "build": {"units": 64, "width": 32, "longest": 300},
         "data": {"words": 8000},
     },
     "sentiment-nano": {
@@ -41,7 +41,7 @@ PRESETS = {
 }
 
 RECIPE = {
-    "epochs": 8,
+    "epochs": 4,
     "batch_size": 64,
     "learning_rate": 2e-3,
     "schedule": "cosine",

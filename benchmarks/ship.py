@@ -1,0 +1,181 @@
+"""From finished runs to what the zoo ships: weights, the files for the device, and the card beside them.
+
+    python benchmarks/ship.py runs/gesture-A [runs/gesture-B runs/gesture-C] [--score NAME=RUN,RUN,…]
+
+The first run's weights are shipped; the others are the same command with other seeds, and give the spread. `--score`
+adds a figure that is a mean over runs of its own (one speaker or participant left out each). The weights are rounded
+to half precision before anything is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+from keras_gates.models import registry
+from keras_gates.models.training import deploying, judging
+from keras_gates.models.training.folder import read_json, write_json
+
+import keras_gates
+
+SAMPLES = 1000
+PRECISIONS = ("float32", "dynamic", "int8")
+SENTENCES = ("What is the capital of France ?", "A dull film, and not once funny.", "I loved every minute of it!")
+
+
+def pinned_inputs(model: Any) -> np.ndarray:
+    """Inputs that anybody can make, for outputs that must stay."""
+    taken = model.inputs[0]
+    if taken.dtype == "string":
+        return np.array(SENTENCES)
+    shape = (3, *(20 if size is None else size for size in taken.shape[1:]))
+    if "int" in taken.dtype:
+        return np.arange(np.prod(shape), dtype="int32").reshape(shape) % 50
+    return np.random.default_rng(0).normal(0, 1, shape).astype("float32")
+
+
+def rounded(model: Any) -> Any:
+    """The model for any batch, its weights rounded to float16 (and still stored as float32)."""
+    if any(getattr(layer, "stateful", False) for layer in model.layers):
+        model = importlib.import_module(f"keras_gates.models.{model.name}").with_batch(model, None)
+    model.set_weights([weight.astype("float16").astype(weight.dtype) for weight in model.get_weights()])
+    return model
+
+
+def save(model: Any, path: Path) -> None:
+    """Writes a `.keras` file with its parts compressed (Keras stores them as they are; half of every rounded weight is
+    zeros)."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole.keras"
+        model.save(whole)
+        waiting = path.with_suffix(".tmp")
+        with (
+            zipfile.ZipFile(whole) as source,
+            zipfile.ZipFile(waiting, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target,
+        ):
+            for name in source.namelist():
+                target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED, 9)
+        os.replace(waiting, path)
+
+
+def exported(zoo: Any, model: Any, data: Any, config: dict[str, Any], stem: str) -> list[dict[str, Any]]:
+    """A row a precision: bytes, score, latency; what cannot be exported has a row that says why. The files go beside
+    the weights."""
+    x, y = data.arrays("test", SAMPLES)
+    seen = data.arrays("train", 200)[0]
+    rows = []
+    for precision in PRECISIONS:
+        core, prepare, told = zoo.device(model, precision) if zoo.device else (model, lambda x: x, {})
+        inputs = prepare(x)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                report = keras_gates.export(
+                    core,
+                    folder,
+                    ["tflite"],
+                    precision,
+                    target="micro" if "nano" in config["preset"] and precision == "int8" else "cpu",
+                    calibration=prepare(seen),
+                    metadata={**deploying._metadata(zoo, data, config), **told},
+                    name=f"{stem}-{precision}",
+                )
+            except Exception as error:
+                rows.append({"precision": precision, "refused": str(error).splitlines()[0][:300]})
+                continue
+            file = Path(folder) / f"{stem}-{precision}.tflite"
+            answers = deploying.run_tflite(file, inputs)
+            row = deploying._row(file.name, file.stat().st_size, core.predict(inputs, verbose=0), answers, y)
+            row |= {"precision": precision, "latency_us": report.latency_us, "arena_bytes": report.arena_bytes}
+            row |= {"form": report.form, "input": list(core.inputs[0].shape[1:])}
+            if len(y.shape) == 2 and answers.ndim == 3:
+                right = np.take_along_axis(answers, y[..., None].astype(int), -1)
+                row["bits"] = float(-np.log2(np.maximum(right, 1e-9)).mean())
+            rows.append(row)
+            if precision != "float32":
+                os.replace(file, registry.WEIGHTS / file.name)
+    return rows
+
+
+def ship(runs: list[Path], means: dict[str, list[Path]]) -> Path:
+    """Writes weights, device files and card of the first run; returns the card's path."""
+    metrics = [read_json(run / "metrics.json") for run in runs]
+    config = metrics[0]["config"]
+    zoo = registry.find(config["model"])
+    data = zoo.data(config["data"], config["data_dir"], config["seed"], **config["data_arguments"])
+    model = rounded(keras.saving.load_model(runs[0] / "model.keras", compile=False))
+    model.compile(loss=config["recipe"].get("loss"), metrics=config["recipe"].get("metrics"))
+    stem = f"{zoo.name}-{config['preset']}"
+    registry.WEIGHTS.mkdir(exist_ok=True)
+    save(model, registry.WEIGHTS / f"{stem}.keras")
+    with tempfile.TemporaryDirectory() as folder:
+        scores = (zoo.judge or judging.judge)(model, data, Path(folder)).scores
+    rows = exported(zoo, model, data, config, stem)
+    first = next(iter(scores))
+    sizes = {"keras": (registry.WEIGHTS / f"{stem}.keras").stat().st_size}
+    sizes |= {row["precision"]: row["bytes"] for row in rows if "bytes" in row}
+    answers = model.predict(pinned_inputs(model), verbose=0)
+    card = {
+        "model": zoo.name,
+        "preset": config["preset"],
+        "about": registry.find(zoo.name).preset(config["preset"])[1]["about"],
+        "command": command(config),
+        "data": metrics[0]["data"],
+        "parameters": metrics[0]["parameters"],
+        "scores": scores,
+        "seeds": {str(run["config"]["seed"]): run["scores"][first] for run in metrics},
+        "means": {
+            name: [read_json(run / "metrics.json")["scores"][first] for run in group] for name, group in means.items()
+        },
+        "sizes": sizes,
+        "exports": rows,
+        "published": list(zoo.published),
+        "recipe": config["recipe"],
+        "build": config["build"],
+        "versions": metrics[0]["versions"],
+        "pinned": np.round(np.asarray(answers, "float64").reshape(len(answers), -1)[:, :8], 5).tolist(),
+    }
+    path = registry.WEIGHTS / f"{stem}.json"
+    write_json(path, card)
+    return path
+
+
+def command(config: dict[str, Any]) -> str:
+    """The run's command, without what only this machine needs."""
+    words = ["python", "train.py", *config["arguments"]]
+    for option in ("--out", "--no-export"):
+        if option in words:
+            at = words.index(option)
+            del words[at : at + (2 if option == "--out" else 1)]
+    return " ".join(words)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--score", action="append", default=[], metavar="NAME=RUN,RUN")
+    arguments = parser.parse_args()
+    means = {
+        name: [Path(run) for run in runs.split(",")]
+        for name, _, runs in (score.partition("=") for score in arguments.score)
+    }
+    path = ship(arguments.runs, means)
+    card = json.loads(path.read_text(encoding="utf-8"))
+    print(path, card["scores"], card["sizes"])
+    for row in card["exports"]:
+        print(row)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
