@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_gates.edge.tflite import seal
@@ -20,7 +21,7 @@ def dump(model: schema.ModelT) -> bytes:
     return bytes(builder.Output())
 
 
-def tidy(model: schema.ModelT, order: tuple[list[str], list[str]]) -> None:
+def tidy(model: schema.ModelT, inputs: list[str], outputs: list[str]) -> None:
     """Drop what differs from run to run and what no runtime reads; put inputs and outputs in the order of the signature.
 
     The converter names tensors after TensorFlow's functions, whose numbers count up, and stamps the file with hashes of
@@ -35,13 +36,12 @@ def tidy(model: schema.ModelT, order: tuple[list[str], list[str]]) -> None:
     for signature in model.signatureDefs:
         graph = model.subgraphs[signature.subgraphIndex]
         graph.name = signature.signatureKey
-        for ports, kind in ((signature.inputs, "inputs"), (signature.outputs, "outputs")):
-            names = order[kind == "outputs"]
-            ports = sorted(ports, key=lambda port: names.index(port.name.decode()) if port.name.decode() in names else 0)
-            setattr(signature, kind, ports)
-            setattr(graph, kind, [port.tensorIndex for port in ports])
-            for port in ports:
-                graph.tensors[port.tensorIndex].name = port.name
+        signature.inputs = sorted(signature.inputs, key=lambda port: inputs.index(port.name.decode()))
+        signature.outputs = sorted(signature.outputs, key=lambda port: outputs.index(port.name.decode()))
+        graph.inputs = [port.tensorIndex for port in signature.inputs]
+        graph.outputs = [port.tensorIndex for port in signature.outputs]
+        for port in (*signature.inputs, *signature.outputs):
+            graph.tensors[port.tensorIndex].name = port.name
     kept = [entry for entry in model.metadata or [] if bytes(entry.name) == b"min_runtime_version"]
     dropped = {entry.buffer for entry in model.metadata or []} - {entry.buffer for entry in kept}
     for buffer in dropped:
@@ -52,7 +52,7 @@ def tidy(model: schema.ModelT, order: tuple[list[str], list[str]]) -> None:
 def with_metadata(model: schema.ModelT, name: str, text: str) -> bytes:
     """The file with one metadata entry, sealed by its own digest."""
     buffer = schema.BufferT()
-    buffer.data = list(text.encode())
+    buffer.data = np.frombuffer(text.encode(), np.uint8)
     entry = schema.MetadataT()
     entry.name, entry.buffer = name.encode(), len(model.buffers)
     model.buffers.append(buffer)

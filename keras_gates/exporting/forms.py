@@ -11,14 +11,15 @@ Measured on x86 (LiteRT, one thread, batch 1) and on TFLM; benchmarks/export.py 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from keras_gates.exporting.feeding import INTEGER
 from keras_gates.exporting.prepare import LoopCall
 from keras_gates.exporting.recurrent import cells_of, why_not_standard
 from keras_gates.exporting.report import ExportError
 
 FORMS = ("auto", "fused", "step", "while", "unrolled")
-INTEGER = ("int8", "int16x8")
 
 
 @dataclass(frozen=True)
@@ -31,41 +32,57 @@ class Choice:
 
 
 def choose(
-    calls: list[LoopCall], *, form: str, precision: str, mode: str, target: str, unsteppable: str
+    calls: list[LoopCall], *, form: str, precision: str, mode: str, target: str, why_not_step: Callable[[], str]
 ) -> list[Choice]:
     """The form of every recurrent call.
 
     Args:
         calls: what the model's graph asks of its recurrent layers.
         form: "auto", or the one the caller wants.
-        unsteppable: why the model cannot run event by event; empty where it can.
+        why_not_step: tries, and tells why the model cannot run event by event; empty where it can.
 
     Raises:
         ExportError: a wanted form that cannot be; the layer and the reason are named.
     """
+    if mode == "stream" and (reason := why_not_step()):
+        raise ExportError(f"mode='stream' feeds events as they come, but {reason}. Export with mode='sequence'.")
     reasons = [why_not_fused(call, precision, target, mode) for call in calls]
-    if form == "step" and unsteppable:
-        raise ExportError(f"form='step' runs event by event, but {unsteppable}.")
+    if form == "auto":
+        return _by_rule(calls, reasons, precision, mode, target, why_not_step)
     if form == "fused":
         for call, reason in zip(calls, reasons):
             if reason:
-                raise ExportError(f"{call.name} cannot be fused: {reason}. Leave form='auto', or take 'while' or 'unrolled'.")
+                raise ExportError(
+                    f"{call.name} cannot be fused: {reason}. Leave form='auto', or take 'while' or 'unrolled'."
+                )
+    if form == "step" and (reason := why_not_step()):
+        raise ExportError(f"form='step' runs event by event, but {reason}. Take form='unrolled'.")
+    if form == "step" and mode == "sequence" and (masked := next((call for call in calls if call.masked), None)):
+        raise ExportError(f"form='step' would run through padding, and {masked.name} has a mask. Take form='unrolled'.")
     if form == "while" and precision in INTEGER:
         raise ExportError(
             "form='while' in integers: TensorFlow's calibrator crashes on WHILE (tensorflow#75140). Take form='step', or "
             "'unrolled'."
         )
-    if form == "while" and mode == "stream":
-        raise ExportError("form='while' is a loop over a whole sequence; a stream takes form='fused' or 'step'.")
-    if form != "auto":
-        return [Choice(call.name, form, "asked for") for call in calls]
-    needs_step = any(reasons) and not unsteppable and (mode == "stream" or precision in INTEGER or target == "micro")
-    if needs_step and all(call.masked != "mask" and not call.given_state for call in calls):
-        because = next(f"{call.name} cannot be fused: {reason}" for call, reason in zip(calls, reasons) if reason)
+    if form in ("while", "unrolled") and mode == "stream":
+        raise ExportError(f"form={form!r} runs from empty memories; a stream takes form='fused' or 'step'.")
+    return [Choice(call.name, form, "asked for") for call in calls]
+
+
+def _by_rule(
+    calls: list[LoopCall], reasons: list[str], precision: str, mode: str, target: str, why_not_step: Callable[[], str]
+) -> list[Choice]:
+    because = next((f"{call.name} cannot be fused: {reason}" for call, reason in zip(calls, reasons) if reason), "")
+    whole = precision in INTEGER or target == "micro"
+    if because and mode == "stream":
         return [Choice(call.name, "step", because) for call in calls]
-    rest = "unrolled" if precision in INTEGER or target == "micro" else "while"
+    if because and whole and not any(call.masked or call.local for call in calls) and not why_not_step():
+        return [Choice(call.name, "step", because) for call in calls]
+    rest = "unrolled" if whole else "while"
     return [
-        Choice(call.name, rest, reason) if reason else Choice(call.name, "fused", "one operator, measured fastest and smallest")
+        Choice(call.name, rest, reason)
+        if reason
+        else Choice(call.name, "fused", "one operator, measured fastest and smallest")
         for call, reason in zip(calls, reasons)
     ]
 

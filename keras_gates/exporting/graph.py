@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_gates.exporting.padding import Padding
 from keras_gates.exporting.ports import Inputs, output_names
-from keras_gates.exporting.prepare import LoopCall, Prepared, Preparation
+from keras_gates.exporting.prepare import LoopCall, Preparation, Prepared
 
 Sizes = list[list[tuple[int, ...]]]
 
@@ -31,13 +31,22 @@ class Asked:
 
 @dataclass
 class Signature:
-    """One function with fixed shapes, and the role of everything that goes in and out."""
+    """One function with fixed shapes.
+
+    Attributes:
+        key: its name in the file.
+        inputs, outputs: name → role, in the file's order.
+        over_time: prediction → whether its axis 1 is time.
+        counts: lengths input → the input whose real steps it counts.
+        states: memories: layer, kind, input, output, shape.
+    """
 
     key: str
     function: Any
     inputs: dict[str, str]
     outputs: dict[str, str]
     over_time: dict[str, bool]
+    counts: dict[str, str] = field(default_factory=dict)
     states: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -94,7 +103,15 @@ def _reached(results: list[tf.Tensor]) -> set[int]:
 
 
 def sequence_signature(
-    model: keras.Model, inputs: Inputs, forms: list[str], batch: int, steps: int, padded: dict[str, float], *, guard: bool, stream: bool
+    model: keras.Model,
+    inputs: Inputs,
+    forms: list[str],
+    batch: int,
+    steps: int,
+    padded: dict[str, float],
+    *,
+    guard: bool,
+    stream: bool,
 ) -> Signature:
     """`serve`: the model over `steps` events, recurrent layers in the forms given."""
     preparation = Preparation(model, forms, guard=guard, stream=stream)
@@ -110,10 +127,12 @@ def sequence_signature(
     specs |= {name: tf.TensorSpec((batch,), tf.int32, name=name) for name in lengths}
     function = tf.function(serve, autograph=False).get_concrete_function(**specs)
     roles = dict.fromkeys((port.name for port in inputs.ports), "event") | dict.fromkeys(lengths, "lengths")
-    return Signature("serve", function, roles, dict.fromkeys(named, "prediction"), dict(named))
+    return Signature("serve", function, roles, dict.fromkeys(named, "prediction"), dict(named), lengths)
 
 
-def step_signature(model: keras.Model, inputs: Inputs, calls: list[LoopCall], batch: int, events: int, *, guard: bool) -> Signature:
+def step_signature(
+    model: keras.Model, inputs: Inputs, calls: list[LoopCall], batch: int, events: int, *, guard: bool
+) -> Signature:
     """`step`: events and every layer's memory in, predictions and the memory after them out."""
     preparation = Preparation(model, "step", guard=guard, stream=True)
     states = []
@@ -124,7 +143,9 @@ def step_signature(model: keras.Model, inputs: Inputs, calls: list[LoopCall], ba
             kind = ("stm", "ltm")[place] if len(layer.state_size) == 2 else "state"
             suffix = f"_{place}" if kind == "state" else ""
             name = f"{kind}_{number}{suffix}"
-            states[-1].append({"layer": layer.name, "kind": kind, "input": name, "output": f"{name}_next", "shape": [batch, size]})
+            states[-1].append(
+                {"layer": layer.name, "kind": kind, "input": name, "output": f"{name}_next", "shape": [batch, size]}
+            )
     flat = [state for each in states for state in each]
     named: dict[str, bool] = {}
 
@@ -143,7 +164,7 @@ def step_signature(model: keras.Model, inputs: Inputs, calls: list[LoopCall], ba
     function = tf.function(step, autograph=False).get_concrete_function(**specs)
     roles = dict.fromkeys((port.name for port in inputs.ports), "event") | {s["input"]: s["kind"] for s in flat}
     outputs = dict.fromkeys(named, "prediction") | {s["output"]: s["kind"] for s in flat}
-    return Signature("step", function, roles, outputs, dict(named), flat)
+    return Signature("step", function, roles, outputs, dict(named), {}, flat)
 
 
 def _by_name(
@@ -165,9 +186,7 @@ def save(model: keras.Model, signatures: list[Signature], folder: str) -> None:
     """
     module = tf.Module()
     module.values = [variable.value for variable in model.variables]
-    module.others = [
-        variable for signature in signatures for variable in signature.function.graph.variables
-    ]
+    module.others = [variable for signature in signatures for variable in signature.function.graph.variables]
     for number, signature in enumerate(signatures):
         setattr(module, f"function_{number}", signature.function)
     tf.saved_model.save(module, folder, signatures={each.key: each.function for each in signatures})

@@ -12,7 +12,11 @@ from keras_gates.exporting.report import ExportError
 
 
 def convert(
-    folder: str, signatures: list[str], precision: str, feeds: list[dict[str, np.ndarray]] | None, float_operators: list[str]
+    folder: str,
+    signatures: list[str],
+    precision: str,
+    feeds: list[dict[str, np.ndarray]] | None,
+    float_operators: list[str],
 ) -> bytes:
     """Convert the signatures of a SavedModel with builtin operators alone.
 
@@ -36,9 +40,7 @@ def convert(
         raise ExportError(f"TensorFlow's converter failed ({precision}): {last}\n{error}") from error
 
 
-def _convert(
-    folder: str, signatures: list[str], precision: str, data: str | None, float_operators: list[str]
-) -> bytes:
+def _convert(folder: str, signatures: list[str], precision: str, data: str | None, float_operators: list[str]) -> bytes:
     import tensorflow as tf
 
     warnings.simplefilter("ignore")

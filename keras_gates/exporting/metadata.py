@@ -3,17 +3,51 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 import keras_gates
-from keras_gates.exporting.report import ExportError
+from keras_gates.exporting.graph import Signature
+from keras_gates.exporting.report import ExportError, ExportReport
+
+if TYPE_CHECKING:
+    from keras_gates.exporting.tflite_file import Request
 
 NAME = "keras_gates"
 FORMAT = 1
 _KNOWN = ("labels", "vocabulary", "frontend", "licence", "description", "task")
+
+
+def facts_of(request: Request, report: ExportReport, signature: Signature, padded: dict[str, float]) -> dict[str, Any]:
+    """What the export itself knows of the file."""
+    timed = {port.name: port.time for port in request.inputs.ports} | signature.over_time
+    inputs, outputs = (
+        [{"name": name, "index": index, "role": role} for index, (name, role) in enumerate(ports.items())]
+        for ports in (signature.inputs, signature.outputs)
+    )
+    for port in (*inputs, *outputs):
+        if port["role"] in ("event", "prediction"):
+            port["time"] = timed[port["name"]]
+        elif port["role"] == "lengths":
+            of = signature.counts[port["name"]]
+            port |= {"of": of, "padding": {"value": padded[of]}}
+    return {
+        "name": request.model.name,
+        "mode": request.mode,
+        "form": report.form,
+        "precision": request.precision,
+        "target": request.target,
+        "batch": request.batch,
+        "steps": report.steps,
+        "resizable": report.resizable,
+        "reset": "fused" in report.form,
+        "signature": signature.key,
+        "inputs": inputs,
+        "outputs": outputs,
+        "states": signature.states,
+    }
 
 
 def metadata_text(facts: dict[str, Any], given: dict[str, Any] | None) -> str:
@@ -35,4 +69,6 @@ def metadata_text(facts: dict[str, Any], given: dict[str, Any] | None) -> str:
     try:
         return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
     except TypeError as error:
-        raise ExportError(f"metadata must be plain values that JSON knows (str, number, list, dict): {error}.") from error
+        raise ExportError(
+            f"metadata must be plain values that JSON knows (str, number, list, dict): {error}."
+        ) from error

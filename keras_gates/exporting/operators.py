@@ -7,8 +7,8 @@ from collections import Counter
 
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_gates.exporting.report import ExportError
 from keras_gates.edge.tflite import TFLite
+from keras_gates.exporting.report import ExportError
 
 FUSED = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 _STATE, _LTM, _HIDDEN = 18, 19, 4

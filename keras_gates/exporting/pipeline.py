@@ -60,7 +60,7 @@ def export(
         name: file name without its ending.
 
     Returns:
-        The report, also written as out/export.json and out/export.txt.
+        The report, also written as out/export.json and out/export.txt (NAME.export.… for another name).
 
     Raises:
         ExportError: it cannot be done as asked, or the file differs from the model by more than `verify.TOLERANCE` allows.
@@ -95,20 +95,24 @@ def export(
         made = Path(folder)
         if "tflite" in formats:
             children.start()
-            request = Request(model, inputs_of(model), precision, mode, target, batch, steps, form, calibration, metadata, test)
+            request = Request(
+                model, inputs_of(model), precision, mode, target, batch, steps, form, calibration, metadata, test
+            )
             built = build(request, report)
             made.joinpath(f"{name}.tflite").write_bytes(built.data)
             report.files["tflite"] = str(out / f"{name}.tflite")
             if "c" in formats:
                 from keras_gates.exporting import micro
 
-                micro.write_c_kit(built.data, made / "c", golden=built.golden, name=name)
+                kit = micro.write_c_kit(built.data, made / "c", golden=built.golden, name=name)
+                report.arena_bytes = kit.arena_bytes
                 report.files["c"] = str(out / "c")
         if "saved_model" in formats:
             saved_model.write(model, made / "saved_model", report)
             report.files["saved_model"] = str(out / "saved_model")
-        made.joinpath("export.json").write_text(report.to_json() + "\n")
-        made.joinpath("export.txt").write_text(f"{report}\n")
+        told = "export" if name == "model" else f"{name}.export"
+        made.joinpath(f"{told}.json").write_text(report.to_json() + "\n")
+        made.joinpath(f"{told}.txt").write_text(f"{report}\n")
         for path in sorted(made.iterdir()):
             _replace(path, out / path.name)
     return report

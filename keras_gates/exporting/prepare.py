@@ -59,13 +59,23 @@ class Preparation:
         forms: the form of every recurrent call in the order of calls, or one form for all.
         guard: put a factor before every join of tensors, for integer quantization.
         stream: masks are dropped, every event counts, and step forms take `memories`.
+        watch: two functions, told of every layer called outside TimeDistributed: before, and after with its answer.
     """
 
-    def __init__(self, model: keras.Model, forms: list[str] | str, *, guard: bool = False, stream: bool = False) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        forms: list[str] | str,
+        *,
+        guard: bool = False,
+        stream: bool = False,
+        watch: tuple[Callable, Callable] | None = None,
+    ) -> None:
         self.model = model
         self.forms = forms
         self.guard = guard
         self.stream = stream
+        self.watch = watch
         self._layers = recurrent.recurrent_layers(model)
         self._weights = {
             id(cell): recurrent.standard_weights(cell) for layer in self._layers for cell in recurrent.cells_of(layer)
@@ -125,7 +135,27 @@ class Preparation:
                 changes.append((layer, "call", self._both_ways(layer)))
             elif isinstance(layer, keras.layers.TimeDistributed):
                 changes.append((layer, "call", self._flattened(layer.layer)))
+        if self.watch:
+            calls = {id(layer): call for layer, name, call in changes if name == "call"}
+            inner = {id(part) for layer in self._layers for part in layer._flatten_layers(include_self=False)}
+            changes += [
+                (layer, "call", self._watched(layer, calls.get(id(layer), layer.call)))
+                for layer in self.model._flatten_layers()
+                if not isinstance(layer, keras.Model) and id(layer) not in inner
+            ]
         return changes
+
+    def _watched(self, layer: keras.layers.Layer, call: Callable) -> Callable:
+        def watched(*args, **rest):
+            outermost = not self._local
+            if outermost:
+                self.watch[0](layer)
+            answer = call(*args, **rest)
+            if outermost:
+                self.watch[1](layer, answer)
+            return answer
+
+        return watched
 
     def _of(self, operation: keras.Operation) -> list[tuple[Any, str, Any]]:
         """A functional graph holds joins, and the computation of masks, as operations of its own."""
@@ -190,7 +220,9 @@ class Preparation:
             answers, states = [], []
             for child, given in ((layer.forward_layer, slice(0, half)), (layer.backward_layer, slice(half, None))):
                 self._aligned, self._align = False, child.go_backwards
-                answer = child(sequences, initial_state=initial_state and initial_state[given], mask=mask, training=False)
+                answer = child(
+                    sequences, initial_state=initial_state and initial_state[given], mask=mask, training=False
+                )
                 self._align = False
                 if layer.return_state:
                     states += answer[1:]

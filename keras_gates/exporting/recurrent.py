@@ -13,7 +13,9 @@ from keras_gates.cell import GateLSTMCell
 from keras_gates.exporting.padding import Padding
 from keras_gates.lstm import GateLSTM
 
-_LOOPS = [cls.inner_loop for cls in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN, GateLSTM)]
+_LOOPS = [
+    cls.inner_loop for cls in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN, GateLSTM)
+]
 
 
 def recurrent_layers(model: keras.Model) -> list[keras.layers.RNN]:

@@ -78,7 +78,9 @@ class ExportReport:
         rows = [("model", f"{self.name}, {self.parameters:,} parameters")]
         rows.append(("form", f"{self.form}: {self.why}" if self.why else self.form))
         rows += [("", f"{each['layer']}: {each['form']}, {each['why']}") for each in self.layers]
-        rows.append(("made for", f"{self.precision}, {self.mode}, {self.target}, batch {self.batch}, {self.steps} steps"))
+        rows.append(
+            ("made for", f"{self.precision}, {self.mode}, {self.target}, batch {self.batch}, {self.steps} steps")
+        )
         rows += [(f"file ({kind})", path) for kind, path in self.files.items()]
         if self.bytes is not None:
             rows.append(("size", f"{self.bytes:,} bytes, {self.metadata_bytes:,} of them metadata"))

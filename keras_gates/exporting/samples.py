@@ -59,7 +59,8 @@ def _cut(arrays: list[np.ndarray], inputs: Inputs) -> list[Sample]:
     typed = []
     for array, port in zip(arrays, inputs.ports):
         fits = array.ndim == len(port.shape) + 1 and all(
-            want in (None, have) or (axis == 0 and port.time) for axis, (want, have) in enumerate(zip(port.shape, array.shape[1:]))
+            want in (None, have) or (axis == 0 and port.time)
+            for axis, (want, have) in enumerate(zip(port.shape, array.shape[1:]))
         )
         if not fits:
             raise ExportError(
@@ -68,7 +69,9 @@ def _cut(arrays: list[np.ndarray], inputs: Inputs) -> list[Sample]:
             )
         typed.append(array.astype(port.dtype))
     if len({len(array) for array in typed}) != 1:
-        raise ExportError(f"the data's arrays have {[len(array) for array in typed]} samples; expected as many in each.")
+        raise ExportError(
+            f"the data's arrays have {[len(array) for array in typed]} samples; expected as many in each."
+        )
     return [[array[i : i + 1] for array in typed] for i in range(len(typed[0]))]
 
 

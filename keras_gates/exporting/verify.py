@@ -72,7 +72,9 @@ def compare(wanted: list[list[np.ndarray]], got: list[list[np.ndarray]], precisi
             raise ValueError(f"the file answers in the shape {have.shape[1:]}, Keras in {want.shape[1:]}")
         span = max(float(np.ptp(want)), float(np.abs(want).max()), 1e-2)
         difference = np.where(np.isfinite(have), np.abs(want - have), np.inf)
-        relative = max(difference.max() / (TOLERANCE[precision] * span), difference.mean() / (MEAN_TOLERANCE[precision] * span))
+        relative = max(
+            difference.max() / (TOLERANCE[precision] * span), difference.mean() / (MEAN_TOLERANCE[precision] * span)
+        )
         if relative > worst:
             worst = relative
             largest, mean = float(difference.max()), float(difference.mean())

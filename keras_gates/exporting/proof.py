@@ -1,0 +1,167 @@
+"""The file's own trial: it runs where it will run, on samples it has not seen, beside Keras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_gates.edge import tflite
+from keras_gates.edge.description import describe
+from keras_gates.edge.values import quantized, real
+from keras_gates.exporting import children, samples, tflm, verify
+from keras_gates.exporting.feeding import Data, Feeder
+from keras_gates.exporting.report import ExportError, ExportReport
+from keras_gates.exporting.run import Plan, latency, resized, run
+
+if TYPE_CHECKING:
+    from keras_gates.exporting.tflite_file import Request
+
+MOST = 64
+Feed = dict[str, np.ndarray]
+
+
+def prove(request: Request, report: ExportReport, data: bytes, feeder: Feeder, given: Data) -> list[tuple[Feed, Any]]:
+    """Run held-out samples through the file and through Keras, write what was measured into the report.
+
+    Returns:
+        The samples as the file takes them, with the file's answers.
+
+    Raises:
+        ExportError: the file does not run, or differs from Keras by more than is allowed.
+    """
+    held = samples.spread(given.held_out, MOST)
+    feeds = [feeder.feed(sample) for sample in held]
+    try:
+        got, seconds = children.call(run, data, feeder.plan(), feeds)
+    except children.ChildError as error:
+        raise ExportError(f"the file does not run in ai-edge-litert: {error}") from error
+    wanted = verify.keras_outputs(request.model, request.inputs, held)
+    difference = verify.compare(wanted, [[x[:1] for x in answer] for answer in got], request.precision)
+    report.samples = difference.samples
+    report.max_difference, report.mean_difference = difference.largest, difference.mean
+    report.tolerance, report.agreement = difference.allowed, difference.agreement
+    report.latency_us = 1e6 * seconds
+    report.ram_bytes = ram(data)
+    if not difference.acceptable:
+        raise ExportError(
+            f"the {request.precision} file ({report.form}) differs from Keras by up to {difference.largest:.3g} (mean "
+            f"{difference.mean:.3g}) over {difference.samples} samples; allowed are {difference.allowed:.3g} (mean "
+            f"{difference.mean_allowed:.3g}). Nothing was written. Take a finer precision, or calibrate with more and more "
+            "typical sequences."
+        )
+    if request.target == "micro":
+        _prove_micro(report, data, feeder.plan(), feeds[:16], got[:16], request.precision)
+    return list(zip(feeds, got))
+
+
+def can_resize(data: bytes, feeder: Feeder, given: Data) -> bool:
+    """Whether the file gives the same first steps when its time axis is resized, tried on a sample."""
+    feed = feeder.feed(given.held_out[0])
+    if feeder.events is not None or feeder.signature.counts or not feeder.timed:
+        return False
+    try:
+        return children.call(resized, data, feeder.plan(), feed)
+    except children.ChildError:
+        return False
+
+
+def test_quality(request: Request, data: bytes, feeder: Feeder) -> dict[str, float]:
+    """Accuracy (class numbers or one-hot targets) or mean absolute error (others) of Keras and of the file over `test`."""
+    x, targets = request.test
+    found = samples.with_steps(
+        samples.samples_of(x, request.inputs),
+        request.inputs,
+        next(iter(_steps(feeder))),
+        next(iter(feeder.padded.values()), None),
+    )
+    got, _ = children.call(run, data, feeder.plan(), [feeder.feed(sample) for sample in found])
+    answers = {
+        "keras": np.concatenate([answer[0] for answer in verify.keras_outputs(request.model, request.inputs, found)]),
+        "file": np.concatenate([answer[0][:1] for answer in got]),
+    }
+    return {f"{name} {kind}": value for name, y in answers.items() for kind, value in [_score(y, np.asarray(targets))]}
+
+
+def _steps(feeder: Feeder) -> list[int]:
+    shapes = feeder.signature.function.structured_input_signature[1]
+    return [shapes[name].shape[1] for name in feeder.timed] or [1]
+
+
+def _score(y: np.ndarray, targets: np.ndarray) -> tuple[str, float]:
+    if (np.issubdtype(targets.dtype, np.integer) and targets.ndim < y.ndim) or targets.shape == (*y.shape[:-1], 1):
+        labels = targets.reshape(y.shape[:-1])
+        guess = y.argmax(-1) if y.shape[-1] > 1 else (y[..., 0] > 0.5)
+        return "accuracy", float((guess == labels).mean())
+    if np.issubdtype(targets.dtype, np.integer) and targets.shape == y.shape:
+        return "accuracy", float((y.argmax(-1) == targets.argmax(-1)).mean())
+    return "mean absolute error", float(np.abs(y - targets.reshape(y.shape)).mean())
+
+
+def time_call(data: bytes, feeder: Feeder, feed: Feed) -> float:
+    """Median microseconds of one call."""
+    return 1e6 * children.call(latency, data, feeder.plan(), feed)
+
+
+def ram(data: bytes) -> int:
+    """Bytes of all tensors that are not constants, an upper bound: the runtime lets some share memory."""
+    sizes = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "float16": 2, "int64": 8}
+    return sum(
+        int(np.prod(tensor.shape, dtype=np.int64)) * sizes.get(tensor.dtype, 4)
+        for graph in tflite.read(data).subgraphs
+        for tensor in graph.tensors
+        if not tensor.constant_bytes
+    )
+
+
+def _prove_micro(report: ExportReport, data: bytes, plan: Plan, feeds: list[Feed], got: list, precision: str) -> None:
+    if not tflm.available():
+        report.warnings.append("not tried in TFLM: pip install --pre tflite-micro")
+        return
+    answers, report.arena_bytes = _micro_answers(data, plan, feeds)
+    difference = verify.compare(got, answers, precision)
+    if not difference.acceptable:
+        raise ExportError(
+            f"TFLM answers otherwise than LiteRT, by up to {difference.largest:.3g}; nothing was written."
+        )
+    report.notes.append(f"TFLM and LiteRT differ by at most {difference.largest:.2g}")
+
+
+def _micro_answers(data: bytes, plan: Plan, feeds: list[Feed]) -> tuple[list[list[np.ndarray]], int]:
+    """TFLM's answers in float, and the smallest arena in which it runs."""
+    file = tflite.read(data)
+    description, main = describe(file), file.subgraphs[0]
+    inputs = sorted(description.inputs, key=lambda port: main.inputs.index(port.tensor.index))
+    places = {port.name: main.outputs.index(port.tensor.index) for port in description.outputs}
+    memory = [
+        (inputs.index(takes), places[gave.name], takes, gave)
+        for takes, gave in ((description.inputs[m.source], description.outputs[m.result]) for m in description.memory)
+    ]
+    sequences = []
+    for feed in feeds:
+        steps = next((feed[name].shape[1] for name in plan.timed), 1)
+        size = plan.stepwise or steps
+        parts = [
+            {name: x[:, start : start + size] if name in plan.timed else x for name, x in feed.items()}
+            for start in range(0, steps - size + 1, size)
+        ]
+        sequences.append([[_stored(port, part) for port in inputs] for part in parts])
+    try:
+        results, _ = tflm.run_tflm(data, sequences, memory)
+        arena = tflm.smallest_arena(data, sequences[0][0])
+    except children.ChildError as error:
+        raise ExportError(f"TFLM does not run this file: {error}") from error
+    ports = {port.name: port for port in description.outputs}
+    answers = []
+    for calls in results:
+        answers.append([])
+        for name, over_time in plan.predictions.items():
+            rows = [real(ports[name], call[places[name]]) for call in calls]
+            answers[-1].append(np.concatenate(rows, axis=1) if over_time else rows[-1])
+    return answers, arena
+
+
+def _stored(port: Any, part: Feed) -> np.ndarray:
+    if port.name not in part:
+        return np.full(port.tensor.shape, port.tensor.zero_point, port.tensor.dtype)
+    return quantized(port, part[port.name])
