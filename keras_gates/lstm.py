@@ -138,6 +138,8 @@ class GateLSTM(keras.layers.RNN):
         """Build the gates for events of shape `(batch, time, features)`."""
         super().build(sequences_shape)
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
+        if keras.backend.backend() == "tensorflow" and self.explain().name == "cudnn":
+            self.supports_jit = False  # XLA cannot compile TensorFlow's cuDNN operator
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
         """Run the sequence; see the class."""
@@ -224,16 +226,18 @@ class GateLSTM(keras.layers.RNN):
             features=self.input_spec.axes.get(-1),
             units=self.units,
             dtype=self.compute_dtype,
-            activation=getattr(self.activation, "__name__", "own"),
-            recurrent_activation=getattr(self.recurrent_activation, "__name__", "own"),
+            activation=_known(self.activation),
+            recurrent_activation=_known(self.recurrent_activation),
             use_bias=self.use_bias,
             masked=masked,
             training=training,
             own_gates=not self.cell.is_plain,
             masks_per_gate=drops,
             unroll=self.unroll,
+            go_backwards=self.go_backwards,
             return_sequences=self.return_sequences,
             use_cudnn=self.use_cudnn,
+            gpu=sequence.has_gpu(keras.backend.backend()),
             loop=self.loop,
         )
 
@@ -251,6 +255,12 @@ class GateLSTM(keras.layers.RNN):
     def from_config(cls, config: dict) -> GateLSTM:
         """The layer of a config, with its own gates deserialized."""
         return cls(**readable_config(config))
+
+
+def _known(activation: Any) -> str:
+    """The name of one of Keras' activations; a function of the user's is `own`, whatever it is called."""
+    name = getattr(activation, "__name__", "own")
+    return name if getattr(keras.activations, name, None) is activation else "own"
 
 
 def _of_cell(name: str) -> property:
