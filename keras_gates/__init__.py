@@ -24,6 +24,8 @@ _NAMES = {
     "gates": ("ForgetGate", "Gate", "LearnGate", "RememberGate", "UseGate"),
     "lstm": ("GateLSTM",),
     "torch_conversion": ("from_torch", "to_torch"),
+    "traces": ("LayerTrace", "Trace"),
+    "tracing": ("trace",),
     "variants": (
         "CoupledForgetGate",
         "LayerNormForgetGate",

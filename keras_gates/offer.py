@@ -21,8 +21,8 @@ class Offer(dict):
     """Everything a step has computed so far, by name: the event, STM, LTM, each gate's factors and result.
 
     Args:
-        held: factors to hold at a value whatever the gate says, by name (for ablation): name -> function of the factor
-            that the gate computed.
+        held: factors or results to hold at a value whatever the gate says, by name (for ablation): name -> function of
+            what the gate computed.
         **known: what is known before the first gate: `event`, `stm`, `ltm`.
 
     Example:
@@ -34,6 +34,9 @@ class Offer(dict):
     def __init__(self, held: dict[str, Callable] | None = None, **known: Any) -> None:
         super().__init__(known)
         self.held = held or {}
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, self.held[name](value) if name in self.held else value)
 
     def named_by(self, method: Any, **seen: Any) -> dict[str, Any]:
         """The part of the offer that a gate's `method` names; `seen` goes before what all gates are offered.
@@ -61,6 +64,7 @@ class Offer(dict):
         if not hasattr(gate, "factors"):
             return gate(**self.named_by(gate.call, **seen))
         factors = gate.factors(**self.named_by(gate.factors, **seen))
-        factors = {name: self.held[name](value) if name in self.held else value for name, value in factors.items()}
-        self.update(factors)
+        for name, value in factors.items():
+            self[name] = value
+        factors = {name: self[name] for name in factors}
         return gate(**self.named_by(gate.call, **seen, factors=factors))

@@ -1,0 +1,185 @@
+"""What a trace is: the arrays of each recurrent layer by name, on their way to NumPy, xarray or a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FACTORS = ("ignore", "candidate", "forget", "use", "U")
+IN_ORDER = ("ignore", "candidate", "learned", "forget", "kept", "ltm", "U", "use", "stm")
+
+
+class LayerTrace(Mapping):
+    """What one recurrent layer did: a mapping from names to arrays, which are attributes too (`layer.forget`).
+
+    | name | what it is |
+    |---|---|
+    | `event` | E_t, `(batch, time, features)` |
+    | `ignore`, `candidate`, `learned` | the learn gate's factors and result |
+    | `forget`, `kept` | the forget gate's factor and result |
+    | `use`, `U` | the use gate's factors |
+    | `stm`, `ltm` | STM_t and LTM_t, after the event |
+    | `first_stm`, `first_ltm` | the memories before the first event, `(batch, units)` |
+    | `mask` | `(batch, time)`, False where the event was skipped |
+
+    Each is `(batch, time, units)`, float32 (float64 for a float64 layer), unless said otherwise, in the order of the events,
+    for a layer that reads backwards too. Where an event was skipped the factors and results are NaN and the memories are
+    the ones before it. Gates of your own add the factors they name; other recurrent layers have `event`, `stm` and `first_stm`.
+
+    Attributes:
+        name: the layer's name. direction: "forward" or "backward". formulation: "standard", "article", or "" where the
+            layer has no named gates.
+    """
+
+    def __init__(self, name: str, direction: str, formulation: str, arrays: Mapping[str, np.ndarray]) -> None:
+        self.name, self.direction, self.formulation = name, direction, formulation
+        self.arrays = dict(arrays)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.arrays:
+            raise KeyError(f"{self.name} has no {name!r}; it has: {', '.join(self.arrays)}")
+        return self.arrays[name]
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        arrays = self.__dict__.get("arrays", {})
+        if name not in arrays:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; it has: {', '.join(arrays)}")
+        return arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __repr__(self) -> str:
+        batch, time, units = self.stm.shape
+        return f"<{self.name}: {batch} sequences, {time} events, {units} units, {self.direction}>"
+
+    @property
+    def units(self) -> int:
+        """How many units STM and LTM have."""
+        return self.stm.shape[-1]
+
+    @property
+    def time(self) -> int:
+        """How many events the sequences have, skipped ones included."""
+        return self.stm.shape[1]
+
+    @property
+    def over_time(self) -> dict[str, np.ndarray]:
+        """The arrays of shape `(batch, time, units)`, in the order of the step."""
+        own = [n for n in self.arrays if n not in (*IN_ORDER, "event", "mask") and self.arrays[n].ndim == 3]
+        return {name: self.arrays[name] for name in (*IN_ORDER, *own) if name in self.arrays}
+
+    def adds_up(self) -> bool:
+        """Whether LTM_t = LTM_{t-1} * forget + learned at every event, so that memories can be split by their events."""
+        if not {"forget", "learned", "ltm", "first_ltm"} <= set(self.arrays):
+            return False
+        before = np.concatenate([self.first_ltm[:, None], self.ltm[:, :-1]], axis=1)
+        if self.direction == "backward":
+            before = np.concatenate([self.ltm[:, 1:], self.first_ltm[:, None]], axis=1)
+        tolerance = 1e-4 * (1 + np.abs(np.nan_to_num(self.ltm)).max(initial=0.0))
+        return bool(
+            np.all(np.isnan(self.forget) | (np.abs(before * self.forget + self.learned - self.ltm) <= tolerance))
+        )
+
+    def still_held(self, at: int = -1, example: int = 0) -> np.ndarray:
+        """What of each event is in the long-term memory after event `at`: `(time, units)`.
+
+            LTM_t = sum over s of learned_s * f_{s+1} * ... * f_t        (and what is left of the first memory)
+
+        Raises:
+            ValueError: the layer's LTM is not kept plus learned (zoneout, a remember gate of your own, no named gates).
+        """
+        if not self.adds_up():
+            raise ValueError(
+                f"{self.name}: its long-term memory is not the sum of kept and learned, so it cannot be split by events."
+            )
+        at = range(self.time)[at]
+        held = np.zeros((self.time, self.units), self.ltm.dtype)
+        left = np.ones(self.units, self.ltm.dtype)
+        for s in range(at, self.time) if self.direction == "backward" else range(at, -1, -1):
+            if self.mask[example, s]:
+                held[s] = self.learned[example, s] * left
+                left = left * self.forget[example, s]
+        return held
+
+
+class Trace(Mapping):
+    """A model's recurrent layers by name, each a `LayerTrace`, and what the model answered.
+
+    Attributes:
+        prediction: the model's output, `(batch, ...)`; a list where it has several.
+    """
+
+    def __init__(self, layers: Mapping[str, LayerTrace], prediction: Any = None) -> None:
+        self.layers, self.prediction = dict(layers), prediction
+
+    def __getitem__(self, name: str) -> LayerTrace:
+        if name not in self.layers:
+            raise KeyError(f"there is no layer {name!r} in this trace; it has: {', '.join(self.layers)}")
+        return self.layers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __repr__(self) -> str:
+        return f"<Trace of {', '.join(map(repr, self.layers.values()))}>"
+
+    @property
+    def first(self) -> LayerTrace:
+        """The first layer."""
+        return next(iter(self.layers.values()))
+
+    def to_numpy(self) -> dict[str, np.ndarray]:
+        """All arrays in one dict, named `"layer/array"`."""
+        return {f"{layer}/{name}": array for layer, traced in self.items() for name, array in traced.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `xarray.Dataset.from_dict` takes: coordinates, dimensions, data variables named `"layer/array"`."""
+        variables = {}
+        for layer, traced in self.items():
+            for name, array in traced.items():
+                last = f"features of {layer}" if name == "event" else f"units of {layer}"
+                dims = ("batch", last) if name.startswith("first_") else ("batch", f"time of {layer}", last)
+                variables[f"{layer}/{name}"] = {"dims": dims[: array.ndim], "data": array, "attrs": {"layer": layer}}
+        attrs = {layer: f"{traced.direction} {traced.formulation}".strip() for layer, traced in self.items()}
+        return {"coords": {}, "attrs": attrs, "dims": {}, "data_vars": variables}
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to a compressed `.npz`, which `Trace.load` and `numpy.load` read."""
+        path = Path(path)
+        about = {n: {"direction": t.direction, "formulation": t.formulation} for n, t in self.items()}
+        answers = self.prediction if isinstance(self.prediction, list) else [self.prediction]
+        arrays = {f"prediction/{k}": answer for k, answer in enumerate(answers) if answer is not None}
+        waiting = path.with_name(path.name + ".tmp")
+        with waiting.open("wb") as file:
+            np.savez_compressed(file, about=np.array(json.dumps(about)), **self.to_numpy(), **arrays)
+        os.replace(waiting, path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """The trace that `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(str(arrays.pop("about")))
+        answers = [arrays.pop(name) for name in sorted(arrays) if name.startswith("prediction/")]
+        layers = {
+            name: LayerTrace(name, **known, arrays={n[len(name) + 1 :]: a for n, a in arrays.items() if _of(n) == name})
+            for name, known in about.items()
+        }
+        return cls(layers, answers[0] if len(answers) == 1 else answers or None)
+
+
+def _of(name: str) -> str:
+    return name.rpartition("/")[0]
