@@ -62,6 +62,7 @@ def build(
     pixels: bool = False,
     dropout: float = 0.2,
     formulation: str = "standard",
+    variant: str = "plain",
 ) -> Any:
     """Pictures (batch, height, width), 0…255, to probabilities (batch, classes).
 
@@ -73,8 +74,10 @@ def build(
         pixels: one pixel an event instead of one row.
         dropout: of the last STM, before the answer.
         formulation: "standard" or "article".
+        variant: of the gates: one of `keras_gates.models.memory.VARIANTS`.
     """
     import keras
+    from keras_gates.models.memory import gates
 
     from keras_gates import GateLSTM
 
@@ -84,7 +87,8 @@ def build(
         events = keras.layers.Reshape((height * width, 1), name="pixels")(events)
     for layer in range(layers):
         last = layer == layers - 1
-        events = GateLSTM(units, return_sequences=not last, formulation=formulation, name=f"memory_{layer + 1}")(events)
+        chosen = {"formulation": formulation, **gates(variant, units, formulation)}
+        events = GateLSTM(units, return_sequences=not last, **chosen, name=f"memory_{layer + 1}")(events)
     stm = keras.layers.Dropout(dropout, name="dropout")(events)
     answer = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="digit")(stm)
     return keras.Model(picture, answer, name="digits")

@@ -16,15 +16,15 @@ LAGS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 25, 30, 40, 50, 60)
 COUNT = 400
 LOST = 0.75
 CONTENDERS = {
-    "no memory": {"memory": "none"},
-    "RNN, sigmoid": {"memory": "rnn", "squash": "sigmoid"},
+    "LSTM, standard": {"memory": "lstm", "formulation": "standard"},
+    "LSTM, article": {"memory": "lstm", "formulation": "article"},
     "RNN, tanh": {"memory": "rnn", "squash": "tanh"},
+    "RNN, sigmoid": {"memory": "rnn", "squash": "sigmoid"},
+    "no memory": {"memory": "none"},
     "RNN, tanh, orthogonal start": {"memory": "rnn", "squash": "tanh", "start": "orthogonal"},
     "LSTM, standard, Keras' start": {"memory": "lstm", "span": 0},
-    "LSTM, article": {"memory": "lstm", "formulation": "article"},
-    "LSTM, standard": {"memory": "lstm", "formulation": "standard"},
 }
-SLOTS, GAP = 12, 2
+SLOTS, GAP = 12, 2  # pictures in a strip, and white columns between them
 STYLES = {
     "no memory": ("#8d99ae", "-"),
     "RNN, sigmoid": ("#f4a259", "-"),

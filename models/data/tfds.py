@@ -48,9 +48,11 @@ def open_tfds(name: str, data_dir: str | Path | None = None) -> Any:
 def read(builder: Any, split: str) -> dict[str, Any]:
     """A whole split as NumPy arrays, feature by feature: for data sets whose examples all have one shape and fit into
     memory."""
+    import numpy as np
     import tensorflow_datasets as tfds
 
-    return tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+    batches = list(tfds.as_numpy(builder.as_dataset(split=split).batch(10_000)))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def attribution(builder: Any) -> str:

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of train.py and `keras-gates train`."""
     made = argparse.ArgumentParser(
         prog="train.py",
+        usage="python train.py [MODEL] [options]",
         description="Trains a model of the zoo, exports it, proves the exports, and writes it all to a folder of its own.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
