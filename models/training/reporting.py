@@ -92,6 +92,7 @@ def write_report(
         ]
         lines += [f"| {f['figure']} | {f['value']} | {f['source']} | {f['protocol']} |" for f in zoo.published] + [""]
     lines += [
+        "Look inside, event by event and gate by gate: [report.html](report.html). "
         "Everything that was measured is in [metrics.json](metrics.json); `tensorboard --logdir tensorboard` shows the training."
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from keras_gates.models.training import distribution, options
 from keras_gates.models.training import folder as folders
 from keras_gates.models.training.distribution import ALONE, Job
 
+INSIDE = 4  # test examples on the page that looks inside
 PACKAGES = ("keras-gates", "keras", "tensorflow", "numpy", "ai-edge-litert", "tensorflow-datasets")
 
 
@@ -125,7 +126,24 @@ def finish(zoo: Any, model: Any, data: Any, config: dict[str, Any], folder: Path
     model.save(folder / "model.keras")
     judgement = (zoo.judge or judging.judge)(model, data, folder)
     exports = deploying.deploy(zoo, model, data, config, folder) if config["export"] else deploying.Exports()
+    look_inside(zoo, model, data, folder / "report.html")
     return judgement, exports
+
+
+def look_inside(zoo: Any, model: Any, data: Any, path: Path) -> None:
+    """The page on which what every gate did with a few test examples can be followed event by event."""
+    import keras_gates
+
+    x, y = data.arrays("test", INSIDE)
+    keras_gates.report(
+        model,
+        x,
+        path,
+        truth=y.tolist() if data.labels else None,
+        labels=data.labels,
+        vocabulary=data.vocabulary,
+        title=f"{zoo.name}: {zoo.line}",
+    )
 
 
 def compare(config: dict[str, Any], out: str) -> int:
