@@ -68,8 +68,10 @@ def export(
 
     Example:
 
-    >>> report = keras_gates.export(model, "out", precision="int8", calibration=x_train[:200])
-    >>> print(report)
+    >>> model = keras.Sequential([keras.Input((10, 3)), keras_gates.GateLSTM(4)])
+    >>> report = keras_gates.export(model, "out")
+    >>> report.form, report.operators
+    ('fused', {'UNIDIRECTIONAL_SEQUENCE_LSTM': 1})
     """
     formats = [formats] if isinstance(formats, str) else list(formats)
     _known("formats", formats, FORMATS)

@@ -272,7 +272,7 @@ class Preparation:
                 events = sequences
                 if padding is not None and layer.go_backwards:
                     events = padding.reverse(sequences)
-                last, outputs, states = recurrent.run_unrolled(layer, events, initial_state, padding)
+                last, outputs, states = self._unrolled(layer, events, initial_state, padding)
                 last, outputs = self._as_keras(layer, last, outputs, padding)
             else:
                 with patched([(layer, "unroll", form != "while")]):
@@ -292,8 +292,11 @@ class Preparation:
             return padding.last(outputs), padding.in_order(outputs)
         return padding.last(outputs), padding.every(outputs, layer.go_backwards, layer.zero_output_for_mask)
 
+    def _unrolled(self, layer: keras.layers.RNN, events: tf.Tensor, states: list, padding: Padding | None) -> tuple:
+        return recurrent.run_unrolled(layer, self._weights.get(id(layer.cell)), events, states, padding)
+
     def _step(self, layer: keras.layers.RNN, sequences: tf.Tensor) -> tuple:
-        last, outputs, states = recurrent.run_unrolled(layer, sequences, self._memories.pop(0), None)
+        last, outputs, states = self._unrolled(layer, sequences, self._memories.pop(0), None)
         self._done.memories.append(states)
         return last, outputs, states
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -57,14 +58,17 @@ def why_not_standard(cell: Any) -> str:
 
 
 def run_unrolled(
-    layer: keras.layers.RNN, events: tf.Tensor, states: list, padding: Padding | None
+    layer: keras.layers.RNN, weights: tuple | None, events: tf.Tensor, states: list, padding: Padding | None
 ) -> tuple[Any, Any, list]:
-    """The cell once a step, each step its own operators: last output, every output, states."""
+    """The cell once a step, each step its own operators: last output, every output, states.
+
+    `weights` are the standard ones where the cell is standard: gate by gate, integers keep a scale for each.
+    """
+    step = _any_step(layer.cell) if weights is None else _standard_step(weights)
     outputs, history = [], [states]
     steps = range(events.shape[1])
     for time in reversed(steps) if layer.go_backwards and padding is None else steps:
-        output, states = layer.cell(events[:, time], states, **_inference(layer.cell))
-        states = list(states) if tree.is_nested(states) else [states]
+        output, states = step(events[:, time], states)
         outputs.append(output)
         history.append(states)
     if padding is not None:
@@ -74,10 +78,35 @@ def run_unrolled(
     return outputs[-1], tf.stack(outputs, axis=1), states
 
 
+Step = Callable[[Any, list], tuple[Any, list]]
+
+
+def _any_step(cell: Any) -> Step:
+    training = {"training": False} if getattr(cell, "_call_has_training_arg", False) else {}
+
+    def step(event, states):
+        output, states = cell(event, states, **training)
+        return output, list(states) if tree.is_nested(states) else [states]
+
+    return step
+
+
+def _standard_step(weights: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Step:
+    gates = list(zip(*(np.split(weight, 4, axis=-1) for weight in weights)))
+
+    def step(event, states):
+        stm, ltm = states
+        ignore, forget, candidate, use = (
+            tf.matmul(event, kernel) + tf.matmul(stm, recurrent) + bias for kernel, recurrent, bias in gates
+        )
+        ltm = tf.sigmoid(forget) * ltm + tf.sigmoid(ignore) * tf.tanh(candidate)
+        stm = tf.sigmoid(use) * tf.tanh(ltm)
+        return stm, [stm, ltm]
+
+    return step
+
+
 def run_loop(layer: keras.layers.RNN, events: tf.Tensor, states: list, mask: Any) -> tuple[Any, Any, list]:
     """Keras' own loop over the cell, one WHILE in the file (or unrolled, where `layer.unroll`)."""
     return keras.layers.RNN.inner_loop(layer, events, states, mask, training=False)
 
-
-def _inference(cell: Any) -> dict[str, bool]:
-    return {"training": False} if getattr(cell, "_call_has_training_arg", False) else {}
