@@ -23,6 +23,7 @@ _NAMES = {
     "exporting": ("ExportError", "ExportReport", "export"),
     "gates": ("ForgetGate", "Gate", "LearnGate", "RememberGate", "UseGate"),
     "lstm": ("GateLSTM",),
+    "reporting": ("report",),
     "torch_conversion": ("from_torch", "to_torch"),
     "traces": ("LayerTrace", "Trace"),
     "tracing": ("trace",),
