@@ -266,7 +266,8 @@ def _csv(source: str) -> Iterator[np.ndarray]:
             if not row or not any(row):
                 continue
             try:
-                values = np.array([float(cell) for cell in row], np.float32)
+                with np.errstate(over="ignore"):
+                    values = np.array([float(cell) for cell in row]).astype(np.float32)
             except ValueError:
                 if width is None and number == 1:
                     continue
