@@ -63,8 +63,8 @@ class Gate(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = positive_integer(units, "units", type(self).__name__)
 
-    def build_from_config(self, config: dict) -> None:
-        """Left to the cell, or to the first call: only these know the shapes of all that `call` names."""
+    def get_build_config(self) -> None:
+        """Nothing is saved: the cell builds a gate, or its first call does, for they alone know all that `call` names."""
 
     def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units}
@@ -206,7 +206,8 @@ class LearnGate(WeightedGate):
     Example:
 
     >>> gate = keras_gates.LearnGate(4)
-    >>> gate(numpy.ones((1, 3), "float32"), numpy.zeros((1, 4), "float32")).shape
+    >>> event, memory = numpy.ones((1, 3), "float32"), numpy.zeros((1, 4), "float32")
+    >>> keras.ops.shape(gate(event, memory))
     (1, 4)
     """
 
@@ -250,7 +251,8 @@ class ForgetGate(WeightedGate):
     Example:
 
     >>> gate = keras_gates.ForgetGate(4)
-    >>> gate(numpy.ones((1, 3), "float32"), numpy.zeros((1, 4), "float32"), numpy.ones((1, 4), "float32")).shape
+    >>> event, memory = numpy.ones((1, 3), "float32"), numpy.ones((1, 4), "float32")
+    >>> keras.ops.shape(gate(event, memory, memory))
     (1, 4)
     """
 
@@ -279,7 +281,8 @@ class RememberGate(Gate):
 
     Example:
 
-    >>> keras_gates.RememberGate(4)(numpy.ones((1, 4), "float32"), numpy.ones((1, 4), "float32")).shape
+    >>> memory = numpy.ones((1, 4), "float32")
+    >>> keras.ops.shape(keras_gates.RememberGate(4)(memory, memory))
     (1, 4)
     """
 
@@ -316,7 +319,7 @@ class UseGate(WeightedGate):
     Example:
 
     >>> gate, memory = keras_gates.UseGate(4, formulation="article"), numpy.ones((1, 4), "float32")
-    >>> gate(numpy.ones((1, 3), "float32"), memory, memory, memory).shape
+    >>> keras.ops.shape(gate(numpy.ones((1, 3), "float32"), memory, memory, memory))
     (1, 4)
     """
 
