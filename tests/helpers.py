@@ -63,12 +63,12 @@ def gradients(layer, x, initial_state=None, mask=None, training=False, compiled=
     variables = layer.trainable_variables
 
     def scalar(outputs):
-        return sum(
-            ops.sum(
-                ops.cast(o, "float64" if "64" in str(o.dtype) else "float32") * data(*o.shape, seed=9, dtype=_plain(o))
-            )
-            for o in keras.tree.flatten(outputs)
-        )
+        total = 0.0
+        for output in keras.tree.flatten(outputs):
+            dtype = "float64" if "64" in str(output.dtype) else "float32"
+            weights = ops.convert_to_tensor(data(*output.shape, seed=9, dtype=dtype))
+            total += ops.sum(ops.cast(output, dtype) * weights)
+        return total
 
     def forward(inputs):
         return layer(inputs[0], initial_state=list(inputs[1:]) or None, **options)
@@ -108,13 +108,9 @@ def gradients(layer, x, initial_state=None, mask=None, training=False, compiled=
         by_input = [value.grad for value in inputs]
 
     def arrays(values, like):
-        return [np.zeros(tuple(l.shape)) if v is None else numpy(v) for v, l in zip(values, like)]
+        return [np.zeros(tuple(of.shape)) if v is None else numpy(v) for v, of in zip(values, like)]
 
     return numpy(keras.tree.flatten(outputs)), arrays(by_variable, variables), arrays(by_input, inputs)
-
-
-def _plain(tensor):
-    return "float64" if "64" in str(tensor.dtype) else "float32"
 
 
 def jointly(layer, by_variable):

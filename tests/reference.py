@@ -111,12 +111,14 @@ def run(
     go_backwards=False,
     zero_output_for_mask=False,
     units=None,
+    starts_from_stm=False,
     **options,
 ):
     """The sequence: `(every STM (batch, time, units), last STM, last LTM)`.
 
-    A masked event leaves both memories as they are; the output there is the one before it (zeros before the first), or
-    zeros with `zero_output_for_mask`. `go_backwards` reads from the last event to the first and returns in that order.
+    A masked event leaves both memories as they are; the output there is the one before it, or zeros with
+    `zero_output_for_mask`. Before the first output stand zeros, or, where Keras' loop on JAX has it so, the initial STM
+    (`starts_from_stm`). `go_backwards` reads from the last event to the first and returns in that order.
     """
     x = np.asarray(x, "float64")
     batch, time, _ = x.shape
@@ -124,7 +126,7 @@ def run(
     stm, ltm = (
         (np.zeros((batch, units)),) * 2 if initial_state is None else (np.asarray(s, "float64") for s in initial_state)
     )
-    output = np.zeros((batch, units))
+    output = stm if starts_from_stm else np.zeros((batch, units))
     outputs = []
     for t in reversed(range(time)) if go_backwards else range(time):
         new = step(x[:, t], stm, ltm, w, **options)
