@@ -71,13 +71,13 @@ def build(
         classes: how many digits there are.
         units: of each GateLSTM.
         layers: how many GateLSTM stand on each other.
-        pixels: one pixel an event instead of one row.
+        pixels: one pixel an event instead of one row; the memory then starts with a span of the whole picture.
         dropout: of the last STM, before the answer.
         formulation: "standard" or "article".
         variant: of the gates: one of `keras_gates.models.memory.VARIANTS`.
     """
     import keras
-    from keras_gates.models.memory import gates
+    from keras_gates.models.memory import gates, start_with_span
 
     from keras_gates import GateLSTM
 
@@ -88,7 +88,10 @@ def build(
     for layer in range(layers):
         last = layer == layers - 1
         chosen = {"formulation": formulation, **gates(variant, units, formulation)}
-        events = GateLSTM(units, return_sequences=not last, **chosen, name=f"memory_{layer + 1}")(events)
+        memory = GateLSTM(units, return_sequences=not last, **chosen, name=f"memory_{layer + 1}")
+        events = memory(events)
+        if pixels:
+            start_with_span(memory.cell, height * width)
     stm = keras.layers.Dropout(dropout, name="dropout")(events)
     answer = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="digit")(stm)
     return keras.Model(picture, answer, name="digits")

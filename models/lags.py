@@ -95,7 +95,10 @@ def judge(model: Any, data: Any, folder: Path) -> Judgement:
 
 
 def compare(config: Mapping[str, Any], folder: Path, verbose: int) -> Judgement:
-    """Trains all `CONTENDERS` by the same recipe on the same shows, and measures both things by lag."""
+    """Trains all `CONTENDERS` by the same recipe on the same shows, and measures both things by lag.
+
+    Goes on where `folder` stops: what is trained there is not trained again.
+    """
     from keras_gates.models.registry import find
     from keras_gates.models.training import fitting
 
@@ -108,9 +111,13 @@ def compare(config: Mapping[str, Any], folder: Path, verbose: int) -> Judgement:
         print(f"\n{name}: {model.count_params():,} weights")
         at_first[name] = gradient(model, data)
         place = folder / re.sub(r"\W+", "-", name.lower())
-        place.mkdir()
-        fitting.fit(zoo, model, data, config["recipe"], config["seed"], place, verbose).clean()
-        model.save(place / "model.keras")
+        place.mkdir(exist_ok=True)
+        trained = place / "model.keras"
+        if trained.exists():
+            model.load_weights(trained)
+        else:
+            fitting.fit(zoo, model, data, config["recipe"], config["seed"], place, verbose).clean()
+            model.save(trained)
         right[name], reached[name], weights[name] = accuracy(model, data), gradient(model, data), model.count_params()
     draw_comparison(model, data, right, reached, folder / "comparison.png")
     return Judgement(

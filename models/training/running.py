@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             folder, config = None, {**options.configuration(arguments), "arguments": argv}
         if arguments.compare:
-            return compare(config, arguments.out)
+            return compare(config, arguments.out, folder)
         job = distribution.start(arguments.distribute, arguments.devices, arguments.hosts, arguments.process_id)
         return train(config, arguments.out, folder, job)
     except OSError as error:
@@ -146,18 +146,25 @@ def look_inside(zoo: Any, model: Any, data: Any, path: Path) -> None:
     )
 
 
-def compare(config: dict[str, Any], out: str) -> int:
-    """Trains what the model's `compare` names, and writes one report of all."""
+def compare(config: dict[str, Any], out: str, folder: Path | None = None) -> int:
+    """Trains what the model's `compare` names, and writes one report of all; `folder` is that of one to continue."""
     from keras_gates.models.training import reporting
 
     zoo = registry.find(config["model"])
     if zoo.compare is None:
         able = ", ".join(name for name in registry.names() if registry.find(name).compare)
         raise UserError(f"{zoo.name} has no --compare; these have: {able}")
-    folder = folders.start(out, f"{zoo.name}-compare")
-    judgement = zoo.compare(config, folder, verbose())
+    if folder is None:
+        folder = folders.start(out, f"{zoo.name}-compare")
+        folders.write_json(folder / "config.json", config)
+    try:
+        judgement = zoo.compare(config, folder, verbose())
+    except KeyboardInterrupt:
+        print(f"\nStopped. Go on: python train.py --compare --resume {folder}")
+        return 130
     reporting.write_comparison(folder / "report.md", zoo, config, judgement)
     folders.write_json(folder / "metrics.json", {"config": config, "versions": versions(), "scores": judgement.scores})
+    (folder / "config.json").unlink()
     folder = folders.finish(folder)
     print(f"report: {folder / 'report.md'}")
     return 0
