@@ -55,7 +55,7 @@ class Problem:
     @property
     def multiplications(self) -> int:
         """About how many multiplications one gate takes over the whole sequence."""
-        return (self.batch or USUAL) * (self.time or USUAL) * self.units * (self.features + self.units)
+        return (self.batch or USUAL) * (self.time or USUAL) * self.units * ((self.features or self.units) + self.units)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,10 @@ def run(
         events = tf.pad(events, [[0, 0], [0, spare], [0, 0]])
         mask = None if mask is None else tf.pad(mask, [[0, 0], [0, spare]])
 
+    tensors = tuple(None if weight is None else tf.convert_to_tensor(weight) for weight in weights)
+
     def island(events: Any, stm: Any, ltm: Any, mask: Any) -> tuple:
-        return _island(events, stm, ltm, mask, steps, tuple(weights), **flags)
+        return _island(events, stm, ltm, mask, steps, tensors, **flags)
 
     outputs, stm, ltm = _side_by_side(island, events, stm, ltm, mask)
     if steps is not None and return_sequences:
@@ -90,10 +92,11 @@ def _island(
     if backwards:
         turn = (lambda t: tf.reverse(t, [0])) if steps is None else (lambda t: tf.roll(tf.reverse(t, [0]), steps, 0))
         events, mask = turn(events), None if mask is None else turn(mask)
-    stms, stm, ltm = _recurrence(events, stm, ltm, weights, mask, steps, sequences)
-    if not sequences:
-        stms = stm[None]
-        mask = None if mask is None else _last_mask(mask, steps, zeros)
+    loop = Loop(events, steps, mask, weights, sequences)
+    *stms, stm, ltm = loop.run(events, stm, ltm, *[weight for weight in weights if weight is not None])
+    stms = stms[0] if sequences else stm[None]
+    if mask is not None and not sequences:
+        mask = _last_mask(mask, steps, zeros)
     if mask is not None:
         stms = shown(stms, mask, zeros, axis=0, before_first="zeros")
     return tf.transpose(stms, (1, 0, 2)), stm, ltm
@@ -105,86 +108,113 @@ def _last_mask(mask: Any, steps: Any, zeros: bool) -> Any:
     return tf.reduce_any(mask, 0, keepdims=True)
 
 
-def _recurrence(
-    events: Any, stm: Any, ltm: Any, weights: tuple, mask: Any, steps: Any, sequences: bool
-) -> tuple[Any, Any, Any]:
-    """Every STM `(time, batch, units)` (None without `sequences`), the last STM and LTM; time-major events."""
-    time = events.shape[0] if events.shape[0] is not None else tf.shape(events)[0]
-    end = time if steps is None else steps
-    features, units = weights[0].shape[0], weights[1].shape[0]
-    present = [weight is not None for weight in weights]
+class Loop:
+    """The recurrence over time-major events, forward and backward. Its arguments and gradients are flat lists of tensors:
+    events, STM, LTM and the weights that are there. Its results are every STM (with `sequences`), the last STM and LTM."""
 
-    def named(given: tuple) -> list:
-        left = iter(given)
-        return [next(left) if there else None for there in present]
+    def __init__(self, events: Any, steps: Any, mask: Any, weights: tuple, sequences: bool) -> None:
+        self.time = events.shape[0] if events.shape[0] is not None else tf.shape(events)[0]
+        self.end = self.time if steps is None else steps
+        self.units = weights[1].shape[0]
+        self.present = [weight is not None for weight in weights]
+        self.mask = mask
+        self.sequences = sequences
 
-    def arrays(*widths: int) -> tuple:
-        return tuple(tf.TensorArray(stm.dtype, time, element_shape=(stm.shape[0], width)) for width in widths)
+    def run(self, *given: Any) -> tuple:
+        """The results, with the hand-written gradient."""
 
-    def loop(body: Callable, *state: Any) -> tuple:
-        state = (tf.constant(0), *state)
-        return tf.while_loop(
-            lambda t, *_: t < end, lambda t, *s: (t + 1, *body(t, *s)), state, maximum_iterations=time
-        )[1:]
+        @tf.custom_gradient
+        def results(*given: Any) -> tuple:
+            answers, *saved = self.forward(*given)
+            saved = tf.nest.map_structure(tf.stop_gradient, saved)  # so that a second gradient meets `once`
 
-    @tf.custom_gradient
-    def forward(events: Any, stm_0: Any, ltm_0: Any, *given: Any) -> tuple:
-        kernel, recurrent_kernel, bias, kept_kernel, kept_bias = named(given)
+            def gradient(*d_answers: Any) -> tuple:
+                return once(*given, *d_answers)
+
+            @tf.custom_gradient
+            def once(*both: Any) -> tuple:
+                return self.backward(both[: len(given)], *saved, both[len(given) :]), _no_second_gradient
+
+            return answers, gradient
+
+        return results(*given)
+
+    def forward(self, events: Any, stm: Any, ltm: Any, *weights: Any) -> tuple[tuple, Any, Saved]:
+        """The results, every STM, and what the way back needs of every step."""
+        kernel, recurrent_kernel, bias, kept_kernel, kept_bias = self.named(weights)
         joint = tf.concat([kernel, recurrent_kernel], 0)
 
-        def body(t: Any, stm: Any, ltm: Any, *written: Any) -> tuple:
+        def body(t: Any, stm: Any, ltm: Any, *arrays: Any) -> tuple:
             projected = tf.matmul(tf.concat([events[t], stm], 1), joint)
             projected = projected if bias is None else projected + bias
             new_stm, new_ltm, saved = step(projected, ltm, kept_kernel, kept_bias)
-            if mask is not None:
-                counts = mask[t][:, None]
+            if self.mask is not None:
+                counts = self.mask[t][:, None]
                 new_stm, new_ltm = tf.where(counts, new_stm, stm), tf.where(counts, new_ltm, ltm)
-            return new_stm, new_ltm, *[a.write(t, value) for a, value in zip(written, (new_stm, *saved))]
+            return new_stm, new_ltm, *[array.write(t, value) for array, value in zip(arrays, (new_stm, *saved))]
 
-        stm, ltm, *written = loop(body, stm_0, ltm_0, *arrays(*[units] * 7))
-        stms, *written = [a.stack() for a in written]
-        saved = Saved(*written)
+        stm, ltm, stms, *saved = self.loop(body, stm, ltm, [self.units] * 7)
+        return (stms, stm, ltm) if self.sequences else (stm, ltm), stms, Saved(*saved)
 
-        def backward(*d_results: Any) -> list:
-            d_stms, d_stm, d_ltm = d_results if sequences else (None, *d_results)
-            recurrent_t = tf.transpose(recurrent_kernel)
-            kept_t = None if kept_kernel is None else tf.transpose(kept_kernel)
+    def backward(self, given: tuple, stms: Any, saved: Saved, d_results: tuple) -> list:
+        """The gradients of `given`: one matmul a step here, the weights' after the loop over all steps at once."""
+        events, stm_0, _, *weights = given
+        kernel, recurrent_kernel, bias, kept_kernel, kept_bias = self.named(weights)
+        d_stms, d_stm, d_ltm = d_results if self.sequences else (None, *d_results)
+        recurrent_t = tf.transpose(recurrent_kernel)
+        kept_t = None if kept_kernel is None else tf.transpose(kept_kernel)
 
-            def body(n: Any, d_stm: Any, d_ltm: Any, *written: Any) -> tuple:
-                t = end - 1 - n
-                d_stm = d_stm if d_stms is None else d_stm + d_stms[t]
-                d_projected, d_source, d_before = step_back(Saved(*[s[t] for s in saved]), d_stm, d_ltm, kept_t)
-                if mask is not None:
-                    counts = mask[t][:, None]
-                    d_projected, d_source = [tf.where(counts, d, tf.zeros_like(d)) for d in (d_projected, d_source)]
-                    d_before = tf.where(counts, d_before, d_ltm)
-                    d_stm = tf.where(counts, tf.zeros_like(d_stm), d_stm)
-                else:
-                    d_stm = 0
-                d_stm = tf.matmul(d_projected, recurrent_t) + d_stm
-                return d_stm, d_before, *[a.write(t, d) for a, d in zip(written, (d_projected, d_source))]
+        def body(n: Any, d_stm: Any, d_ltm: Any, *arrays: Any) -> tuple:
+            t = self.end - 1 - n
+            d_stm = d_stm if d_stms is None else d_stm + d_stms[t]
+            *d_inside, d_before = step_back(Saved(*[value[t] for value in saved]), d_stm, d_ltm, kept_t)
+            if self.mask is not None:
+                counts = self.mask[t][:, None]
+                d_inside = [tf.where(counts, d, tf.zeros_like(d)) for d in d_inside]
+                d_before = tf.where(counts, d_before, d_ltm)
+            new_d_stm = tf.matmul(d_inside[0], recurrent_t)
+            if self.mask is not None:
+                new_d_stm += tf.where(counts, tf.zeros_like(d_stm), d_stm)
+            return new_d_stm, d_before, *[array.write(t, d) for array, d in zip(arrays, d_inside)]
 
-            widths = (4 * units,) if kept_kernel is None else (4 * units, units)
-            d_stm, d_ltm, *written = loop(body, d_stm, d_ltm, *arrays(*widths))
-            d_projected, *d_source = [tf.reshape(a.stack(), (-1, width)) for a, width in zip(written, widths)]
-            stm_before = tf.reshape(tf.concat([stm_0[None], stms[:-1]], 0), (-1, units))
-            gradients = [
-                tf.reshape(tf.matmul(d_projected, kernel, transpose_b=True), tf.shape(events)),
-                d_stm,
-                d_ltm,
-                tf.matmul(tf.reshape(events, (-1, features)), d_projected, transpose_a=True),
-                tf.matmul(stm_before, d_projected, transpose_a=True),
-            ]
-            if bias is not None:
-                gradients.append(tf.reduce_sum(d_projected, 0))
-            if kept_kernel is not None:
-                kept = tf.reshape(saved.before * saved.forget, (-1, units))
-                gradients.append(tf.matmul(kept, d_source[0], transpose_a=True))
-            if kept_bias is not None:
-                gradients.append(tf.reduce_sum(d_source[0], 0))
-            return gradients
+        widths = [4 * self.units] if kept_kernel is None else [4 * self.units, self.units]
+        d_stm, d_ltm, d_projected, *d_source = self.loop(body, d_stm, d_ltm, widths)
+        stm_before = tf.concat([stm_0[None], stms[:-1]], 0)
+        gradients = [tf.matmul(d_projected, kernel, transpose_b=True), d_stm, d_ltm]
+        gradients += [_over_all_steps(events, d_projected), _over_all_steps(stm_before, d_projected)]
+        if bias is not None:
+            gradients.append(tf.reduce_sum(d_projected, (0, 1)))
+        if kept_kernel is not None:
+            gradients.append(_over_all_steps(saved.before * saved.forget, d_source[0]))
+        if kept_bias is not None:
+            gradients.append(tf.reduce_sum(d_source[0], (0, 1)))
+        return gradients
 
-        return ((stms, stm, ltm) if sequences else (stm, ltm)), backward
+    def loop(self, body: Callable, stm: Any, ltm: Any, widths: list[int]) -> tuple:
+        """`body` over all steps: what it carries, and one `(time, batch, width)` tensor for each of `widths`."""
+        arrays = [tf.TensorArray(stm.dtype, self.time, element_shape=(stm.shape[0], width)) for width in widths]
+        _, stm, ltm, *arrays = tf.while_loop(
+            lambda t, *_: t < self.end,
+            lambda t, *state: (t + 1, *body(t, *state)),
+            (tf.constant(0), stm, ltm, *arrays),
+            maximum_iterations=self.time,
+        )
+        return stm, ltm, *[array.stack() for array in arrays]
 
-    results = forward(events, stm, ltm, *[weight for weight in weights if weight is not None])
-    return results if sequences else (None, *results)
+    def named(self, weights: Any) -> list:
+        """Kernel, recurrent kernel, bias, kept kernel, kept bias; None for what is not there."""
+        left = iter(weights)
+        return [next(left) if there else None for there in self.present]
+
+
+def _no_second_gradient(*_: Any) -> Any:
+    raise ValueError(
+        "GateLSTM: the compiled loop has a first gradient only; a gradient of a gradient was asked for. "
+        "Build the layer with loop='portable'."
+    )
+
+
+def _over_all_steps(left: Any, right: Any) -> Any:
+    """The sum over steps and batch of `left.T @ right`, one large matmul."""
+    left, right = (tf.reshape(t, (-1, t.shape[-1])) for t in (left, right))
+    return tf.matmul(left, right, transpose_a=True)
