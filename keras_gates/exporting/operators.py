@@ -11,7 +11,7 @@ from keras_gates.edge.tflite import TFLite
 from keras_gates.exporting.report import ExportError
 
 FUSED = "UNIDIRECTIONAL_SEQUENCE_LSTM"
-_STATE, _LTM, _HIDDEN = 18, 19, 4
+STATE, LTM, HIDDEN = 18, 19, 4
 _MOVING = ("REVERSE_V2", "GATHER", "PAD", "STRIDED_SLICE", "RESHAPE", "TRANSPOSE")
 _NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
@@ -47,9 +47,9 @@ def check_scales(model: schema.ModelT) -> None:
     """
     for graph in model.subgraphs:
         for operator in graph.operators:
-            name = _name(model, operator)
+            name = operator_name(model, operator)
             if name == FUSED:
-                tied = [operator.inputs[_STATE], operator.intermediates[_HIDDEN], operator.outputs[0]]
+                tied = [operator.inputs[STATE], operator.intermediates[HIDDEN], operator.outputs[0]]
             elif name in _MOVING:
                 tied = [operator.inputs[0], operator.outputs[0]]
             else:
@@ -74,13 +74,14 @@ def keep_ltm_in_range(model: schema.ModelT) -> None:
     """
     for graph in model.subgraphs:
         for operator in graph.operators:
-            if _name(model, operator) == FUSED:
-                quantization = graph.tensors[operator.inputs[_LTM]].quantization
+            if operator_name(model, operator) == FUSED:
+                quantization = graph.tensors[operator.inputs[LTM]].quantization
                 if quantization is not None and quantization.scale is not None and len(quantization.scale):
                     quantization.scale = [min(max(float(quantization.scale[0]), 2.0**-15), 2.0**-9)]
 
 
-def _name(model: schema.ModelT, operator: schema.OperatorT) -> str:
+def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
+    """The builtin operator's name, as in the schema."""
     code = model.operatorCodes[operator.opcodeIndex]
     return _NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
 

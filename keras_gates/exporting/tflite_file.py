@@ -16,6 +16,7 @@ from keras_gates.exporting import feeding, flatbuffer, forms, graph, litert, ope
 from keras_gates.exporting.metadata import NAME, facts_of, metadata_text
 from keras_gates.exporting.ports import Inputs
 from keras_gates.exporting.report import ExportError, ExportReport
+from keras_gates.exporting.sixteen import to_sixteen_bits
 from keras_gates.exporting.streaming import why_not_streamable
 
 
@@ -61,7 +62,7 @@ def build(request: Request, report: ExportReport) -> Built:
     signature, events = _signature(request, report, asked, data)
     report.steps = events or data.steps
     feeder = feeding.Feeder(request.inputs, signature, asked.padded, request.batch, events)
-    model = _converted(request, signature, feeder, data)
+    model = _converted(request, signature, feeder, data, request.precision == "int16x8" and "fused" in report.form)
     if request.precision in feeding.INTEGER:
         _check_integers(model, request, report)
     plain = flatbuffer.dump(model)
@@ -117,12 +118,17 @@ def _signature(
     return made, events
 
 
-def _converted(request: Request, signature: graph.Signature, feeder: feeding.Feeder, data: feeding.Data) -> Any:
+def _converted(
+    request: Request, signature: graph.Signature, feeder: feeding.Feeder, data: feeding.Data, sixteen: bool
+) -> Any:
     with tempfile.TemporaryDirectory(prefix="keras_gates_") as folder:
         graph.save(request.model, [signature], folder)
         calls = feeder.calls(data.fit) if request.precision in feeding.INTEGER else None
-        converted = litert.convert(folder, [signature.key], request.precision, calls, [])
+        precision = "int8" if sixteen else request.precision
+        converted = litert.convert(folder, [signature.key], precision, calls, [])
     model = flatbuffer.load(converted)
+    if sixteen:
+        to_sixteen_bits(model)
     flatbuffer.tidy(model, list(signature.inputs), list(signature.outputs))
     return model
 
