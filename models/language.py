@@ -15,8 +15,13 @@ from typing import Any
 import numpy as np
 from keras_gates.models.registry import UserError, ZooModel
 
+FEWER = {"builtin": {"epochs": 3}}
 PRESETS = {
-    "base": {"about": "the next character; one layer of 256", "build": {"units": 256, "batch": 32}},
+    "base": {
+        "about": "the next character; one layer of 256",
+        "build": {"units": 256, "batch": 32},
+        "recipe_for": FEWER,
+    },
     "small": {"about": "one layer of 128", "build": {"units": 128, "width": 32, "batch": 32, "dropout": 0.1}},
     "nano": {"about": "for a microcontroller", "build": {"units": 64, "width": 16, "batch": 32, "dropout": 0.0}},
     "zaremba-small": {

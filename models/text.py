@@ -15,28 +15,31 @@ import numpy as np
 from keras_gates.models.registry import UserError, ZooModel
 
 QUESTIONS = {"dataset": "trec"}
+FEWER = {"builtin": {"epochs": 15}, "files": {"epochs": 20}}
 PRESETS = {
     "sentiment": {
-        "about": "reviews, negative or positive: the last 300 words, read in both directions",
-        "build": {"units": 64, "width": 32, "longest": 300},
+        "about": "reviews, negative or positive: the last 250 words, read in both directions",
+        "build": {"units": 64, "width": 32, "longest": 250},
         "data": {"words": 8000},
+        "recipe_for": FEWER,
     },
     "sentiment-nano": {
         "about": "the same under 200 KB: 4,000 words, 200 of a text, read once",
         "build": {"units": 32, "width": 24, "longest": 200, "directions": 1},
         "data": {"words": 4000},
+        "recipe_for": FEWER,
     },
     "questions": {
         "about": "questions by what they ask for",
-        "build": {"units": 96, "width": 64, "longest": 40},
+        "build": {"units": 96, "width": 64, "longest": 40, "dropout": 0.5},
         "data": {**QUESTIONS, "words": 5000},
-        "recipe": {"epochs": 20, "learning_rate": 2e-3},
+        "recipe": {"epochs": 14, "weight_decay": 1e-2},
     },
     "questions-nano": {
         "about": "the same under 200 KB",
         "build": {"units": 32, "width": 24, "longest": 40},
         "data": {**QUESTIONS, "words": 4000},
-        "recipe": {"epochs": 25, "learning_rate": 3e-3},
+        "recipe": {"epochs": 20, "weight_decay": 1e-2},
     },
 }
 
@@ -102,7 +105,7 @@ def build(
         Words(vocabulary, longest, name="words"),
         keras.layers.Embedding(len(vocabulary), width, name="meaning"),
         keras.layers.Dropout(word_dropout, noise_shape=(None, None, 1), name="word_dropout"),
-        keras.layers.SpatialDropout1D(dropout / 2, name="meaning_dropout"),
+        keras.layers.Dropout(dropout * 0.8, name="meaning_dropout"),
         GateLSTM(units, return_sequences=True, formulation=formulation, name="memory"),
         keras.layers.GlobalMaxPooling1D(name="read"),
         keras.layers.Dropout(dropout, name="dropout"),
@@ -122,14 +125,13 @@ def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, 
     import keras
 
     words = model.get_layer("words")
-    numbers = keras.Input((words.longest,), dtype="int32", name="words")
+    numbers = keras.Input(words.output.shape[1:], dtype="int32", name="words")
     answer = numbers
     for layer in model.layers[model.layers.index(words) + 1 :]:
         answer = layer(answer)
 
     def prepare(texts: Any) -> np.ndarray:
-        rows = np.array(words(np.asarray(texts, "object").astype("str")))
-        return np.pad(rows, ((0, 0), (0, words.longest - rows.shape[1])))
+        return np.array(words(texts))
 
     frontend = {"standardize": "lower_and_strip_punctuation", "split": "whitespace", "longest": words.longest}
     return keras.Model(numbers, answer, name="text_on_device"), prepare, {"frontend": frontend}
@@ -149,7 +151,7 @@ def data(
         words: size of the vocabulary, at most.
     """
     from keras_gates.models.data import text
-    from keras_gates.models.data.pipeline import SPLITS, Data
+    from keras_gates.models.data.pipeline import from_arrays
 
     if source == "builtin":
         texts = text.generated_reviews(seed)
@@ -161,36 +163,14 @@ def data(
         texts = text.trec(data_dir, "fine" if dataset == "trec-fine" else "coarse")
     else:
         raise UserError(f'dataset must be "imdb_reviews", "trec" or "trec-fine", not {dataset!r}')
-    import tensorflow as tf
-
     vocabulary = text.vocabulary(texts.train[0], words)
-    splits = {part: tf.data.Dataset.from_tensor_slices(split) for part, split in zip(SPLITS, texts.splits())}
-
-    def batches(split: str, batch_size: int, seed: Any) -> Any:
-        if split != "train":
-            return splits[split].batch(batch_size)
-        examples = splits[split].shuffle(100_000, seed=seed, reshuffle_each_iteration=False)
-        return alike(examples, batch_size).shuffle(1000, seed=seed, reshuffle_each_iteration=False)
-
-    return Data(
-        **splits,
+    return from_arrays(
+        *((np.array(content, object), classes) for content, classes in texts.splits()),
         labels=texts.labels,
         vocabulary=vocabulary,
         build={"vocabulary": vocabulary, "classes": len(texts.labels)},
-        batches=batches,
         show=lambda x, y: x.decode() if isinstance(x, bytes) else str(x),
         **texts.about,
-    )
-
-
-def alike(examples: Any, batch_size: int) -> Any:
-    """Batches of texts of similar length, so that little is padding."""
-    import tensorflow as tf
-
-    return examples.bucket_by_sequence_length(
-        lambda text, *_: tf.size(tf.strings.split(text)),
-        bucket_boundaries=[10, 20, 50, 100, 150, 200, 250, 300, 400],
-        bucket_batch_sizes=[batch_size] * 10,
     )
 
 

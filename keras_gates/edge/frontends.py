@@ -27,7 +27,7 @@ def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np
         text: one text.
         vocabulary: the word behind each number.
         frontend: ``standardize`` ("lower_and_strip_punctuation", "lower" or None) and ``split`` ("whitespace" or
-            "character").
+            "character"); with ``longest``, of so many words the last are kept, and zeros follow a shorter text.
 
     Raises:
         EdgeError: no word in it, or a word that the vocabulary does not have and that has no stand-in (``[UNK]``).
@@ -52,7 +52,9 @@ def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np
     unknown = next((numbers[name] for name in _UNKNOWN if name in numbers), None)
     if unknown is None and (missing := next((word for word in words if word not in numbers), None)) is not None:
         raise EdgeError(f"the file's vocabulary of {len(vocabulary)} words lacks {missing!r} and has no '[UNK]'.")
-    return np.array([numbers.get(word, unknown) for word in words], np.int32)
+    known = np.array([numbers.get(word, unknown) for word in words], np.int32)
+    longest = frontend.get("longest")
+    return known if longest is None else np.pad(known[-longest:], (0, max(0, longest - len(known))))
 
 
 class LogMel:
