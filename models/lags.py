@@ -22,7 +22,6 @@ CONTENDERS = {
     "RNN, sigmoid": {"memory": "rnn", "squash": "sigmoid"},
     "no memory": {"memory": "none"},
     "RNN, tanh, orthogonal start": {"memory": "rnn", "squash": "tanh", "start": "orthogonal"},
-    "LSTM, standard, Keras' start": {"memory": "lstm", "span": 0},
 }
 SLOTS, GAP = 12, 2  # pictures in a strip, and white columns between them
 STYLES = {
@@ -30,7 +29,6 @@ STYLES = {
     "RNN, sigmoid": ("#f4a259", "-"),
     "RNN, tanh": ("#d1495b", "-"),
     "RNN, tanh, orthogonal start": ("#d1495b", ":"),
-    "LSTM, standard, Keras' start": ("#1b4f72", ":"),
     "LSTM, article": ("#3a9ad9", "-"),
     "LSTM, standard": ("#1b4f72", "-"),
 }

@@ -69,14 +69,13 @@ def test_nothing_but_the_clue_depends_on_the_label(data):
         assert abs(apart) < 4 * spread
 
 
-def test_every_lag_is_drawn_as_often(data):
+def test_lags_are_drawn_evenly_over_doublings(data):
     clues = {picture.tobytes() for group in ("home", "forest") for picture in data.banks["train"][group]}
-    x, _ = (part.numpy() for part in shows.draw(shows._flat(data.banks["train"]), 2000, 11, (1, 11), np.array([3, 1])))
+    x, _ = (part.numpy() for part in shows.draw(shows._flat(data.banks["train"]), 1500, 65, (1, 65), np.array([3, 1])))
     is_clue = np.array([[frame.astype("uint8").tobytes() in clues for frame in one] for one in x])
     assert (is_clue.sum(1) == 1).all()
-    counts = np.bincount(10 - is_clue.argmax(1), minlength=11)
-    assert counts[0] == 0
-    assert abs(counts[1:] - 200).max() < 4 * np.sqrt(200)
+    counts = np.histogram(64 - is_clue.argmax(1), [1, 2, 4, 8, 16, 32, 65])[0] / 1500
+    np.testing.assert_allclose(counts, np.log([2, 2, 2, 2, 2, 65 / 32]) / np.log(65), atol=0.045)
 
 
 def test_an_epoch_is_drawn_again_the_same_and_another_is_not(data):

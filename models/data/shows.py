@@ -63,8 +63,10 @@ class Shows(Data):
 
 
 def shows(banks: dict[str, dict[str, np.ndarray]], lags: tuple[int, int], steps: int, **about: Any) -> Shows:
-    """Endless shows of those pictures, the clue lags[0] … lags[1] - 1 frames back, each as often; an epoch is `steps`
-    batches."""
+    """Endless shows of those pictures; an epoch is `steps` batches.
+
+    The lag is drawn from lags[0] … lags[1] - 1 in proportion to log(1 + 1/lag): each doubling is as likely.
+    """
     import tensorflow as tf
 
     frames = lags[1] + 1
@@ -105,7 +107,8 @@ def draw(flat: Any, count: int, frames: int, lags: tuple[int, int], seed: Any) -
         return tf.random.stateless_uniform(shape, key, *ranges[group], dtype="int32")
 
     label = tf.random.stateless_uniform((count,), seeds[0], 0, 2, dtype="int32")
-    lag = tf.random.stateless_uniform((count,), seeds[1], *lags, dtype="int32")
+    chance = tf.random.stateless_uniform((count,), seeds[1])
+    lag = tf.cast(tf.floor(lags[0] * (lags[1] / lags[0]) ** chance), "int32")
     clue = tf.where(label == 1, some("forest", (count,), seeds[2]), some("home", (count,), seeds[3]))
     place = tf.range(frames)[None]
     chosen = tf.where(place == frames - 1 - lag[:, None], clue[:, None], some("neutral", (count, frames), seeds[4]))

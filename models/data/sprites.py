@@ -46,17 +46,17 @@ def sprites() -> dict[str, np.ndarray]:
 def copies(sprite: np.ndarray, count: int, size: int, rng: np.random.Generator) -> np.ndarray:
     """`count` unlike pictures of each sprite: uint8 (sprites · count, size, size, 3).
 
-    Each is turned by up to 14°, scaled by up to 10 %, shifted by up to 2 of 24 pixels, laid on a pale background, made
-    brighter or darker by up to 15 %, and given Gaussian noise with a standard deviation of 8 of 255.
+    Each is turned by up to 20°, scaled by up to 15 %, shifted by up to 3 of 24 pixels, laid on a pale background, made
+    brighter or darker by up to 20 %, and given Gaussian noise with a standard deviation of 10 of 255.
     """
     import tensorflow as tf
 
     cells = np.repeat(sprite, count, axis=0)
     n = len(cells)
-    angle, scale = rng.uniform(-0.25, 0.25, n), rng.uniform(0.9, 1.1, n)
+    angle, scale = rng.uniform(-0.35, 0.35, n), rng.uniform(0.87, 1.15, n)
     a, b = np.cos(angle) / scale, np.sin(angle) / scale
     middle = (CELL - 1) / 2
-    x, y = (middle + rng.uniform(-2, 2, n) for _ in range(2))
+    x, y = (middle + rng.uniform(-3, 3, n) for _ in range(2))
     zero = np.zeros(n)
     transforms = np.stack([a, -b, middle - a * x + b * y, b, a, middle - b * x - a * y, zero, zero], 1)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
@@ -74,6 +74,6 @@ def copies(sprite: np.ndarray, count: int, size: int, rng: np.random.Generator) 
 
 def finish(pictures: Any, rng: np.random.Generator) -> np.ndarray:
     """Brightness and noise for float pictures 0…255 (n, height, width, 3), as uint8."""
-    bright = rng.uniform(0.85, 1.15, (len(pictures), 1, 1, 1))
-    noise = rng.normal(0, 8, pictures.shape)
+    bright = rng.uniform(0.8, 1.2, (len(pictures), 1, 1, 1))
+    noise = rng.normal(0, 10, pictures.shape)
     return np.clip(pictures * bright + noise, 0, 255).astype("uint8")
