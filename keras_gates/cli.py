@@ -269,7 +269,7 @@ def _csv(source: str) -> Iterator[np.ndarray]:
                 with np.errstate(over="ignore"):
                     values = np.array([float(cell) for cell in row]).astype(np.float32)
             except ValueError:
-                if width is None and number == 1:
+                if number == 1 and not any(_is_number(cell) for cell in row):
                     continue
                 raise EdgeError(f"{source}, line {number}: expected numbers, got {','.join(row)[:60]!r}.") from None
             width = width or len(values)
@@ -280,6 +280,14 @@ def _csv(source: str) -> Iterator[np.ndarray]:
         raise EdgeError(f"{source}: no CSV: {error}.") from None
     if width is None:
         raise EdgeError(f"{source} holds no numbers.")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:

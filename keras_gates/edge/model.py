@@ -221,8 +221,9 @@ class EdgeModel:
 
     def _batch(self, port: Port, value: Any) -> list[np.ndarray]:
         value = [value] if isinstance(value, str) else value
-        if isinstance(value, list | tuple | np.ndarray) and len(value) and all(isinstance(each, str) for each in value):
-            value = [self.events(str(each)) for each in value]
+        rows = value if isinstance(value, list | tuple) else list(value) if np.ndim(value) == 1 else []
+        if rows and all(isinstance(each, str) for each in rows):
+            value = [self.events(str(each)) for each in rows]
         elif not isinstance(value, list | tuple):
             value = numbers(value, f"input {port.name!r}")
             if value.ndim != len(port.tensor.shape):

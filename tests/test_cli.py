@@ -1,0 +1,178 @@
+"""The command line: what it prints and writes is what `EdgeModel` says."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import wave
+
+import numpy as np
+import pytest
+from exported import LABELS, X, exported
+
+from keras_gates.cli import main
+from keras_gates.edge import EdgeModel
+
+
+def run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "x.csv"
+    np.savetxt(path, X[0], delimiter=",", header="a,b,c,d", comments="")
+    return path
+
+
+def test_info_as_table_and_as_json(capsys):
+    path = exported("int8").path
+    status, out, _ = run(capsys, "info", path)
+    assert status == 0
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM: 1" in out
+    assert "no, yes, other" in out
+    _, out, _ = run(capsys, "info", path, "--json")
+    assert json.loads(out) == json.loads(json.dumps(EdgeModel(path).info()))
+
+
+def test_predict_from_npy_csv_and_standard_input_agree(capsys, table, tmp_path, monkeypatch):
+    path = exported("float").path
+    np.save(tmp_path / "x.npy", X[0])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(table.read_text()))
+    label, value = EdgeModel(path).predict(X[:1], top=1)[0][0]
+    status, out, _ = run(capsys, "predict", path, tmp_path / "x.npy", table, "-")
+    rows = [line.split() for line in out.splitlines()[1:]]
+    assert status == 0
+    assert rows == [[str(i), label, f"{value:.3f}"] for i in range(3)]
+
+
+def test_predict_writes_an_array(capsys, tmp_path):
+    path = exported("float").path
+    np.save(tmp_path / "x.npy", X[:5])
+    assert run(capsys, "predict", path, tmp_path / "x.npy", "-o", tmp_path / "y.npy")[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), EdgeModel(path).predict(X[:5]))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy", "y.npy"]
+
+
+def test_predict_several_inputs_from_npz(capsys, tmp_path):
+    path = exported("several").path
+    one, other = X[0, :, :3], X[1, :, :2]
+    np.savez(tmp_path / "x.npz", one=one, other=other)
+    assert run(capsys, "predict", path, tmp_path / "x.npz", "-o", tmp_path / "y.npz")[0] == 0
+    wanted = EdgeModel(path).predict({"one": one[None], "other": other[None]})
+    got = np.load(tmp_path / "y.npz")
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(got[name], values)
+
+
+def test_predict_texts_from_standard_input(capsys, monkeypatch):
+    path = exported("words").path
+    texts = ["turn it off", "turn it on, please"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(texts) + "\n\n"))
+    _, out, _ = run(capsys, "predict", path, "-", "--top", 3)
+    wanted = EdgeModel(path).predict(texts, top=3)
+    rows = [line.split() for line in out.splitlines()[1:]]
+    assert [row[1::2] for row in rows] == [[label for label, _ in best] for best in wanted]
+
+
+def test_stream_is_push_and_state_continues(capsys, table, tmp_path):
+    path = exported("stream").path
+    stream = EdgeModel(path).stream(smooth=2)
+    wanted = [(t, *stream_best(stream, event)) for t, event in enumerate(np.concatenate([X[0], X[0]]))]
+    lines = []
+    for _ in range(2):
+        status, out, _ = run(capsys, "stream", path, table, "--smooth", 2, "--state", tmp_path / "s.npz")
+        assert status == 0
+        lines += out.splitlines()
+    assert [line.split("\t") for line in lines] == [[str(t), label, f"{value:.3f}"] for t, label, value in wanted]
+
+
+def stream_best(stream, event):
+    row = stream.push(event)
+    return LABELS[row.argmax()], row.max()
+
+
+def test_stream_with_a_threshold_prints_detections(capsys, table):
+    path = exported("stream").path
+    detections = EdgeModel(path).stream(threshold=0.3).detect(X[0])
+    wanted = [f"{found.event}\t{found.label}\t{found.value:.3f}" for found in detections]
+    _, out, _ = run(capsys, "stream", path, table, "--threshold", 0.3)
+    assert out.splitlines() == wanted
+    assert wanted
+
+
+def test_bench_measures(capsys):
+    path = exported("int8").path
+    status, out, _ = run(capsys, "bench", path, "--runs", 8, "--json")
+    measured = json.loads(out)
+    assert status == 0
+    assert measured["bytes"] == path.stat().st_size
+    for times in (measured["sequence"], measured["event"] or measured["sequence"]):
+        assert 0 < times["min"] <= times["p50"] <= times["p90"] <= times["p99"] <= times["max"]
+    assert set(measured["operators"]) == {"UNIDIRECTIONAL_SEQUENCE_LSTM", "STRIDED_SLICE", "FULLY_CONNECTED", "SOFTMAX"}
+    assert "p99" in run(capsys, "bench", path, "--runs", 3)[1]
+
+
+def test_a_recording_for_a_model_that_takes_events_is_refused(capsys, tmp_path):
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(200))
+    status, _, err = run(capsys, "predict", exported("float").path, tmp_path / "a.wav")
+    assert status == 2
+    assert "not sound" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,2,3,4\n1,2,three,4\n", "line 2: expected numbers"),
+        ("1,2,3,4\n1,2,3\n", "line 2: expected 4 numbers"),
+        ("1,2\n", "expected"),
+        ("1,2,nan,4\n", "holds nan"),
+        ("", "holds no numbers"),
+        ("a,b\n", "holds no numbers"),
+        ("1,2,3,4\n1,2,3,\0\n", "expected numbers|no CSV"),
+        ("1,2,three,4\n", "line 1: expected numbers"),
+    ],
+)
+def test_what_is_wrong_in_a_csv_is_said(capsys, tmp_path, text, message):
+    (tmp_path / "x.csv").write_text(text)
+    status, out, err = run(capsys, "predict", exported("float").path, tmp_path / "x.csv")
+    assert (status, out) == (2, "")
+    assert re.search(message, err)
+
+
+def test_files_that_are_missing_or_foreign(capsys, tmp_path):
+    (tmp_path / "x.npy").write_bytes(b"nothing")
+    path = exported("float").path
+    missing = tmp_path / "no.csv"
+    for arguments in (("info", missing), ("predict", path, tmp_path / "x.npy"), ("predict", path, missing)):
+        status, _, err = run(capsys, *arguments)
+        assert status == 2
+        assert err.count("\n") == 1
+        assert "keras-gates: " in err
+
+
+def test_help_names_every_command_and_each_has_its_own(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    for command in ("train", "export", "info", "predict", "stream", "bench"):
+        assert f"keras-gates {command}" in text
+    for command in ("info", "predict", "stream", "bench"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "the .tflite file" in capsys.readouterr().out
+
+
+def test_a_reader_that_stops_early_is_no_error(table):
+    script = "import sys; sys.modules['keras'] = None; from keras_gates.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", script, "stream", str(exported("stream").path), str(table)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("0\t")
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
