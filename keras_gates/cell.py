@@ -77,9 +77,9 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
     Example:
 
     >>> layer = keras.layers.RNN(keras_gates.GateLSTMCell(64))
-    >>> layer(numpy.ones((2, 5, 3), "float32")).shape
+    >>> keras.ops.shape(layer(numpy.ones((2, 5, 3), "float32")))
     (2, 64)
-    >>> layer.cell.forget.recurrent_kernel.shape
+    >>> keras.ops.shape(layer.cell.forget.recurrent_kernel)
     (64, 64)
     """
 
@@ -135,6 +135,9 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         self.remember = remember or RememberGate(self.units, name="remember", dtype=self.dtype_policy)
         self.use = use or UseGate(self.units, name="use", formulation=self.formulation, **shared)
 
+        if not self.trainable:
+            self.trainable = False  # reaches the gates
+
         self.state_size = [self.units, self.units]
         self.output_size = self.units
 
@@ -164,11 +167,10 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
     @property
     def gates_keep_state(self) -> bool:
         """Whether a gate may change variables of its own while it runs (`Dropout`, `BatchNormalization`)."""
-        return any(len(gate.variables) > len(gate.trainable_variables) for gate in self.gates)
+        return any(len(gate.variables) > len(gate.trainable_variables) for gate in self.gates())
 
-    @property
     def gates(self) -> tuple[keras.layers.Layer, ...]:
-        """The four gates in the order of the step."""
+        """The four gates in the order of the step. A method, for Keras files weights under any attribute that holds layers."""
         return tuple(getattr(self, name) for name in GATE_NAMES)
 
     def build(self, input_shape: tuple) -> None:

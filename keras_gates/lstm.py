@@ -54,7 +54,7 @@ class GateLSTM(keras.layers.RNN):
     Example:
 
     >>> layer = keras_gates.GateLSTM(64, return_sequences=True)
-    >>> layer(numpy.ones((2, 5, 3), "float32")).shape
+    >>> keras.ops.shape(layer(numpy.ones((2, 5, 3), "float32")))
     (2, 5, 64)
     """
 
@@ -132,7 +132,7 @@ class GateLSTM(keras.layers.RNN):
     @property
     def layers(self) -> list[keras.layers.Layer]:
         """The four gates, where `model.summary(expand_nested=True)` looks for them."""
-        return list(self.cell.gates)
+        return list(self.cell.gates())
 
     def build(self, sequences_shape: tuple, initial_state_shape: Any = None) -> None:
         """Build the gates for events of shape `(batch, time, features)`."""
@@ -210,7 +210,9 @@ class GateLSTM(keras.layers.RNN):
 
         Example:
 
-        >>> print(keras_gates.GateLSTM(64).explain(batch=32, time=100))
+        >>> choice = keras_gates.GateLSTM(64).explain(batch=32, time=100)
+        >>> choice.name in keras_gates.lstm.LOOPS
+        True
         """
         return sequence.choose(self._problem(batch, time, masked, training))
 

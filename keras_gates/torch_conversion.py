@@ -80,8 +80,8 @@ def to_torch(layer_or_model: keras.layers.Layer) -> Any:
             (and `Dropout` between them), in the standard form with plain gates, tanh and sigmoid.
 
     Raises:
-        ValueError: the article form, gates of your own, other activations, unequal units or directions, or layers that
-            `torch.nn.LSTM` does not have.
+        ValueError: the article form, gates of your own, other activations, unequal units, biases, directions or dropout, a
+            layer that goes backwards, or layers that `torch.nn.LSTM` does not have.
 
     Example:
 
@@ -95,12 +95,23 @@ def to_torch(layer_or_model: keras.layers.Layer) -> Any:
     recurrent = [layer for layer in found if not isinstance(layer, keras.layers.Dropout)]
     stacks = [_directions(layer) for layer in recurrent]
     for directions in stacks:
-        for direction in directions:
-            _check_for_torch(direction)
+        for direction, backwards in zip(directions, (False, True)):
+            _check_for_torch(direction, backwards)
+    if not stacks:
+        raise ValueError("to_torch: there is no GateLSTM in the model.")
     first = stacks[0][0]
-    if any(len(d) != len(stacks[0]) or any(layer.units != first.units for layer in d) for d in stacks):
-        raise ValueError("to_torch: torch.nn.LSTM needs the same units and directions in every layer.")
-    rates = {layer.rate for layer in found if isinstance(layer, keras.layers.Dropout)}
+    alike = {(len(directions), layer.units, layer.use_bias) for directions in stacks for layer in directions}
+    if len(alike) > 1:
+        raise ValueError("to_torch: torch.nn.LSTM needs the same units, bias and directions in every layer.")
+    between = [_rate(found, before, after) for before, after in zip(recurrent, recurrent[1:])]
+    if (
+        len(set(between)) > 1
+        or isinstance(found[0], keras.layers.Dropout)
+        or isinstance(found[-1], keras.layers.Dropout)
+    ):
+        raise ValueError(
+            "to_torch: torch.nn.LSTM has one Dropout rate, for all places between its layers and no other."
+        )
     module = torch.nn.LSTM(
         first.cell.learn.kernel.shape[0],
         first.units,
@@ -108,7 +119,7 @@ def to_torch(layer_or_model: keras.layers.Layer) -> Any:
         bias=first.use_bias,
         batch_first=True,
         bidirectional=len(stacks[0]) == 2,
-        dropout=rates.pop() if len(rates) == 1 else 0.0,
+        dropout=between[0] if between else 0.0,
         dtype=getattr(torch, first.variable_dtype),
     )
     with torch.no_grad():
@@ -143,6 +154,12 @@ def _directions(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return [layer]
 
 
+def _rate(layers: list[keras.layers.Layer], before: keras.layers.Layer, after: keras.layers.Layer) -> float:
+    """The rate of the one `Dropout` between two layers, 0 without one, -1 where there are several."""
+    rates = [layer.rate for layer in layers[layers.index(before) + 1 : layers.index(after)]]
+    return sum(rates) if len(rates) < 2 else -1.0
+
+
 def _set_joint(layer: GateLSTM, joint: list[np.ndarray], features: int) -> None:
     """Give `layer` the weights that `keras.layers.LSTM` would have."""
     twin = keras.layers.LSTM(layer.units, use_bias=layer.use_bias, dtype=layer.dtype_policy)
@@ -151,9 +168,13 @@ def _set_joint(layer: GateLSTM, joint: list[np.ndarray], features: int) -> None:
     layer.set_weights(from_keras(twin).get_weights())
 
 
-def _check_for_torch(layer: keras.layers.Layer) -> None:
+def _check_for_torch(layer: keras.layers.Layer, backwards: bool) -> None:
     if not isinstance(layer, GateLSTM):
         raise ValueError(f"to_torch: torch.nn.LSTM has no place for {layer.name} ({type(layer).__name__}).")
+    if layer.go_backwards != backwards:
+        raise ValueError(
+            f"to_torch: {layer.name} has another go_backwards than its place in torch.nn.LSTM; use Bidirectional."
+        )
     if (layer.activation, layer.recurrent_activation) != (keras.activations.tanh, keras.activations.sigmoid):
         raise ValueError(f"to_torch: {layer.name} must use tanh and sigmoid, as torch.nn.LSTM does.")
     if not layer.built:
