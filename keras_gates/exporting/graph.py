@@ -35,6 +35,7 @@ class Signature:
 
     Attributes:
         key: its name in the file.
+        traced: the tf.function, function: its one concrete function.
         inputs, outputs: name → role, in the file's order.
         over_time: prediction → whether its axis 1 is time.
         counts: lengths input → the input whose real steps it counts.
@@ -42,6 +43,7 @@ class Signature:
     """
 
     key: str
+    traced: Any
     function: Any
     inputs: dict[str, str]
     outputs: dict[str, str]
@@ -125,9 +127,10 @@ def sequence_signature(
 
     specs = {port.name: port.spec(batch, steps) for port in inputs.ports}
     specs |= {name: tf.TensorSpec((batch,), tf.int32, name=name) for name in lengths}
-    function = tf.function(serve, autograph=False).get_concrete_function(**specs)
+    traced = tf.function(serve, autograph=False)
+    function = traced.get_concrete_function(**specs)
     roles = dict.fromkeys((port.name for port in inputs.ports), "event") | dict.fromkeys(lengths, "lengths")
-    return Signature("serve", function, roles, dict.fromkeys(named, "prediction"), dict(named), lengths)
+    return Signature("serve", traced, function, roles, dict.fromkeys(named, "prediction"), dict(named), lengths)
 
 
 def step_signature(
@@ -161,10 +164,11 @@ def step_signature(
 
     specs = {port.name: port.spec(batch, events) for port in inputs.ports}
     specs |= {state["input"]: tf.TensorSpec(state["shape"], tf.float32, name=state["input"]) for state in flat}
-    function = tf.function(step, autograph=False).get_concrete_function(**specs)
+    traced = tf.function(step, autograph=False)
+    function = traced.get_concrete_function(**specs)
     roles = dict.fromkeys((port.name for port in inputs.ports), "event") | {s["input"]: s["kind"] for s in flat}
     outputs = dict.fromkeys(named, "prediction") | {s["output"]: s["kind"] for s in flat}
-    return Signature("step", function, roles, outputs, dict(named), {}, flat)
+    return Signature("step", traced, function, roles, outputs, dict(named), {}, flat)
 
 
 def _by_name(

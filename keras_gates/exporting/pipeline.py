@@ -110,7 +110,7 @@ def export(
                 report.arena_bytes = kit.arena_bytes
                 report.files["c"] = str(out / "c")
         if "saved_model" in formats:
-            saved_model.write(model, made / "saved_model", report)
+            saved_model.write(model, inputs_of(model), made / "saved_model", report)
             report.files["saved_model"] = str(out / "saved_model")
         told = "export" if name == "model" else f"{name}.export"
         made.joinpath(f"{told}.json").write_text(report.to_json() + "\n")

@@ -47,6 +47,10 @@ class Inputs:
         """The number of steps the model itself fixes, or None."""
         return next((port.shape[0] for port in self.ports if port.time and port.shape[0]), None)
 
+    def open_specs(self, batch: int | None) -> list[tf.TensorSpec]:
+        """Time as open as the model leaves it."""
+        return [tf.TensorSpec((batch, *port.shape), port.dtype, name=port.name) for port in self.ports]
+
     @property
     def timed(self) -> bool:
         return any(port.time for port in self.ports)
