@@ -1,0 +1,212 @@
+"""How much a prediction depends on every past event and on the long-term memory at every step, and how far back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_gates.cell import GateLSTMCell
+from keras_gates.interception import NamedStep, Recurrent, exchanged_loops, recurrent_layers, run_steps, to_numpy
+from keras_gates.tracing import some_of, trace
+
+
+@dataclass(frozen=True)
+class Influence:
+    """How much one number of the prediction depends on each event and memory.
+
+    Attributes:
+        layer: the layer whose events these are.
+        events: `(batch, time, features)`: the gradient with respect to E_t, or its integrated gradient.
+        ltm: by layer: `(batch, time, units)`, the gradient with respect to LTM_t.
+        score: `(batch,)`, the number of the prediction that was asked about.
+        method: "gradient" or "integrated".
+    """
+
+    layer: str
+    events: np.ndarray
+    ltm: dict[str, np.ndarray]
+    score: np.ndarray
+    method: str
+
+    @property
+    def strength(self) -> np.ndarray:
+        """One number for each event, `(batch, time)`: the gradient's length, or the sum of the integrated gradient (signed)."""
+        return np.linalg.norm(self.events, axis=-1) if self.method == "gradient" else self.events.sum(axis=-1)
+
+
+def influence(
+    model: keras.layers.Layer,
+    x: Any,
+    *,
+    target: int | None = None,
+    method: str = "gradient",
+    layer: str | None = None,
+    steps: int = 32,
+) -> Influence:
+    """How much the prediction depends on every past event and on LTM_t at every step.
+
+        gradient:    d score / d E_t          d score / d LTM_t
+        integrated:  E_t * mean over a in (0, 1] of d score / d E_t, where all events are a * E (sums to score - score of 0)
+
+    The events are those that the first recurrent layer gets: word vectors, what a convolution saw in a frame. LTM_t is
+    changed where it is remembered, so its gradient goes through the use gate of the same step and through all later ones.
+
+    Args:
+        model: a built Keras model with recurrent layers of any kind.
+        x: what the model takes, `(batch, ...)`.
+        target: which number of the prediction (for an answer at every event: of the last); default: the largest of each example.
+        method: `"gradient"` or `"integrated"`.
+        layer: whose events, by name; default: the first recurrent layer that runs.
+        steps: how many gradients an integrated one is the mean of.
+
+    Raises:
+        ValueError: an unknown method or layer, or a model without recurrent layers.
+
+    Source: Sundararajan, Taly and Yan, Axiomatic Attribution for Deep Networks, 2017 (integrated gradients).
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4), keras.layers.Dense(1)])
+    >>> keras_gates.influence(model, numpy.ones((2, 5, 3), "float32")).strength.shape
+    (2, 5)
+    """
+    if method not in ("gradient", "integrated"):
+        raise ValueError(f"influence: method must be 'gradient' or 'integrated', got {method!r}.")
+    found = recurrent_layers(model)
+    traced = trace(model, x, keep=["event", "ltm"], batch_size=len(keras.tree.flatten(x)[0]))
+    layer = layer or traced.first.name
+    pair = next((one.pair for one in found if one.name == layer), None)
+    if pair is None:
+        raise ValueError(
+            f"influence: there is no recurrent layer {layer!r}; there are: {', '.join(one.name for one in found)}."
+        )
+    nudged = [one.name for one in found if one.name in traced and isinstance(one.cells.get(one.name), GateLSTMCell)]
+    inputs = some_of(x, slice(None))
+
+    def score_of(share: float) -> Callable[[list[Any]], tuple[Any, Any]]:
+        def score(values: list[Any]) -> tuple[Any, Any]:
+            run = _Nudging(pair, share, values[0], dict(zip(nudged, values[1:])))
+            with exchanged_loops(found, run):
+                each = _asked(keras.tree.flatten(model(inputs, training=False))[0], target)
+            return ops.sum(each), each
+
+        return score
+
+    nothing = [np.zeros_like(traced[layer].event), *(np.zeros_like(traced[name].ltm) for name in nudged)]
+    shares = [1.0] if method == "gradient" else (np.arange(steps) + 0.5) / steps
+    results = [_gradients(score_of(float(share)), nothing) for share in shares]
+    of_events = np.mean([gradients[0] for _, gradients in results], axis=0)
+    score, by_value = results[-1] if method == "gradient" else _gradients(score_of(1.0), nothing)
+    if method == "integrated":
+        of_events = of_events * traced[layer].event
+    return Influence(layer, of_events, dict(zip(nudged, by_value[1:])), score, method)
+
+
+class _Nudging:
+    """Stands for the layers' loops, with something added to the events of one and to the LTM of others."""
+
+    def __init__(self, pair: str, share: float, nudge: Any, ltm_nudges: dict[str, Any]) -> None:
+        self.pair, self.share, self.nudge, self.ltm_nudges = pair, share, nudge, ltm_nudges
+        self.seen: set[str] = set()
+
+    def __call__(self, recurrent: Recurrent, events: Any, memories: Any, mask: Any, training: bool) -> tuple:
+        layer, name = recurrent.layer, recurrent.name
+        first = name not in self.seen
+        self.seen.add(name)
+        if recurrent.pair == self.pair and first:
+            events = events * self.share + ops.cast(self.nudge, events.dtype)
+        if name not in self.ltm_nudges or not first:
+            return type(layer).inner_loop(layer, events, memories, mask, training)
+        nudge = ops.cast(self.ltm_nudges[name], events.dtype)
+        step = NamedStep(recurrent, lambda name: False, nudged=nudge.shape[-1])
+        outputs, memories = run_steps(step, layer, ops.concatenate([events, nudge], axis=-1), memories, mask)
+        return outputs[:, -1], outputs, memories
+
+
+def _asked(prediction: Any, target: int | None) -> Any:
+    """The number of each example's prediction that is asked about, `(batch,)`."""
+    while len(prediction.shape) > 2:
+        prediction = prediction[:, -1]
+    prediction = ops.cast(prediction, "float32")
+    if target is not None:
+        return prediction[:, target]
+    return ops.max(prediction, axis=-1)
+
+
+def _gradients(
+    score: Callable[[list[Any]], tuple[Any, Any]], values: list[np.ndarray]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What `score` gives beside its sum, and the gradients of the sum with respect to `values`."""
+    backend = keras.backend.backend()
+    tensors = [ops.convert_to_tensor(value) for value in values]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            total, each = score(tensors)
+        found = tape.gradient(total, tensors)
+    elif backend == "jax":
+        import jax
+
+        (_, each), found = jax.value_and_grad(score, has_aux=True)(tensors)
+    else:
+        import torch
+
+        tensors = [tensor.requires_grad_(True) for tensor in tensors]
+        total, each = score(tensors)
+        found = torch.autograd.grad(total, tensors, allow_unused=True)
+    return to_numpy(each), [np.zeros_like(v) if g is None else to_numpy(g) for g, v in zip(found, values)]
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """How far back predictions depend on what was seen.
+
+    Attributes:
+        share: `(time,)`, the share of the influence of the event so many events back; index 0 is the last event.
+        within: the share of the influence that `events` holds.
+        events: within how many of the last events `within` of the influence lies.
+    """
+
+    share: np.ndarray
+    within: float
+    events: int
+
+
+def memory_horizon(model: keras.layers.Layer, x: Any, *, within: float = 0.9, target: int | None = None) -> Horizon:
+    """How far back a model really remembers: the share of influence over events back, and one number.
+
+        share of k = mean over examples of |d score / d E_{T-k}| / sum over all events of |d score / d E|
+
+    Args:
+        model: a built Keras model with recurrent layers of any kind that read forward.
+        x: examples, `(batch, ...)`; skipped events at the end do not count.
+        within: the number is within how many of the last events this share of the influence lies.
+        target: as for `influence`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, 3)), keras.layers.SimpleRNN(4), keras.layers.Dense(1)])
+    >>> 1 <= keras_gates.memory_horizon(model, numpy.random.rand(4, 9, 3).astype("float32")).events <= 9
+    True
+    """
+    found = influence(model, x, target=target)
+    mask = trace(model, x, keep=[], batch_size=len(found.events))[found.layer].mask
+    strength = np.where(mask, found.strength.astype("float64"), 0.0)
+    time = strength.shape[1]
+    ends = np.where(mask.any(1), time - np.argmax(mask[:, ::-1], axis=1), 0)
+    back = np.zeros_like(strength)
+    for row, end in enumerate(ends):
+        back[row, :end] = strength[row, :end][::-1]
+    totals = back.sum(axis=1, keepdims=True)
+    share = (back / np.where(totals > 0, totals, 1.0)).mean(axis=0)
+    total = share.sum()
+    share = share / total if total > 0 else share
+    events = int(np.searchsorted(np.cumsum(share), within - 1e-9) + 1)
+    return Horizon(share, within, min(events, time))

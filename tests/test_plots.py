@@ -1,0 +1,129 @@
+"""Pictures: one unit and 512, five events and a thousand, every kind of event; what they draw is what the trace holds."""
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+import keras_gates
+from keras_gates import Horizon, Influence, LayerTrace, Trace
+
+WORDS = ["we", "saw", "a", "bear", ",", "$5", "␣", "and", "then", "a", "wolf"]
+
+
+def layer_trace(time, units, formulation="standard", skipped=0):
+    rng = np.random.default_rng(0)
+    ignore, forget, use = rng.uniform(size=(3, 2, time, units))
+    candidate = rng.uniform(-1, 1, size=(2, time, units))
+    mask = np.ones((2, time), bool)
+    mask[:, time - skipped :] = False
+    ltm, kept = np.zeros((2, time, units)), np.zeros((2, time, units))
+    before = np.zeros((2, units))
+    for t in range(time):
+        kept[:, t] = before * forget[:, t]
+        before = np.where(mask[:, t, None], kept[:, t] + candidate[:, t] * ignore[:, t], before)
+        ltm[:, t] = before
+    arrays = {"ignore": ignore, "candidate": candidate, "learned": candidate * ignore, "forget": forget, "kept": kept}
+    arrays |= {"U": np.tanh(ltm), "use": use}
+    arrays = {name: np.where(mask[..., None], array, np.nan) for name, array in arrays.items()}
+    arrays |= {
+        "ltm": ltm,
+        "stm": np.tanh(ltm) * 0.5,
+        "first_stm": np.zeros((2, units)),
+        "first_ltm": np.zeros((2, units)),
+    }
+    return LayerTrace("memory", "forward", formulation, {**arrays, "mask": mask, "event": np.zeros((2, time, 3))})
+
+
+def drawn(figure):
+    """Render it: what cannot be drawn raises here. Returns every text in the picture."""
+    assert isinstance(figure, matplotlib.figure.Figure)
+    FigureCanvasAgg(figure).draw()
+    titles = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)]
+    for text in [*titles, *figure.texts]:
+        if text.get_text():
+            size = text.get_window_extent()
+            assert size.x0 >= -2, f"cut off on the left: {text.get_text()!r}"
+            assert size.x1 <= figure.bbox.x1 + 2, f"cut off on the right: {text.get_text()!r}"
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_opens_by_itself(monkeypatch):
+    import matplotlib.pyplot as plt
+
+    yield
+    assert not plt.get_fignums(), "a picture was opened behind the user's back"
+
+
+@pytest.mark.parametrize(("time", "units"), [(5, 1), (1000, 512), (1, 1), (11, 3)])
+def test_sizes(time, units):
+    one = layer_trace(time, units, skipped=min(2, time - 1))
+    for figure in (
+        keras_gates.plot_gates(one),
+        keras_gates.plot_units(one),
+        keras_gates.plot_memory(one),
+        keras_gates.plot_flow(one),
+    ):
+        assert any("memory" in text for text in drawn(figure))
+        width, height = figure.get_size_inches()
+        assert 5 <= width <= 16
+        assert 2 <= height <= 14
+
+
+def test_heat_maps_hold_the_numbers():
+    one = layer_trace(11, 3)
+    figure = keras_gates.plot_gates(Trace({"memory": one}), WORDS, names=["forget", "ltm"], example=1)
+    texts = drawn(figure)
+    assert r"\$5" in texts
+    pictures = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    assert np.array_equal(pictures[0], one.forget[1].T)
+    assert np.array_equal(pictures[1], one.ltm[1].T)
+
+
+@pytest.mark.parametrize(
+    "labels", [WORDS, list("hello world"), np.zeros((11, 8, 8, 3)), np.ones((11, 8, 8)), np.zeros(4000)]
+)
+def test_events_of_every_kind(labels):
+    one = layer_trace(11, 3)
+    influence = Influence("memory", np.ones((2, 11, 3)), {}, np.zeros(2), "gradient")
+    drawn(keras_gates.plot_gates(one, labels))
+    drawn(keras_gates.plot_units(one, [0, 2], labels))
+    figure = keras_gates.plot_memory(one, influence, labels, at=6)
+    drawn(figure)
+    bars = next(axes for axes in figure.axes if "held after" in axes.get_ylabel())
+    assert np.allclose([bar.get_height() for bar in bars.patches], np.abs(one.still_held(6)).sum(-1))
+
+
+@pytest.mark.parametrize("formulation", ["standard", "article"])
+def test_flow_shows_the_step(formulation):
+    one = layer_trace(5, 2, formulation)
+    texts = " ".join(drawn(keras_gates.plot_flow(one, 3, unit=1, event="bear")))
+    for name in ("forget", "candidate", "ignore", "U", "use", "kept", "learned", "ltm", "stm"):
+        assert f"{one[name][0, 3, 1]:.2f}" in texts, name
+    assert "bear" in texts
+
+
+def test_curves_confusion_horizon():
+    texts = drawn(keras_gates.plot_curves({"loss": [1, 2], "val_loss": [1, 3], "learning_rate": [1, 1]}))
+    assert {"training", "validation", "loss"} <= set(texts)
+    assert "2.0/3" not in texts
+    assert any("66.7%" in text for text in drawn(keras_gates.plot_confusion([0, 1, 1], [0, 1, 0], ["dog", "wolf"])))
+    drawn(keras_gates.plot_confusion([0] * 60, range(60), [f"class number {k}" for k in range(60)]))
+    assert any(
+        "last 3 events" in text for text in drawn(keras_gates.plot_horizon(Horizon(np.array([0.5, 0.3, 0.2]), 0.9, 3)))
+    )
+
+
+def test_errors():
+    one = layer_trace(5, 2)
+    with pytest.raises(ValueError, match="5 strings"):
+        keras_gates.plot_gates(one, np.zeros((7, 3)))
+    with pytest.raises(IndexError, match="there are 2"):
+        keras_gates.plot_units(one, 2)
+    plain = LayerTrace("plain", "forward", "", {"stm": one.stm, "mask": one.mask, "first_stm": one.first_stm})
+    with pytest.raises(ValueError, match="no long-term memory"):
+        keras_gates.plot_flow(plain)
+    with pytest.raises(ValueError, match="cannot be split"):
+        keras_gates.plot_memory(plain)
+    drawn(keras_gates.plot_gates(plain))
