@@ -321,6 +321,27 @@ def test_a_file_that_kills_the_runtime_is_an_error_not_the_end(monkeypatch):
         EdgeModel(exported("float").path, probe=True)
 
 
+def test_compiled_model_takes_only_files_with_explicit_state():
+    """LiteRT's other interface does not load what keeps memory in an operator: docs/deploy.md says so."""
+    compiled = pytest.importorskip("ai_edge_litert.compiled_model").CompiledModel
+    with pytest.raises(RuntimeError, match="Failed to load"):
+        compiled.from_file(str(exported("float").path))
+    file = exported("article")
+    model = compiled.from_file(str(file.path))
+    description = EdgeModel(file.path).description
+    inputs = {port.name: model.create_input_buffer_by_name("step", port.name) for port in description.inputs}
+    outputs = {port.name: model.create_output_buffer_by_name("step", port.name) for port in description.outputs}
+    memory = [np.zeros(8, "float32") for _ in description.memory]
+    for event in X[0]:
+        inputs["event"].write(event)
+        for pair, value in zip(description.memory, memory):
+            inputs[description.inputs[pair.source].name].write(value)
+        model.run_by_name("step", inputs, outputs)
+        memory = [outputs[description.outputs[pair.result].name].read(8, np.float32) for pair in description.memory]
+    got = outputs[description.predictions[0][1].name].read(CLASSES, np.float32)
+    np.testing.assert_allclose(got, file.wanted(X[:1])[0], atol=1e-5)
+
+
 def test_words_become_the_numbers_of_textvectorization():
     keras = pytest.importorskip("keras")
     pytest.importorskip("tensorflow")
