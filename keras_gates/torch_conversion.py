@@ -6,6 +6,7 @@ PyTorch keeps the gates in rows in the order input, forget, cell, output, with t
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -103,7 +104,7 @@ def to_torch(layer_or_model: keras.layers.Layer) -> Any:
     alike = {(len(directions), layer.units, layer.use_bias) for directions in stacks for layer in directions}
     if len(alike) > 1:
         raise ValueError("to_torch: torch.nn.LSTM needs the same units, bias and directions in every layer.")
-    between = [_rate(found, before, after) for before, after in zip(recurrent, recurrent[1:])]
+    between = [_rate(found, before, after) for before, after in itertools.pairwise(recurrent)]
     if (
         len(set(between)) > 1
         or isinstance(found[0], keras.layers.Dropout)
