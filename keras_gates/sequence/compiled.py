@@ -41,6 +41,7 @@ def run(
         events = tf.pad(events, [[0, 0], [0, spare], [0, 0]])
         mask = None if mask is None else tf.pad(mask, [[0, 0], [0, spare]])
 
+    stm, ltm = tf.convert_to_tensor(stm), tf.convert_to_tensor(ltm)  # a stateful layer's are Keras variables
     tensors = tuple(None if weight is None else tf.convert_to_tensor(weight) for weight in weights)
 
     def island(events: Any, stm: Any, ltm: Any, mask: Any) -> tuple:
