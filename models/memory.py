@@ -45,9 +45,9 @@ def start_with_span(cell: Any, span: int) -> None:
     Source: Tallec and Ollivier, Can Recurrent Neural Networks Warp Time?, 2018 (chrono initialization, which draws s at
         random).
     """
+    from keras import ops
+
     times = np.log(np.linspace(1, span, cell.units)).astype("float32")
     if getattr(cell.forget, "bias", None) is not None:
         cell.forget.bias.assign(times)
-    bias = np.array(cell.learn.bias)
-    bias[: cell.units] = -times
-    cell.learn.bias.assign(bias)
+    cell.learn.bias.assign(ops.concatenate([-times, cell.learn.bias[cell.units :]]))

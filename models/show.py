@@ -21,7 +21,7 @@ PRESETS = {
 }
 
 RECIPE = {
-    "epochs": 20,
+    "epochs": 16,
     "batch_size": 32,
     "learning_rate": 5e-3,
     "schedule": "cosine",
