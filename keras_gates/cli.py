@@ -177,8 +177,10 @@ def _bench(model: EdgeModel, arguments: argparse.Namespace) -> None:
         return
     memory = "unknown here" if measured["memory"] is None else f"{measured['memory'] / 1024:.0f} KB an interpreter"
     _table((), [("file", f"{measured['bytes']} bytes"), ("memory", memory), ("load", f"{measured['load']:.2f} ms")])
-    kinds = {"whole sequence": measured["sequence"], "one event": measured["event"]}
-    rows = [(name, *(f"{value:.0f}" for value in times.values())) for name, times in kinds.items() if times]
+    kinds = {"whole sequence": "sequence", "one event": "event", "one call, LiteRT alone": "interpreter"}
+    rows = [
+        (name, *(f"{value:.0f}" for value in times.values())) for name, key in kinds.items() if (times := measured[key])
+    ]
     print()
     _table(("µs", *measured["sequence"]), rows)
     print()

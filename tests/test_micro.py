@@ -16,7 +16,7 @@ pytest.importorskip(
 )
 COMPILER = shutil.which("g++")
 DECLARATIONS = Path(__file__).parent / "tflm_declarations"
-NAMES = ["float", "micro", "article_int8", "words", "several"]
+NAMES = ["float", "micro", "micro16", "article_int8", "words", "several"]
 RUN = """
 import ctypes, sys
 import numpy
@@ -76,17 +76,19 @@ def test_the_selftest_sees_faults(fault, tmp_path):
 
 def test_scales_labels_operators_and_bytes_are_those_of_the_file(kit):
     _, file, written = kit
-    from keras_gates.edge import EdgeModel
+    from keras_gates.edge.description import describe
+    from keras_gates.edge.tflite import read
 
     header, code = written.files[0].read_text(), written.files[1].read_text()
-    model = EdgeModel(file.path)
+    parsed = read(file.data)
+    description = describe(parsed)
     block = code[code.index("kData[kDataBytes] = {") :]
     assert bytes(int(n) for n in re.findall(r"\d+", block)) == file.data
     scales = [float(s) for s in re.findall(r"Scale = ([-+.e\d]+)f;", header)]
-    ports = [*model.description.events, *(port for _, port in model.description.predictions)]
+    ports = [*description.events, *(port for _, port in description.predictions)]
     assert scales == [pytest.approx(port.tensor.scale, rel=1e-7) for port in ports if port.tensor.scale]
-    assert len(written.operators) == len({operator.name for operator in model.file.subgraphs[0].operators})
-    if model.labels:
+    assert len(written.operators) == len({operator.name for operator in parsed.subgraphs[0].operators})
+    if description.labels:
         assert re.findall(r'"(\w+)"', header) == LABELS
     assert written.arena_bytes > written.arena_used > 0
     assert written.golden_from == "TFLM"
@@ -105,6 +107,13 @@ def test_tflm_agrees_with_litert_event_by_event():
     for x, sequence in zip(X, results):
         got = np.concatenate([real(out, outputs[0]) for outputs in sequence])
         np.testing.assert_allclose(got, model.stream().push(x), atol=1.01 * out.tensor.scale)
+
+
+def test_a_file_that_only_tflm_runs_says_so_on_litert():
+    from keras_gates.edge import EdgeError, EdgeModel
+
+    with pytest.raises(EdgeError, match="TFLM"):
+        EdgeModel(exported("micro16").path)
 
 
 def test_what_tflm_does_not_have_is_an_error(tmp_path):

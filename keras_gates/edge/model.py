@@ -60,7 +60,12 @@ class EdgeModel:
         self.description: Description = describe(self.file)
         if probe or (probe is None and self.file.sealed is None):
             runtime.probe(self.data)
-        self._runtime = self.new_runtime()
+        try:
+            self._runtime = self.new_runtime()
+        except EdgeError as error:
+            if self.description.facts.get("target") == "micro":
+                raise EdgeError(f"{error} The file was made for microcontrollers: run its C kit in TFLM.") from None
+            raise
         self._streams: bool | None = True if self.description.mode == "stream" or self.description.memory else None
 
     @property
