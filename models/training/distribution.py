@@ -9,12 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from keras_gates.models.registry import UserError
 
 KINDS = ("mirrored", "jax")
+LOST = ("Gloo", "onnection", "heartbeat", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,18 @@ class Job:
         """The context in which the model is built and compiled."""
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """The context for what one process does by itself (saving a model makes variables, which are shared out else)."""
+        import keras
+
+        shared = keras.distribution.distribution()
+        keras.distribution.set_distribution(None)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(shared)
+
     def check(self, model: Any) -> None:
         """Raises `UserError` for a model whose memory goes on from batch to batch: its share of a batch would meet the
         memory of another."""
@@ -66,6 +82,7 @@ class Job:
             size = rows(batch) // self.devices * (self.devices // self.processes)
             return tf.nest.map_structure(lambda t: t[self.process * size : (self.process + 1) * size], batch)
 
+        warnings.filterwarnings("ignore", "Your input ran out of data")  # how many are left is known only at the end
         return batches.map(mine, num_parallel_calls=tf.data.AUTOTUNE).filter(lambda *batch: rows(batch) > 0).prefetch(2)
 
     def lost(self, error: BaseException, folder: Any) -> None:
@@ -73,12 +90,13 @@ class Job:
 
         Without clean-up: what is left of the job would wait for the process that is gone.
         """
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        import traceback
-
-        traceback.print_exception(error)
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if any(word in str(error) for word in LOST):
+            reason = f"another process is gone ({reason})"
+        else:
+            traceback.print_exception(error)
         print(
-            f"train.py: process {self.process} of {self.processes} cannot go on, another one is gone ({first_line[:200]}).\n"
+            f"train.py: process {self.process} of {self.processes} cannot go on: {reason}.\n"
             f"Start all of them again with --resume {folder or 'RUN'}",
             file=sys.stderr,
             flush=True,

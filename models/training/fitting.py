@@ -83,12 +83,12 @@ class Keeper(keras.callbacks.Callback):
             takes part in a new run.
         monitor: the quantity that says which epoch is best; what ends in "accuracy" or "acc" is to be high, everything else low.
         patience: epochs without a better one before training stops; None never stops.
-        writes: False for a process that only takes part.
+        job: where this process stands; only one writes.
     """
 
-    def __init__(self, folder: Path | None, monitor: str, patience: int | None, writes: bool = True) -> None:
+    def __init__(self, folder: Path | None, monitor: str, patience: int | None, job: Job = ALONE) -> None:
         super().__init__()
-        self.folder, self.monitor, self.patience, self.writes = folder, monitor, patience, writes
+        self.folder, self.monitor, self.patience, self.job = folder, monitor, patience, job
         self.history: list[dict[str, float]] = []
         self.epoch = 0
 
@@ -131,19 +131,21 @@ class Keeper(keras.callbacks.Callback):
         self.history.append({name: float(value) for name, value in (logs or {}).items()})
         if self.monitor not in self.history[-1]:
             raise UserError(f"the recipe monitors {self.monitor!r}, but an epoch reports {', '.join(self.history[-1])}")
-        if self.writes:
-            self._write(epoch)
+        model = self.model  # asking for it brings JAX's state into it, which all processes must do together
+        if self.job.writes:
+            with self.job.alone():
+                self._write(model, epoch)
         if self._impatient():
-            self.model.stop_training = True
+            model.stop_training = True
 
-    def _write(self, epoch: int) -> None:
+    def _write(self, model: Any, epoch: int) -> None:
         if self.best_epoch == epoch:
             waiting = self.folder / "best.tmp.keras"
-            self.model.save(waiting)
+            model.save(waiting)
             os.replace(waiting, self.folder / "best.keras")
         weights = self.folder / f"epoch-{epoch + 1}.weights.h5"
-        self.model.save_weights(weights)
-        chance = [keras.ops.convert_to_numpy(state).tolist() for state in _chance(self.model)]
+        model.save_weights(weights)
+        chance = [keras.ops.convert_to_numpy(state).tolist() for state in _chance(model)]
         write_json(self.folder / "state.json", {"weights": weights.name, "chance": chance, "history": self.history})
         (self.folder / f"epoch-{epoch}.weights.h5").unlink(missing_ok=True)
 
@@ -180,7 +182,7 @@ def fit(
         UserError: NaN or infinity in the data or the loss, with its place.
     """
     recipe = {**DEFAULTS, **recipe}
-    keeper = Keeper(folder, recipe["monitor"], recipe["patience"], job.writes)
+    keeper = Keeper(folder, recipe["monitor"], recipe["patience"], job)
     keeper.recall()
     batches = data.training(recipe["batch_size"], seed, lambda: keeper.epoch)
     validation = data.held_out("validation", recipe["batch_size"])
@@ -210,5 +212,5 @@ def fit(
 
 
 def _watchers(zoo: ZooModel, model: Any, folder: Path | None, job: Job) -> list[Any]:
-    board = [keras.callbacks.TensorBoard(folder / "tensorboard")] if job.writes else []
+    board = [keras.callbacks.TensorBoard(folder / "tensorboard")] if job.processes == 1 else []
     return [*board, *(zoo.callbacks(model) if zoo.callbacks else [])]
