@@ -17,6 +17,8 @@ except PackageNotFoundError:
     __version__ = "unknown"
 
 _NAMES = {
+    "ablation": ("ablate", "worth_of_gates"),
+    "callbacks": ("GateMonitor", "GateWarning"),
     "cell": ("GateLSTMCell", "Weights"),
     "conversion": ("convert", "from_keras", "to_keras"),
     "dependence": ("Horizon", "Influence", "influence", "memory_horizon"),
@@ -24,6 +26,7 @@ _NAMES = {
     "exporting": ("ExportError", "ExportReport", "export"),
     "gates": ("ForgetGate", "Gate", "LearnGate", "RememberGate", "UseGate"),
     "lstm": ("GateLSTM",),
+    "open_gates": ("OpenForgetGate", "OpenLearnGate", "OpenUseGate"),
     "plots": (
         "plot_confusion",
         "plot_curves",
@@ -33,10 +36,13 @@ _NAMES = {
         "plot_memory",
         "plot_units",
     ),
+    "projection": ("ProjectionUseGate",),
     "reporting": ("report",),
+    "statistics": ("gate_summary",),
     "torch_conversion": ("from_torch", "to_torch"),
     "traces": ("LayerTrace", "Trace"),
     "tracing": ("trace",),
+    "units": ("Unit", "find_units"),
     "variants": (
         "CoupledForgetGate",
         "LayerNormForgetGate",
@@ -46,6 +52,7 @@ _NAMES = {
         "PeepholeLearnGate",
         "PeepholeUseGate",
     ),
+    "zoneout": ("ZoneoutRememberGate", "ZoneoutUseGate"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(_MODULE_OF)
@@ -69,4 +76,4 @@ def __dir__() -> list[str]:
 
 
 if _HAS_KERAS:
-    from keras_gates import gates, lstm, variants  # noqa: F401  (registers the classes)
+    from keras_gates import gates, lstm, open_gates, projection, variants, zoneout  # noqa: F401  (registers the classes)

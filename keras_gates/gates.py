@@ -332,6 +332,10 @@ class UseGate(WeightedGate):
     def build(self, event_shape: tuple, stm_shape: tuple | None = None) -> None:
         """Create the weights for events of shape `(batch, features)`."""
         super().build(event_shape)
+        self.build_source()
+
+    def build_source(self) -> None:
+        """Create the weights of U: none in the standard form."""
         if self.formulation == "article":
             self.kept_kernel = self.add_weight(
                 name="kept_kernel",

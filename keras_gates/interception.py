@@ -73,13 +73,15 @@ def _named_cells(name: str, layer: keras.layers.RNN) -> dict[str, Any]:
 
 
 @contextmanager
-def exchanged_loops(found: list[Recurrent], run: Callable[..., tuple]) -> Iterator[None]:
+def exchanged_loops(found: list[Recurrent], run: Callable[..., tuple], put_back: bool = True) -> Iterator[None]:
     """While the block lasts, `run(recurrent, events, memories, mask, training)` stands for each layer's `inner_loop`.
 
-    `run` answers as `inner_loop` does: last output, all outputs, last memories. `stateful` layers get their memories back.
+    `run` answers as `inner_loop` does: last output, all outputs, last memories. With `put_back`, `stateful` layers get
+    the memories back that they had before.
     """
     before = [
-        keras.tree.map_structure(ops.convert_to_numpy, r.layer.states) if r.layer.stateful else None for r in found
+        keras.tree.map_structure(ops.convert_to_numpy, one.layer.states) if put_back and one.layer.stateful else None
+        for one in found
     ]
 
     def loop_of(recurrent: Recurrent) -> Callable[..., tuple]:

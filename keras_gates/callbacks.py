@@ -1,0 +1,124 @@
+"""Watching the gates while a model trains."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_gates.dependence import influence
+from keras_gates.statistics import GATES, complaints, gate_statistics
+from keras_gates.tracing import trace
+
+
+class GateWarning(UserWarning):
+    """Something about the gates looks wrong."""
+
+
+class GateMonitor(keras.callbacks.Callback):
+    """After every epoch: statistics of the gates for TensorBoard, and warnings in words with what to try.
+
+    Written for each layer: `gates/LAYER/forget/mean`, `…/saturated`, likewise `ignore` and `use`, `…/ltm/largest`,
+    `…/stm/dead`, `…/reach` (how much the prediction depends on the first event beside the last), and histograms of the three
+    factors and of LTM. Warned of: gates that are stuck, a memory that grows too large, dead units, a gradient that vanishes.
+
+    Args:
+        x: a few examples to watch, what the model takes; 16 are plenty.
+        log_dir: where TensorBoard's events are written, or None.
+        every: how many epochs lie between two looks.
+        budget: the share of the training time that looking may take; where a look took more, the next epochs are left out
+            until it is paid for.
+
+    Attributes:
+        history: a dict for each look: `epoch`, and statistics by `"layer/name"`.
+        messages: the warnings said so far.
+
+    Raises:
+        ImportError: a `log_dir`, and TensorBoard is not installed.
+
+    Example:
+
+    >>> monitor = keras_gates.GateMonitor(numpy.ones((4, 5, 3), "float32"))
+    >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> fitted = model.fit(numpy.ones((8, 5, 3)), numpy.ones((8, 1)), verbose=0, callbacks=[monitor])
+    """
+
+    def __init__(self, x: Any, log_dir: str | Path | None = None, every: int = 1, budget: float = 0.05) -> None:
+        super().__init__()
+        self.x, self.every, self.budget = x, every, budget
+        self.history: list[dict[str, Any]] = []
+        self.messages: list[str] = []
+        self._trained = self._looked = self._began = 0.0
+        self._events = _Events(Path(log_dir)) if log_dir is not None else None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        now = time.perf_counter()
+        self._trained += now - self._began
+        if epoch % self.every or (self.history and self._looked > self.budget * self._trained):
+            return
+        self.look(epoch)
+        self._looked += time.perf_counter() - now
+
+    def look(self, epoch: int) -> None:
+        """Look at the gates now."""
+        row: dict[str, Any] = {"epoch": epoch}
+        traced = trace(self.model, self.x, keep=[*GATES, "ltm"])
+        found = influence(self.model, self.x)
+        for name, layer in traced.items():
+            numbers = gate_statistics(layer)
+            reach = _reach(found.strength, layer.mask) if name == found.layer and layer.direction == "forward" else None
+            for message in complaints(name, numbers, reach):
+                if message.split(":")[1][:24] not in {m.split(":")[1][:24] for m in self.messages}:
+                    warnings.warn(message, GateWarning, stacklevel=2)
+                self.messages.append(message)
+            if reach is not None:
+                numbers["reach"] = reach
+            row |= {f"{name}/{key}": value for key, value in numbers.items()}
+            if self._events:
+                self._events.write(epoch, name, numbers, {n: layer[n] for n in (*GATES, "ltm") if n in layer})
+        self.history.append(row)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._events:
+            self._events.close()
+
+
+def _reach(strength: np.ndarray, mask: np.ndarray) -> float:
+    """How strongly the predictions depend on the first events beside the last ones."""
+    first = np.argmax(mask, axis=1)
+    last = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
+    rows = np.arange(len(mask))
+    return float(strength[rows, first].mean() / max(float(strength[rows, last].mean()), 1e-30))
+
+
+class _Events:
+    """TensorBoard's event files, written without TensorFlow, so that every backend can."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError as error:
+            raise ImportError("GateMonitor(log_dir=…) needs TensorBoard: pip install tensorboard.") from error
+        self.writer = EventFileWriter(str(folder))
+
+    def write(self, epoch: int, layer: str, numbers: dict[str, float], arrays: dict[str, np.ndarray]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+        from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+        summaries = [scalar_pb(f"gates/{layer}/{name}", value) for name, value in numbers.items()]
+        summaries += [histogram_pb(f"gates/{layer}/{n}", a[np.isfinite(a)], buckets=30) for n, a in arrays.items()]
+        for summary in summaries:
+            self.writer.add_event(Event(wall_time=time.time(), step=epoch, summary=summary))
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
