@@ -34,7 +34,7 @@ def from_keras(layer_or_model: Layer) -> Layer:
 
     >>> layer = keras.layers.LSTM(8)
     >>> layer.build((None, None, 3))
-    >>> keras_gates.from_keras(layer).cell.forget.kernel.shape
+    >>> keras.ops.shape(keras_gates.from_keras(layer).cell.forget.kernel)
     (3, 8)
     """
     return _exchange(layer_or_model, _GateOfKeras)

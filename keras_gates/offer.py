@@ -27,8 +27,13 @@ class Offer(dict):
 
     Example:
 
-    >>> offer = Offer(event=event, stm=stm, ltm=ltm)
+    >>> event, memory = numpy.ones((1, 3), "float32"), numpy.zeros((1, 4), "float32")
+    >>> cell = keras_gates.GateLSTMCell(4)
+    >>> cell.build((None, 3))
+    >>> offer = Offer(event=event, stm=memory, ltm=memory)
     >>> offer["learned"] = offer.to(cell.learn)
+    >>> list(offer)
+    ['event', 'stm', 'ltm', 'ignore', 'candidate', 'learned']
     """
 
     def __init__(self, held: dict[str, Callable] | None = None, **known: Any) -> None:
