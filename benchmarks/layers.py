@@ -1,0 +1,293 @@
+"""How fast a layer runs, side by side with `keras.layers.LSTM` and `torch.nn.LSTM`, in one interleaved run.
+
+    KERAS_BACKEND=tensorflow python benchmarks/layers.py [--shapes 32/100/64/128 ...] [--variant plain] [--quick]
+
+Shapes are batch/time/features/units. For every contender: the forward pass, and a training step (the gradients of all
+weights and of the input). Wall time and the processor time of all threads, medians; the processor time says what the
+work costs when other programs keep the cores busy, the wall time says what the cores together make of it. Writes
+`benchmarks/results/layers_BACKEND_VARIANT.json` and a picture beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # PyTorch's waiting threads would slow the contender after it
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_gates import GateLSTM, GateLSTMCell
+
+GRID = "1/100/64/128 32/100/64/128 128/50/128/256 32/400/16/32 64/28/28/64 16/250/13/96 256/20/8/16 32/35/200/200"
+GRID = [*GRID.split(), "8/1000/32/64"]
+QUICK = ["32/100/64/128", "64/28/28/64"]
+VARIANTS = ("plain", "last", "masked", "stacked", "bidirectional", "mixed_bfloat16")
+BACKEND = keras.backend.backend()
+RESULTS = Path(__file__).parent / "results"
+Pair = tuple[Callable, Callable]
+
+
+def network(make: Callable, variant: str) -> keras.Model:
+    """The layer as the variant wants it, in a model."""
+    keras.config.set_dtype_policy(variant if variant == "mixed_bfloat16" else "float32")
+    if variant == "last":
+        layers = [make()]
+    elif variant == "stacked":
+        layers = [make(return_sequences=True), make(return_sequences=True)]
+    elif variant == "bidirectional":
+        layers = [keras.layers.Bidirectional(make(return_sequences=True))]
+    else:
+        layers = [make(return_sequences=True)]
+    model = keras.Sequential(layers)
+    keras.config.set_dtype_policy("float32")
+    return model
+
+
+def with_tensorflow(model: keras.Model, x: np.ndarray, mask: Any, jit_compile: bool) -> Pair:
+    import tensorflow as tf
+
+    events, mask = tf.constant(x), None if mask is None else tf.constant(mask)
+    model(events, mask=mask)
+    values = [variable.value for variable in model.trainable_variables]
+
+    def forward(events: Any) -> Any:
+        return model(events, mask=mask)
+
+    def train(events: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(events)
+            loss = tf.reduce_sum(tf.cast(model(events, mask=mask), tf.float32) ** 2)
+        return tape.gradient(loss, [events, *values])
+
+    compiled = [tf.function(f, jit_compile=jit_compile, autograph=False) for f in (forward, train)]
+    return tuple(lambda f=f: f(events) for f in compiled)
+
+
+def with_jax(model: keras.Model, x: np.ndarray, mask: Any, jit_compile: bool) -> Pair:
+    import jax
+
+    model(x, mask=mask)
+    values, fixed = ([v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables))
+
+    def forward(values: list, x: Any) -> Any:
+        return model.stateless_call(values, fixed, x, mask=mask)[0]
+
+    train = jax.jit(jax.grad(lambda values, x: ops.sum(ops.cast(forward(values, x), "float32") ** 2), argnums=(0, 1)))
+    forward, events = jax.jit(forward), jax.numpy.asarray(x)
+    return (
+        lambda: jax.block_until_ready(forward(values, events)),
+        lambda: jax.block_until_ready(train(values, events)),
+    )
+
+
+def with_torch(model: Any, x: np.ndarray, mask: Any, jit_compile: bool) -> Pair:
+    import torch
+
+    events = torch.tensor(x, requires_grad=True)
+    call = (
+        (lambda: model(events)[0])
+        if isinstance(model, torch.nn.Module) and not isinstance(model, keras.Model)
+        else None
+    )
+    call = call or (lambda: model(events, mask=None if mask is None else torch.tensor(mask)))
+    with torch.no_grad():
+        call()
+    values = [events, *model.parameters()]
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return call()
+
+    return forward, lambda: torch.autograd.grad(call().float().square().sum(), values, allow_unused=True)
+
+
+def matmuls(batch: int, steps: int, features: int, units: int) -> Pair:
+    """The matmuls of the same shapes and nothing else: of all events at once, of every step, of the gradients."""
+    import torch
+
+    x, stm, z = torch.rand(batch * steps, features), torch.rand(batch, units), torch.rand(batch * steps, 4 * units)
+    kernel, recurrent, all_stm = (
+        torch.rand(features, 4 * units),
+        torch.rand(units, 4 * units),
+        torch.rand(len(x), units),
+    )
+
+    def forward() -> None:
+        with torch.no_grad():
+            x @ kernel
+            for _ in range(steps):
+                stm @ recurrent
+
+    def train() -> None:
+        forward()
+        with torch.no_grad():
+            for _ in range(steps):
+                z[:batch] @ recurrent.T
+            x.T @ z, all_stm.T @ z, z @ kernel.T
+
+    return forward, train
+
+
+def contenders(shape: str, variant: str, quick: bool) -> dict[str, Pair]:
+    """Name → (forward, training step), ready to be called."""
+    batch, steps, features, units = map(int, shape.split("/"))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch, steps, features)).astype("float32")
+    mask = np.arange(steps) < rng.integers(steps // 2, steps + 1, (batch, 1)) if variant == "masked" else None
+    prepare = {"tensorflow": with_tensorflow, "jax": with_jax, "torch": with_torch}[BACKEND]
+
+    def cell(**options: Any) -> keras.layers.Layer:
+        return keras.layers.RNN(GateLSTMCell(units), **options)
+
+    makers = {
+        "GateLSTM": lambda **options: GateLSTM(units, **options),
+        "GateLSTM article": lambda **options: GateLSTM(units, formulation="article", **options),
+        "keras.layers.LSTM": lambda **options: keras.layers.LSTM(units, **options),
+    }
+    if not quick:
+        makers["RNN(GateLSTMCell)"] = cell
+    found = {name: prepare(network(make, variant), x, mask, False) for name, make in makers.items()}
+    if BACKEND == "tensorflow":
+        for name in ("GateLSTM", "keras.layers.LSTM"):
+            found[f"{name} XLA"] = prepare(network(makers[name], variant), x, mask, True)
+    if variant in ("plain", "last", "stacked", "bidirectional"):
+        try:
+            import torch
+        except ImportError:
+            print("torch is missing: without torch.nn.LSTM and the bare matmuls")
+            return found
+        layers, both = (2 if variant == "stacked" else 1), variant == "bidirectional"
+        peer = torch.nn.LSTM(features, units, num_layers=layers, bidirectional=both, batch_first=True)
+        found["torch.nn.LSTM"] = with_torch(peer, x, None, False)
+        if variant == "plain":
+            found["bare matmuls"] = matmuls(batch, steps, features, units)
+    return found
+
+
+def measure(calls: dict[str, Callable], repeats: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Milliseconds of each, called in turn `repeats` times or for about `seconds`."""
+    first = {}
+    for name, call in calls.items():
+        start = time.perf_counter()
+        call()
+        first[name] = time.perf_counter() - start
+        call()
+    walls: dict[str, list] = {name: [] for name in calls}
+    processors: dict[str, list] = {name: [] for name in calls}
+    until = time.perf_counter() + seconds
+    for turn in range(repeats):
+        for name, call in calls.items():
+            start, used = time.perf_counter(), time.process_time()
+            call()
+            walls[name].append(1e3 * (time.perf_counter() - start))
+            processors[name].append(1e3 * (time.process_time() - used))
+        if time.perf_counter() > until and turn >= 4:
+            break
+    return {
+        name: {
+            "wall": float(np.median(walls[name])),
+            "best": float(np.min(walls[name])),
+            "processor": float(np.median(processors[name])),
+            "first_call_s": first[name],
+        }
+        for name in calls
+    }
+
+
+def ratio(row: dict, kind: str, by: str, ours: str, peers: list[str]) -> float | None:
+    """`ours` over the best of `peers`, or None where one is missing."""
+    found = [row[kind][peer][by] for peer in peers if peer in row[kind]]
+    return row[kind][ours][by] / min(found) if found and ours in row[kind] else None
+
+
+KERAS = ["keras.layers.LSTM", "keras.layers.LSTM XLA"]
+RATIOS = {
+    "GateLSTM / Keras at its best": ("GateLSTM", KERAS),
+    "GateLSTM / Keras' default": ("GateLSTM", KERAS[:1]),
+    "GateLSTM / torch.nn.LSTM": ("GateLSTM", ["torch.nn.LSTM"]),
+    "bare matmuls / GateLSTM": ("bare matmuls", ["GateLSTM"]),
+    "article / standard": ("GateLSTM article", ["GateLSTM"]),
+}
+
+
+def summary(rows: list[dict]) -> dict[str, dict[str, float]]:
+    """Geometric means over the shapes."""
+    found: dict[str, dict[str, float]] = {}
+    for name, (ours, peers) in RATIOS.items():
+        for kind in ("forward", "train"):
+            for by in ("wall", "best", "processor"):
+                values = [r for row in rows if (r := ratio(row, kind, by, ours, peers)) is not None]
+                if values:
+                    found.setdefault(name, {})[f"{kind} {by}"] = float(np.exp(np.mean(np.log(values))))
+    return found
+
+
+def picture(rows: list[dict], path: Path) -> None:
+    """Bars: the training step of each contender, Keras' default being 1."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [name for name in rows[0]["train"] if name != "RNN(GateLSTMCell)"]
+    figure, axes = plt.subplots(figsize=(11, 4))
+    for k, name in enumerate(names):
+        heights = [row["train"][name]["wall"] / row["train"]["keras.layers.LSTM"]["wall"] for row in rows]
+        axes.bar(np.arange(len(rows)) + k * 0.8 / len(names), heights, 0.8 / len(names), label=name)
+    axes.set_xticks(np.arange(len(rows)) + 0.35, [row["shape"] for row in rows], rotation=20)
+    axes.set_ylabel("training step / Keras' default")
+    axes.axhline(1, color="grey", linewidth=0.8)
+    axes.set_ylim(0, 2)
+    axes.legend(fontsize=8, ncols=3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shapes", nargs="+", default=None, help="batch/time/features/units")
+    parser.add_argument("--variant", choices=VARIANTS, default="plain")
+    parser.add_argument("--repeats", type=int, default=25)
+    parser.add_argument("--seconds", type=float, default=15, help="about how long one shape is measured at most")
+    parser.add_argument("--quick", action="store_true", help="two shapes, few repeats")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    shapes = arguments.shapes or (QUICK if arguments.quick else GRID)
+    rows = []
+    path = arguments.out / f"layers_{BACKEND}_{arguments.variant}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for shape in shapes:
+        found = contenders(shape, arguments.variant, arguments.quick)
+        repeats = 7 if arguments.quick else arguments.repeats
+        row: dict[str, Any] = {"shape": shape, "load": os.getloadavg()[0]}
+        for k, kind in enumerate(("forward", "train")):
+            calls = {n: pair[k] for n, pair in found.items()}
+            row[kind] = measure(calls, repeats, arguments.seconds)
+        rows.append(row)
+        print(f"\n{shape}   load {row['load']:.1f}    forward wall, processor | training step wall, processor (ms)")
+        for name in row["forward"]:
+            f, t = row["forward"][name], row["train"][name]
+            figures = f"{f['wall']:9.2f} {f['processor']:9.2f} | {t['wall']:9.2f} {t['processor']:9.2f}"
+            print(f"  {name:24s} {figures}", flush=True)
+        machine = f"{platform.machine()}, {os.cpu_count()} cores, Keras {keras.__version__}, backend {BACKEND}"
+        document = {"machine": machine, "variant": arguments.variant, "rows": rows, "geometric_means": summary(rows)}
+        path.with_suffix(".part").write_text(json.dumps(document, indent=1))
+        path.with_suffix(".part").replace(path)
+    print()
+    for name, figures in summary(rows).items():
+        print(f"{name:30s}", "   ".join(f"{what} {value:.2f}" for what, value in figures.items()))
+    picture(rows, path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
