@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import collections
+import json
 import sys
 import tempfile
 import time
 import traceback
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__file__).resolve().parent)]
 
 
 def random_models(count: int, first: int) -> None:
@@ -44,14 +45,92 @@ def random_models(count: int, first: int) -> None:
         print(f"{times:4} {form}")
 
 
+def figures(path: str | None) -> None:
+    """LSTM(64) over 100 steps of 16 features: bytes, error, latency, arena; fused against Keras' own unrolled export."""
+    import keras
+    import numpy as np
+
+    import keras_gates
+    from keras_gates.exporting import children
+    from keras_gates.exporting.run import Plan, latency
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((100, 16)), keras_gates.GateLSTM(64)])
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(80, 100, 16)).astype("float32")
+    plan = Plan("serve", ["event"], {"prediction": False}, [], None)
+    files, found = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for precision, mode, target in (
+            ("float32", "sequence", "cpu"),
+            ("float16", "sequence", "cpu"),
+            ("dynamic", "sequence", "cpu"),
+            ("int8", "sequence", "micro"),
+            ("int16x8", "sequence", "micro"),
+            ("int8", "stream", "micro"),
+        ):
+            report = keras_gates.export(model, folder, ("tflite",), precision, mode, target, calibration=x)
+            key = f"{precision} {mode} {target}"
+            files[key] = Path(folder, "model.tflite").read_bytes()
+            found[key] = {
+                "bytes": report.bytes,
+                "metadata": report.metadata_bytes,
+                "largest": report.max_difference,
+                "mean": report.mean_difference,
+                "arena": report.arena_bytes,
+            }
+        report = keras_gates.export(model, folder, ("tflite",), "dynamic", form="unrolled", calibration=x)
+        files["dynamic unrolled"] = Path(folder, "model.tflite").read_bytes()
+        found["dynamic unrolled"] = {"bytes": report.bytes, "metadata": report.metadata_bytes}
+    files["dynamic Keras unrolled"] = children.call(keras_unrolled, x)
+    found["dynamic Keras unrolled"] = {"bytes": len(files["dynamic Keras unrolled"])}
+    timed = [key for key in files if "int16x8" not in key and "stream" not in key]
+    rounds: dict[str, list[float]] = {key: [] for key in timed}
+    for _ in range(5):
+        for key in timed:
+            rounds[key].append(children.call(latency, files[key], plan, {"event": x[:1]}, 0.3))
+    for key, seconds in rounds.items():
+        found[key]["microseconds"] = round(1e6 * float(np.median(seconds)), 1)
+    ratios = [a / b for a, b in zip(rounds["dynamic Keras unrolled"], rounds["dynamic sequence cpu"])]
+    found["Keras unrolled / fused, dynamic"] = {"times as fast": round(float(np.median(ratios)), 2)}
+    for key, values in found.items():
+        print(f"{key:32} {values}")
+    if path:
+        Path(path).write_text(json.dumps(found, indent=1) + "\n")
+
+
+def keras_unrolled(x: object) -> bytes:
+    """The best that plain Keras gives: `unroll=True`, builtin operators, dynamic-range weights, batch 1."""
+    import keras
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((100, 16)), keras.layers.LSTM(64, unroll=True)])
+    serve = tf.function(lambda event: {"prediction": model(event)})
+    with tempfile.TemporaryDirectory() as folder:
+        module = tf.Module()
+        module.values = [variable.value for variable in model.variables]
+        module.serve_it = serve
+        concrete = serve.get_concrete_function(tf.TensorSpec((1, 100, 16), name="event"))
+        tf.saved_model.save(module, folder, signatures={"serve": concrete})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        return converter.convert()
+
+
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     many = commands.add_parser("random")
     many.add_argument("count", type=int)
     many.add_argument("--first", type=int, default=0)
+    measured = commands.add_parser("figures")
+    measured.add_argument("--json")
     arguments = parser.parse_args()
-    random_models(arguments.count, arguments.first)
+    if arguments.command == "figures":
+        figures(arguments.json)
+    else:
+        random_models(arguments.count, arguments.first)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class ChildError(RuntimeError):
 
 _lock = threading.Lock()
 _server: subprocess.Popen | None = None
-_log = tempfile.TemporaryFile()
+_log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the server)
 
 
 def start() -> None:

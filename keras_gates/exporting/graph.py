@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_gates.exporting.padding import Padding
 from keras_gates.exporting.ports import Inputs, output_names
 from keras_gates.exporting.prepare import LoopCall, Preparation, Prepared
+from keras_gates.exporting.recurrent import cells_of
 
 Sizes = list[list[tuple[int, ...]]]
 
@@ -138,17 +139,19 @@ def step_signature(
 ) -> Signature:
     """`step`: events and every layer's memory in, predictions and the memory after them out."""
     preparation = Preparation(model, "step", guard=guard, stream=True)
-    states = []
+    states: list[list[dict[str, Any]]] = []
     layers = [call.layer for call in calls if not call.local]
-    for number, layer in enumerate(layers, 1):
+    number = 0
+    for layer in layers:
         states.append([])
-        for place, size in enumerate(tf.nest.flatten(layer.state_size)):
-            kind = ("stm", "ltm")[place] if len(layer.state_size) == 2 else "state"
-            suffix = f"_{place}" if kind == "state" else ""
-            name = f"{kind}_{number}{suffix}"
-            states[-1].append(
-                {"layer": layer.name, "kind": kind, "input": name, "output": f"{name}_next", "shape": [batch, size]}
-            )
+        for cell in cells_of(layer):
+            number += 1
+            sizes = tf.nest.flatten(cell.state_size)
+            for place, size in enumerate(sizes):
+                kind = ("stm", "ltm")[place] if len(sizes) == 2 else "state"
+                name = f"{kind}_{number}" if len(sizes) < 3 else f"{kind}_{number}_{place}"
+                shape, memory = [batch, size], {"layer": layer.name, "kind": kind, "input": name}
+                states[-1].append(memory | {"output": f"{name}_next", "shape": shape})
     flat = [state for each in states for state in each]
     named: dict[str, bool] = {}
 

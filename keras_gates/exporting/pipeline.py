@@ -88,6 +88,7 @@ def export(
         raise ExportError(f"export takes a keras.Model, got {type(model).__name__}. Wrap a layer in keras.Sequential.")
     if "c" in formats and "tflite" not in formats:
         formats.append("tflite")
+    inputs = inputs_of(model)
     report = ExportReport(
         model.name, precision=precision, mode=mode, target=target, batch=batch, parameters=model.count_params()
     )
@@ -97,9 +98,7 @@ def export(
         made = Path(folder)
         if "tflite" in formats:
             children.start()
-            request = Request(
-                model, inputs_of(model), precision, mode, target, batch, steps, form, calibration, metadata, test
-            )
+            request = Request(model, inputs, precision, mode, target, batch, steps, form, calibration, metadata, test)
             built = build(request, report)
             made.joinpath(f"{name}.tflite").write_bytes(built.data)
             report.files["tflite"] = str(out / f"{name}.tflite")
@@ -110,7 +109,7 @@ def export(
                 report.arena_bytes = kit.arena_bytes
                 report.files["c"] = str(out / "c")
         if "saved_model" in formats:
-            saved_model.write(model, inputs_of(model), made / "saved_model", report)
+            saved_model.write(model, inputs, made / "saved_model", report)
             report.files["saved_model"] = str(out / "saved_model")
         told = "export" if name == "model" else f"{name}.export"
         made.joinpath(f"{told}.json").write_text(report.to_json() + "\n")

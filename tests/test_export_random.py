@@ -1,0 +1,22 @@
+"""A dozen of the random models of benchmarks/export.py through the export; KERAS_GATES_RANDOM_MODELS=200 runs more."""
+
+import os
+
+import keras
+import pytest
+
+pytest.importorskip("tensorflow", reason="export needs TensorFlow")
+pytest.importorskip("ai_edge_litert", reason="verification needs ai-edge-litert")
+pytest.importorskip("tflite_micro", reason="a third of the models is for TFLM: pip install --pre tflite-micro")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("export traces with TensorFlow", allow_module_level=True)
+from export_models import judged, random_case  # noqa: E402
+
+COUNT = int(os.environ.get("KERAS_GATES_RANDOM_MODELS", "12"))
+
+
+@pytest.mark.parametrize("seed", range(1000, 1000 + COUNT))
+def test_random_models_export_and_agree(tmp_path, seed):
+    case = random_case(seed)
+    _, difference, allowed = judged(case, tmp_path)
+    assert difference <= allowed, case.text
