@@ -161,8 +161,8 @@ def test_round_trips(which, tmp_path):
         loaded.layers[0].reset_state()
     assert_close(numpy(loaded(EVENTS)), wanted, ".keras", absolute=1e-6)
     assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())
-    paths = [[v.path.removeprefix(f"{model.name}/") for v in m.weights] for m in (loaded, model)]
-    assert paths[0] == paths[1]
+    names = [[(v.name, tuple(v.shape)) for v in m.weights] for m in (loaded, model)]
+    assert names[0] == names[1]
     for variable, old in zip(loaded.trainable_variables, model.trainable_variables):
         np.testing.assert_array_equal(numpy(variable), numpy(old), variable.path)
 
