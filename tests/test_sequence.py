@@ -78,12 +78,14 @@ def test_numbers_and_gradients(formulation, use_bias, masked, backwards, sequenc
     ("dtype", "tolerance"), [("float64", 1e-12), ("mixed_bfloat16", 0.05), ("mixed_float16", 0.01)]
 )
 def test_other_precisions(dtype, tolerance):
-    fast, portable = pair(dtype=dtype, return_sequences=True)
-    events, memories = EVENTS.astype("float64"), [m.astype("float64") for m in MEMORIES]
-    cast = [ops.cast(v, fast.compute_dtype) for v in [events, *memories]]
-    for got, wanted in zip(fast(cast[0], initial_state=cast[1:]), portable(cast[0], initial_state=cast[1:])):
-        assert got.dtype == wanted.dtype
-        np.testing.assert_allclose(helpers.numpy(got), helpers.numpy(wanted), atol=tolerance)
+    if BACKEND == "jax" and dtype == "float64":
+        pytest.skip("JAX has float64 only where jax_enable_x64 is set before it starts")
+    fast, _ = pair(dtype=dtype, return_sequences=True)
+    events, *memories = [ops.cast(value.astype("float64"), fast.compute_dtype) for value in [EVENTS, *MEMORIES]]
+    every, stm, ltm = reference.run(EVENTS, reference.weights_of(fast), initial_state=MEMORIES)
+    for got, wanted in zip(fast(events, initial_state=memories), [every, stm, ltm]):
+        assert keras.backend.standardize_dtype(got.dtype) == fast.compute_dtype
+        np.testing.assert_allclose(helpers.numpy(got), wanted, atol=tolerance)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="sizes known only at run time are TensorFlow's")

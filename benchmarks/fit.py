@@ -1,0 +1,114 @@
+"""What a user feels: whole `model.fit` epochs with GateLSTM against the same model with `keras.layers.LSTM`.
+
+    KERAS_BACKEND=tensorflow python benchmarks/fit.py [--shapes 32/100/64/128 ...] [--epochs 5] [--batches 20]
+    KERAS_BACKEND=tensorflow python benchmarks/fit.py --memory        # peak memory of a training, a child each
+
+The models train in turn, an epoch at a time, `jit_compile="auto"` (which Keras turns off on a CPU) unless the name says
+XLA. The first epoch, with tracing and compiling, stands apart. Writes `benchmarks/results/fit_BACKEND.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+from keras_gates import GateLSTM
+
+SHAPES = ["32/100/64/128", "32/400/16/32", "64/28/28/64", "16/250/13/96", "32/35/200/200"]
+BACKEND = keras.backend.backend()
+RESULTS = Path(__file__).parent / "results"
+CONTENDERS = {
+    "GateLSTM": (lambda units: GateLSTM(units), "auto"),
+    "GateLSTM article": (lambda units: GateLSTM(units, formulation="article"), "auto"),
+    "keras.layers.LSTM": (lambda units: keras.layers.LSTM(units), "auto"),
+    "keras.layers.LSTM XLA": (lambda units: keras.layers.LSTM(units), True),
+}
+
+
+def trainer(name: str, shape: str, batches: int):
+    """A function that trains one epoch."""
+    batch, steps, features, units = map(int, shape.split("/"))
+    make, jit_compile = CONTENDERS[name]
+    model = keras.Sequential([keras.Input((steps, features)), make(units), keras.layers.Dense(4)])
+    model.compile("adam", "mse", jit_compile=jit_compile)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch * batches + batch // 2, steps, features)).astype("float32")  # a partial batch at the end
+    y = rng.normal(size=(len(x), 4)).astype("float32")
+    return lambda: model.fit(x, y, batch_size=batch, epochs=1, verbose=0)
+
+
+def measure(shape: str, names: list[str], epochs: int, batches: int) -> dict[str, dict[str, float]]:
+    """Seconds of wall and processor time: of the first epoch, and the median of the others."""
+    trainers = {name: trainer(name, shape, batches) for name in names}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for _ in range(epochs + 1):
+        for name, train in trainers.items():
+            start, used = time.perf_counter(), time.process_time()
+            train()
+            times[name].append((time.perf_counter() - start, time.process_time() - used))
+    return {
+        name: {
+            "first_wall": t[0][0],
+            "first_processor": t[0][1],
+            "wall": float(np.median([w for w, _ in t[1:]])),
+            "processor": float(np.median([p for _, p in t[1:]])),
+        }
+        for name, t in times.items()
+    }
+
+
+def peak(name: str, shape: str) -> float:
+    """MB that three epochs of training add to the process, in a child of its own."""
+    code = f"import fit; fit.print_peak({name!r}, {shape!r})"
+    child = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True)
+    if child.returncode:
+        raise RuntimeError(f"The child that trains {name} failed:\n{child.stderr[-2000:]}")
+    return float(child.stdout.split()[-1])
+
+
+def print_peak(name: str, shape: str) -> None:
+    """What the child of `peak` does."""
+    train = trainer(name, shape, batches=4)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        train()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shapes", nargs="+", default=SHAPES, help="batch/time/features/units")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
+    arguments = parser.parse_args()
+    names = [name for name, (_, jit) in CONTENDERS.items() if BACKEND == "tensorflow" or jit == "auto"]
+    rows = []
+    for shape in arguments.shapes:
+        if arguments.memory:
+            found = {name: {"added_MB": peak(name, shape)} for name in names}
+        else:
+            found = measure(shape, names, arguments.epochs, arguments.batches)
+        rows.append({"shape": shape, "load": os.getloadavg()[0], "models": found})
+        for name, figures in found.items():
+            line = "  ".join(f"{what} {value:.3f}" for what, value in figures.items())
+            print(f"{shape:16s} {name:24s} {line}", flush=True)
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{'memory' if arguments.memory else 'fit'}_{BACKEND}.json"
+        path.with_suffix(".part").write_text(json.dumps(rows, indent=1))
+        path.with_suffix(".part").replace(path)
+
+
+if __name__ == "__main__":
+    main()
