@@ -129,11 +129,9 @@ def main() -> int:
             "wav": ([sound.getvalue()], _through_file(read_wav, ".wav", folder)),
             "npy": ([array.getvalue()], _through_file(lambda path: cli._arrays(Path(path)), ".npy", folder)),
         }
-        counts = {name: _throw(good, reader, options.count, chance) for name, (good, reader) in readers.items()}
-    counts["tflite in LiteRT"] = _throw(unsealed, _in_litert, options.runs, chance)
-    counts["seal"] = _throw(files, _sealed, options.count // 10, chance)
-    for name, count in counts.items():
-        print(f"{name:16}", dict(count.most_common()), flush=True)
+        counts = {name: _throw(name, good, reader, options.count, chance) for name, (good, reader) in readers.items()}
+    counts["tflite in LiteRT"] = _throw("tflite in LiteRT", unsealed, _in_litert, options.runs, chance)
+    counts["seal"] = _throw("seal", files, _sealed, options.count // 10, chance)
     if options.json:
         options.json.write_text(json.dumps({name: dict(count) for name, count in counts.items()}, indent=1) + "\n")
     return int(any(key.startswith("WRONG") for count in counts.values() for key in count))
@@ -153,7 +151,9 @@ def _sealed(data: bytes) -> str:
 _GOOD: set[bytes] = set()
 
 
-def _throw(good: list[bytes], reader: Callable[[bytes], object], count: int, chance: random.Random) -> Counter:
+def _throw(
+    name: str, good: list[bytes], reader: Callable[[bytes], object], count: int, chance: random.Random
+) -> Counter:
     counts: Counter = Counter()
     _GOOD.update(good)
     slowest = 0.0
@@ -171,6 +171,7 @@ def _throw(good: list[bytes], reader: Callable[[bytes], object], count: int, cha
             counts[kind] += 1
         slowest = max(slowest, time.perf_counter() - started)
     counts[f"slowest {slowest:.2f} s"] = 1
+    print(f"{name:16}", dict(counts.most_common()), flush=True)
     return counts
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_gates.edge import EdgeError, EdgeModel
 from keras_gates.edge.bench import bench
-from keras_gates.edge.frontends import read_wav
+from keras_gates.edge.frontends import log_mel, read_wav
 
 _DELEGATES = {"train": "keras_gates.models.training", "export": "keras_gates.exporting.command"}
 _INTRODUCTION = """Train, export and run LSTM models whose gates have names.
@@ -216,7 +216,7 @@ def _events(model: EdgeModel, source: str) -> Iterable[Any]:
         return rows if stride == 1 else (np.array(block) for block in zip(*[rows] * stride))
     if kind == ".npz":
         raise EdgeError("stream takes one input: give an .npy of shape (time, features).")
-    events = _heard(model, source) if kind == ".wav" else _arrays(Path(source))["array"]
+    events = _heard(model, source, whole=True) if kind == ".wav" else _arrays(Path(source))["array"]
     return (events[i] if stride == 1 else events[i : i + stride] for i in range(0, len(events) - stride + 1, stride))
 
 
@@ -226,19 +226,19 @@ def _with_batch(model: EdgeModel, array: np.ndarray, name: str | None = None) ->
     return array[None] if array.ndim == len(port.tensor.shape) - 1 else array
 
 
-def _heard(model: EdgeModel, source: str) -> np.ndarray:
-    """A recording as the model takes it: log-mel events, or samples cut or filled with silence to the model's length."""
+def _heard(model: EdgeModel, source: str, *, whole: bool = False) -> np.ndarray:
+    """A recording as the model takes it: log-mel events or samples; unless `whole`, cut or filled with silence to its length."""
     sound, rate = read_wav(source)
-    wanted = model.description.frontend.get("sample_rate")
+    description, port = model.description, model.description.events[0]
+    wanted = description.frontend.get("sample_rate")
     if wanted is not None and wanted != rate:
         raise EdgeError(f"{source} has {rate} samples a second, the model hears {wanted}: convert it first.")
-    if model.description.hears:
-        return model.events(sound)
-    port = model.description.events[0]
-    if len(port.tensor.shape) != 2:
+    if not description.hears and len(port.tensor.shape) != 2:
         raise EdgeError(f"this model takes {port.text}, not sound.")
-    samples = port.tensor.shape[1]
-    return np.pad(sound, (0, max(samples - len(sound), 0)))[:samples]
+    samples = log_mel(description.frontend).samples(port.tensor.shape[1]) if description.hears else port.tensor.shape[1]
+    if not whole:
+        sound = np.pad(sound, (0, max(samples - len(sound), 0)))[:samples]
+    return model.events(sound) if description.hears else sound
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -14,6 +14,8 @@ from keras_gates import GateLSTM
 TIME, FEATURES, CLASSES = 12, 4, 3
 LABELS = ["no", "yes", "other"]
 VOCABULARY = ["", "[UNK]", "turn", "it", "off", "on"]
+BINS = 12
+FRONTEND = {"kind": "log_mel", "sample_rate": 8000, "frame": 256, "hop": 128, "bins": BINS}
 X = np.random.default_rng(0).normal(size=(40, TIME, FEATURES)).astype("float32")
 FOLDER = tempfile.TemporaryDirectory(prefix="keras_gates_exported_")
 
@@ -55,6 +57,11 @@ def words():
     return keras.Model(tokens, keras.layers.Dense(CLASSES, activation="softmax")(hidden))
 
 
+def hearing():
+    events = keras.Input((None, BINS), name="log_mel_events")
+    return keras.Model(events, keras.layers.Dense(CLASSES, activation="softmax")(GateLSTM(8)(events)))
+
+
 def several():
     one, other = keras.Input((None, 3), name="one"), keras.Input((None, 2), name="other")
     hidden = GateLSTM(6, return_sequences=True)(keras.layers.Concatenate()([one, other]))
@@ -77,6 +84,7 @@ RECIPES = {
     "both_ways": (both_ways, {}),
     "words": (words, {}),
     "several": (several, {}),
+    "hearing": (hearing, {"steps": 10}),
 }
 
 
@@ -94,6 +102,8 @@ def exported(name):
     metadata = {"labels": LABELS, "licence": "Apache-2.0"}
     if name == "words":
         metadata["vocabulary"] = VOCABULARY
+    if name == "hearing":
+        metadata["frontend"] = FRONTEND
     if name == "several":
         metadata = {}
     export(model, Path(FOLDER.name, name), formats=["tflite"], metadata=metadata, **arguments)

@@ -116,13 +116,36 @@ def test_bench_measures(capsys):
     assert "p99" in run(capsys, "bench", path, "--runs", 3)[1]
 
 
-def test_a_recording_for_a_model_that_takes_events_is_refused(capsys, tmp_path):
-    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
-        file.setparams((1, 2, 8000, 0, "NONE", ""))
-        file.writeframes(bytes(200))
+def recording(path, samples, rate=8000):
+    sound = np.random.default_rng(5).integers(-9000, 9000, samples, "int16")
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(sound.tobytes())
+    return sound / np.float32(2**15)
+
+
+@pytest.mark.parametrize("samples", [700, 1408, 3000])
+def test_a_recording_becomes_log_mel_cut_or_filled_to_the_length_of_the_model(capsys, tmp_path, samples):
+    file = exported("hearing")
+    sound = recording(tmp_path / "a.wav", samples)
+    model = EdgeModel(file.path)
+    wanted = model.predict(model.events(np.pad(sound, (0, max(1408 - samples, 0)))[:1408])[None])
+    assert run(capsys, "predict", file.path, tmp_path / "a.wav", "-o", tmp_path / "y.npy")[0] == 0
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), wanted, atol=1e-5)
+    _, out, _ = run(capsys, "stream", file.path, tmp_path / "a.wav")
+    assert len(out.splitlines()) == (samples - 256) // 128 + 1
+    assert len(model.stream().feed(sound)) == (samples - 256) // 128 + 1
+
+
+def test_recordings_that_do_not_fit_the_model(capsys, tmp_path):
+    recording(tmp_path / "a.wav", 500)
+    recording(tmp_path / "b.wav", 500, rate=16000)
     status, _, err = run(capsys, "predict", exported("float").path, tmp_path / "a.wav")
     assert status == 2
     assert "not sound" in err
+    status, _, err = run(capsys, "predict", exported("hearing").path, tmp_path / "b.wav")
+    assert status == 2
+    assert "16000" in err
 
 
 @pytest.mark.parametrize(

@@ -355,6 +355,19 @@ def test_words_become_the_numbers_of_textvectorization():
     assert tokens("on", VOCABULARY, {"split": "character"}).tolist() == [1, 1]
 
 
+def test_words_are_padded_as_the_zoo_pads_them():
+    pytest.importorskip("tensorflow")
+    from keras_gates.models.words import Words
+
+    vocabulary = ["", "[UNK]", "good", "film"]
+    layer = Words(vocabulary, longest=4)
+    for text in ("Good, good film!", "a good film is a good film", "film"):
+        got = tokens(text, vocabulary, {"longest": 4})
+        np.testing.assert_array_equal(got, np.asarray(layer(np.array([text])))[0])
+    with pytest.raises(EdgeError, match="longest"):
+        tokens("film", vocabulary, {"longest": -1})
+
+
 def test_log_mel_is_that_of_the_zoo_whole_and_in_pieces():
     pytest.importorskip("keras")
     from keras_gates.models.logmel import LogMel as Layer

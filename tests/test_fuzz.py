@@ -118,7 +118,7 @@ def test_npy(tmp_path_factory, damage):
 
 
 @fuzz
-@given(st.text(max_size=30), st.dictionaries(st.sampled_from(["standardize", "split"]), VALUES, max_size=2))
+@given(st.text(max_size=30), st.dictionaries(st.sampled_from(["standardize", "split", "longest"]), VALUES, max_size=3))
 def test_text(text, frontend):
     got = survives(tokens, text, ["", "[UNK]", "a", "b"], frontend)
     assert got is None or (got.dtype == np.int32 and ((got >= 0) & (got < 4)).all())

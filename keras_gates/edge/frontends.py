@@ -17,6 +17,7 @@ import numpy as np
 from keras_gates.edge.tflite import EdgeError
 
 _PUNCTUATION = re.compile(r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']")
+_LONGEST = 1 << 20
 _UNKNOWN = ("[UNK]", "<unk>", "<UNK>", "[unk]")
 
 
@@ -54,7 +55,11 @@ def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np
         raise EdgeError(f"the file's vocabulary of {len(vocabulary)} words lacks {missing!r} and has no '[UNK]'.")
     known = np.array([numbers.get(word, unknown) for word in words], np.int32)
     longest = frontend.get("longest")
-    return known if longest is None else np.pad(known[-longest:], (0, max(0, longest - len(known))))
+    if longest is None:
+        return known
+    if not isinstance(longest, int) or not 0 < longest <= _LONGEST:
+        raise EdgeError(f"the file's front-end has longest = {longest!r}; expected a number of words up to {_LONGEST}.")
+    return np.pad(known[-longest:], (0, max(0, longest - len(known))))
 
 
 class LogMel:
@@ -109,6 +114,10 @@ class LogMel:
             return np.zeros((0, self.mel.shape[1]), "float32")
         power = np.square(frames @ self.cosines) + np.square(frames @ self.sines)
         return np.log(power @ self.mel + self.floor)
+
+    def samples(self, events: int) -> int:
+        """How many samples give so many events."""
+        return (events - 1) * self.hop + self.frame
 
     def push(self, sound: np.ndarray) -> np.ndarray:
         """Events (time, bins) that these samples complete; what is left over waits for the next call."""
