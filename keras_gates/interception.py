@@ -88,20 +88,38 @@ def exchanged_loops(found: list[Recurrent], run: Callable[..., tuple], put_back:
         def inner_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple:
             mask = mask[0] if isinstance(mask, list | tuple) else mask
             if len(sequences.shape) != 3:
-                return type(recurrent.layer).inner_loop(recurrent.layer, sequences, initial_state, mask, training)
+                return as_it_is(recurrent, sequences, initial_state, mask, training)
             return run(recurrent, sequences, initial_state, mask, training)
 
         return inner_loop
 
+    outer = [vars(one.layer).get("inner_loop") for one in found]
     try:
         for recurrent in found:
             object.__setattr__(recurrent.layer, "inner_loop", loop_of(recurrent))
         yield
     finally:
-        for recurrent, states in zip(found, before):
-            recurrent.layer.__dict__.pop("inner_loop", None)
+        for recurrent, states, loop in zip(found, before, outer):
+            vars(recurrent.layer).pop("inner_loop")
+            if loop is not None:
+                object.__setattr__(recurrent.layer, "inner_loop", loop)
             if states is not None:
                 keras.tree.map_structure(lambda state, value: state.assign(value), recurrent.layer.states, states)
+
+
+def as_it_is(recurrent: Recurrent, events: Any, memories: Any, mask: Any, training: bool = False) -> tuple:
+    """The layer's own loop, for `exchanged_loops`."""
+    return type(recurrent.layer).inner_loop(recurrent.layer, events, memories, mask, training)
+
+
+@contextmanager
+def empty_memories(found: list[Recurrent]) -> Iterator[None]:
+    """While the block lasts, `stateful` layers start from empty memories; afterwards they have those from before."""
+    with exchanged_loops(found, as_it_is):
+        for recurrent in found:
+            if recurrent.layer.stateful:
+                recurrent.layer.reset_state()
+        yield
 
 
 class NamedStep:

@@ -15,10 +15,10 @@ import keras
 import numpy as np
 
 from keras_gates.answering import answers_by_event
-from keras_gates.interception import recurrent_layers
+from keras_gates.interception import empty_memories, recurrent_layers
 from keras_gates.showing import shown_events
 from keras_gates.traces import LayerTrace
-from keras_gates.tracing import some_of, trace
+from keras_gates.tracing import fixed_batch, some_of, trace
 
 LARGEST = 1_900_000
 NAMED_ANSWERS = 8
@@ -77,10 +77,15 @@ def report(
     room = largest - len(page.encode()) - 20_000
     share = room // min(count, 8)
     shown = min(count, MOST_EXAMPLES)
-    layers = list(trace(model, some_of(examples, slice(0, shown))).values()) if recurrent_layers(model) else []
+    found = recurrent_layers(model)
     stories: list[dict[str, Any]] = []
+    with empty_memories(found):
+        batch = fixed_batch(model) or 1
+        rows = np.resize(np.arange(shown), -(-shown // batch) * batch)
+        layers = list(trace(model, some_of(examples, rows)).values()) if found else []
     for example in range(shown):
-        story = _story(model, examples, example, layers, share, vocabulary, labels, shows)
+        with empty_memories(found):
+            story = _story(model, examples, example, layers, share, vocabulary, labels, shows)
         story["truth"] = "" if truth is None else _named(np.asarray(truth[example]), labels)
         size = len(json.dumps(story))
         if stories and size > room:

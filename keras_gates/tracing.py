@@ -57,7 +57,7 @@ def trace(
     found = recurrent_layers(model)
     if not found:
         raise ValueError(f"{model.name} holds no recurrent layer, so there is nothing to trace.")
-    batch_size = batch_size or _fixed_batch(model) or 32
+    batch_size = batch_size or fixed_batch(model) or 32
     size = len(keras.tree.flatten(x)[0])
     parts: list[Trace] = []
     for start in range(0, size, batch_size):
@@ -84,7 +84,8 @@ def some_of(x: Any, rows: Any) -> Any:
     return keras.tree.map_structure(chosen, x)
 
 
-def _fixed_batch(model: keras.layers.Layer) -> int | None:
+def fixed_batch(model: keras.layers.Layer) -> int | None:
+    """The batch size that a model was built for, or None where any will do."""
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
     return inputs[0].shape[0] if inputs else None
 

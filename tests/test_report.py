@@ -170,3 +170,20 @@ def test_answers_are_those_of_the_sequence_cut_there():
     model = word_model()
     cut = [model.predict(np.pad(NUMBERS[:1, : t + 1], ((0, 0), (0, 3 - t))), verbose=0)[0] for t in range(4)]
     assert np.allclose(answers_by_event(model, NUMBERS, 0, 4), cut, atol=1e-5)
+
+
+def test_a_stateful_model_with_a_fixed_batch(tmp_path):
+    """A language model that carries its memory over: the report starts from empty memories and leaves them as they were."""
+    inputs = keras.Input((None,), batch_size=3, dtype="int32")
+    layer = keras_gates.GateLSTM(4, stateful=True, return_sequences=True, name="memory")
+    events = layer(keras.layers.Embedding(len(WORDS), 3)(inputs))
+    model = randomise(keras.Model(inputs, keras.layers.Dense(len(WORDS), "softmax")(events)))
+    model(np.resize(NUMBERS, (3, 4)))
+    before = [keras.ops.convert_to_numpy(state) for state in layer.states]
+    path = keras_gates.report(model, NUMBERS[:1], tmp_path / "r.html", vocabulary=WORDS)
+    assert all(np.array_equal(a, keras.ops.convert_to_numpy(b)) for a, b in zip(before, layer.states))
+    assert "inner_loop" not in vars(layer)
+    content = json.loads(re.search('id="data">(.*?)</script>', path.read_text(encoding="utf-8"), re.S)[1])
+    layer.reset_state()
+    wanted = keras.ops.convert_to_numpy(model(np.resize(NUMBERS[:1], (3, 4))))[0]
+    assert np.allclose(unpacked(content["examples"][0]["answers"]["values"]), wanted, atol=0.01)

@@ -105,15 +105,22 @@ function curves(canvas, lines, time, low, high, at) {
   pen.stroke();
 }
 
-// A bar for each event; the bars after `at` are empty.
-function bars(canvas, values, at) {
+// A bar for each event, and above the largest what the event was: `sign(pen, t, x)` draws it, `room` pixels high.
+function bars(canvas, values, at, room, sign) {
   const { pen, width, height } = surface(canvas), time = values.length, step = width / time, largest = Math.max(...values, 1e-9);
   pen.fillStyle = colour("--line");
   pen.fillRect(0, height - 1, width, 1);
   for (let t = 0; t < time; t++) {
-    const size = (values[t] / largest) * (height - 6);
+    const size = (values[t] / largest) * (height - room - 4);
     pen.fillStyle = t === at ? colour("--accent") : colour("--remember");
     pen.fillRect(t * step + Math.min(1, step / 8), height - size, Math.max(1, step - Math.min(2, step / 4)), size);
+  }
+  const taken = [], ranked = Array.from(values.keys()).sort((one, other) => values[other] - values[one]);
+  for (const t of ranked.slice(0, 24)) {
+    const x = Math.min(width - room, Math.max(room, (t + 0.5) * step));
+    if (values[t] < 0.08 * largest || taken.length > 4 || taken.some((other) => Math.abs(other - x) < 2.2 * room)) continue;
+    taken.push(x);
+    sign(pen, t, x);
   }
 }
 

@@ -52,6 +52,11 @@ const eventName = (t) => (story().events.kind === "words" && story().events.item
 function makeEvents() {
   const { events, time } = story(), box = $("events");
   box.replaceChildren();
+  if (events.png && !events.picture) {
+    events.picture = new Image();
+    events.picture.onload = draw;
+    events.picture.src = events.png;
+  }
   if (events.kind === "words") {
     const words = made("div", null, { class: "words" });
     events.items.forEach((word, t) => words.append(made("span", word === "\n" ? "↵" : word, { "data-t": t })));
@@ -70,11 +75,6 @@ function makeEvents() {
   } else {
     const canvas = made("canvas", null, { height: events.kind === "rows" ? 224 : 110 });
     box.append(canvas);
-    if (events.kind === "rows" && !events.picture) {
-      events.picture = new Image();
-      events.picture.onload = draw;
-      events.picture.src = events.png;
-    }
     for (const name of ["samples", "values"]) if (events[name] && events[name].base64) events[name] = unpacked(events[name]);
   }
   box.onclick = (click) => {
@@ -103,6 +103,20 @@ function drawEvents(held) {
       }
     }
   else drawOther(events, held, largest, time);
+}
+
+// What event `t` was, above its bar at `x`.
+function sign(pen, t, x) {
+  const { events, time } = story();
+  if (steps() !== time) return;
+  if (events.kind === "pictures") {
+    if (events.picture.complete) pen.drawImage(events.picture, t * events.width, 0, events.width, events.height, x - 14, 0, 28, 28);
+    return;
+  }
+  pen.fillStyle = colour("--ink");
+  pen.font = "12px " + colour("--sans");
+  pen.textAlign = "center";
+  pen.fillText(events.kind === "words" ? events.items[t].slice(0, 12) : t + 1, x, 20);
 }
 
 function drawOther(events, held, largest, time) {
@@ -160,7 +174,7 @@ function drawAnswers() {
       bar.style.cssText = `width:${Math.max(0, Math.min(1, part)) * 100}%;background:${CURVES[k]}`;
       const place = made("span", null);
       place.append(bar);
-      row.append(made("span", name, { title: name }), place, made("b", answers.probabilities ? `${(100 * part).toFixed(part > 0.995 || part < 0.1 ? 1 : 0)} %` : nice(value(now(), k))));
+      row.append(made("span", name, { title: name }), place, made("b", answers.probabilities ? `${(100 * part).toFixed(part > 0.0005 && part < 0.1 ? 1 : 0)} %` : nice(value(now(), k))));
       return row;
     }),
   );
@@ -227,7 +241,7 @@ function draw() {
   $("now").textContent = `event ${chosen.at + 1} of ${steps()}${eventName(chosen.at)}`;
   $("held").hidden = !held;
   drawEvents(held && held.length === story().time ? held : null);
-  if (held) bars($("held"), held, chosen.at);
+  if (held) bars($("held"), held, chosen.at, 30, sign);
   const left = one && one.units.length < one.all_units ? ` ${one.units.length} of ${one.all_units} units are shown: those whose memory moves most.` : "";
   $("held-note").textContent = (held ? "Bars: what of each event is still in the long-term memory, |learned · f · … · f|, now." : one ? "This layer's long-term memory cannot be split by events." : "This model has no recurrent layer.") + left;
   drawAnswers();
@@ -312,6 +326,7 @@ $("layer").onchange = () => choose({ layer: $("layer").selectedIndex });
 $("unit").onchange = () => choose({ unit: $("unit").selectedIndex - 1 });
 $("at").oninput = () => choose({ at: Number($("at").value) });
 $("play").onclick = play;
+$("held").onclick = (event) => choose({ at: Math.floor((event.offsetX / $("held").clientWidth) * steps()) });
 $("choices").onsubmit = (event) => event.preventDefault();
 window.addEventListener("resize", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
