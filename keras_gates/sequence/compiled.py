@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
+from keras_gates.sequence.choice import has_gpu
 from keras_gates.sequence.steps import Saved, shown, step, step_back
 
 SPLIT_FROM = 16  # rows: below, half a batch is no less work for a core than a whole one
@@ -60,7 +61,7 @@ def _side_by_side(island: Callable, *tensors: Any) -> tuple:
     in_xla = not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(
         tf.compat.v1.get_default_graph()
     )
-    if in_xla or os.cpu_count() < 2 or tf.config.list_logical_devices("GPU") or (batch or SPLIT_FROM) < SPLIT_FROM:
+    if in_xla or (os.cpu_count() or 1) < 2 or has_gpu("tensorflow") or (batch or SPLIT_FROM) < SPLIT_FROM:
         return island(*tensors)
 
     def halves() -> list:
