@@ -136,7 +136,8 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         self.use = use or UseGate(self.units, name="use", formulation=self.formulation, **shared)
 
         if not self.trainable:
-            self.trainable = False  # reaches the gates
+            for gate in self.gates():
+                gate.trainable = False
 
         self.state_size = [self.units, self.units]
         self.output_size = self.units
