@@ -98,6 +98,9 @@ def exported(zoo: Any, model: Any, data: Any, config: dict[str, Any], stem: str)
             row = deploying._row(file.name, file.stat().st_size, core.predict(inputs, verbose=0), answers, y)
             row |= {"precision": precision, "latency_us": report.latency_us, "arena_bytes": report.arena_bytes}
             row |= {"form": report.form, "input": list(core.inputs[0].shape[1:])}
+            if answers.ndim == 4:
+                median = answers[..., answers.shape[-1] // 2]
+                row["mse"] = float(np.mean(np.square(median - y) / np.array(data.build["variance"])))
             if len(y.shape) == 2 and answers.ndim == 3:
                 right = np.take_along_axis(answers, y[..., None].astype(int), -1)
                 row["bits"] = float(-np.log2(np.maximum(right, 1e-9)).mean())

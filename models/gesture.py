@@ -30,7 +30,7 @@ RECIPE = {
     "weight_decay": 1e-3,
     "loss": "sparse_categorical_crossentropy",
     "metrics": ["accuracy"],
-    "monitor": "val_loss",
+    "monitor": "val_accuracy",
 }
 
 PUBLISHED = (

@@ -41,7 +41,7 @@ RECIPE = {
     "weight_decay": 1e-3,
     "loss": "sparse_categorical_crossentropy",
     "metrics": ["accuracy"],
-    "monitor": "val_loss",
+    "monitor": "val_accuracy",
 }
 
 PUBLISHED = (
@@ -156,14 +156,14 @@ def data(
 
 
 def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
-    """The whole model, sound in; with integers throughout, where a logarithm has no place, log-mel events in: those
+    """The whole model, sound in; with integers, where a logarithm and a Fourier transform have no place, log-mel events in: those
     `keras_gates.edge` and the C kit make of the sound as the file's metadata say."""
     import keras
 
     ear = model.get_layer("log_mel")
     frontend = {name: getattr(ear, name) for name in ("sample_rate", "frame", "hop", "bins", "low", "high", "floor")}
     frontend = {"kind": "log_mel", **{name: value for name, value in frontend.items() if value is not None}}
-    if precision not in ("int8", "int16x8"):
+    if precision in ("float32", "float16"):
         return model, lambda sound: sound, {"frontend": {**frontend, "inside": True}}
     events = keras.Input(ear.output.shape[1:], name="log_mel_events")
     answer = events

@@ -1,0 +1,171 @@
+"""Writes docs/results.md and docs/models/NAME.md from what was measured: the cards beside the weights, and
+docs/cells.json.
+
+    python benchmarks/results.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from keras_gates.models import registry
+
+DOCS = Path(__file__).parents[1] / "docs"
+SCORE_OF_FILE = {"accuracy": "accuracy", "bits": "bits a character", "mse": "mse"}
+
+
+def number(value: float, name: str = "") -> str:
+    """0.9877 → 98.8 %, where the name says that it is a share; else three digits."""
+    return f"{value:.1%}".replace("%", " %") if "accuracy" in name or "inside" in name else f"{value:.4g}"
+
+
+def spread(values: list[float], name: str) -> str:
+    """Mean and standard deviation, and how many there were."""
+    if len(values) == 1:
+        return f"{number(values[0], name)} (1 run)"
+    return f"{number(mean(values), name)} ± {number(stdev(values), name)} ({len(values)} runs)"
+
+
+def cards() -> list[dict[str, Any]]:
+    """Of all shipped weights, in the order of the registry."""
+    return [
+        card
+        for name in registry.names()
+        for preset in registry.find(name).presets
+        if (card := registry.card(name, preset))
+    ]
+
+
+def model_page(name: str, of_model: list[dict[str, Any]]) -> str:
+    """docs/models/NAME.md"""
+    zoo = registry.find(name)
+    lines = [f"# {name}: {zoo.line}", "", f"Reads: {zoo.files or zoo.builtin}.", ""]
+    for card in of_model:
+        lines += _section(card)
+    if zoo.published:
+        lines += ["## Published figures", "", "| what | value | source | protocol |", "|---|---|---|---|"]
+        lines += [
+            f"| {each['figure']} | {each['value']} | {each['source']} | {each['protocol']} |" for each in zoo.published
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(card: dict[str, Any]) -> list[str]:
+    first = next(iter(card["scores"]))
+    seeds = list(card["seeds"].values())
+    data = card["data"]
+    lines = [f"## {card['preset']}", "", f"{card['about']}; {card['parameters']:,} weights.", ""]
+    lines += ["```bash", card["command"], "```", ""]
+    lines += [f"Data: {data['name']}. Licence: {data['licence'] or 'the user’s own'}. {data['attribution']}", ""]
+    lines += ["| score on the test split | value |", "|---|---|"]
+    lines += [f"| {name} | {number(value, name)} |" for name, value in card["scores"].items()]
+    lines += [f"| {first}, seeds {', '.join(card['seeds'])} | {spread(seeds, first)} |"]
+    lines += [f"| {name} | {spread(values, 'accuracy')} |" for name, values in card["means"].items()]
+    lines += [
+        "",
+        "| file | input | bytes | score | largest difference from Keras | µs a call | arena |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in card["exports"]:
+        if "refused" in row:
+            lines.append(f"| {row['precision']} | | refused: {row['refused']} | | | | |")
+            continue
+        score = next((f"{label} {number(row[key], key)}" for key, label in SCORE_OF_FILE.items() if key in row), "")
+        arena = f"{row['arena_bytes']:,}" if row.get("arena_bytes") else ""
+        lines.append(
+            f"| {row['precision']} | {'×'.join(map(str, row['input']))} | {row['bytes']:,} | {score} | {row['max_difference']:.2g} | "
+            f"{row['latency_us']:.0f} | {arena} |"
+        )
+    versions = ", ".join(f"{name} {value}" for name, value in card["versions"].items())
+    return [
+        *lines,
+        "",
+        f"The score of a file is over the first {_samples(card)} test examples. Measured with {versions}.",
+        "",
+    ]
+
+
+def _samples(card: dict[str, Any]) -> int:
+    return max((row.get("samples", 0) for row in card["exports"]), default=0)
+
+
+def results_page(all_cards: list[dict[str, Any]], cells: list[dict[str, Any]]) -> str:
+    """docs/results.md"""
+    lines = [
+        "# Results",
+        "",
+        "Made by `python benchmarks/results.py` from the cards in models/weights/ and docs/cells.json.",
+        "",
+    ]
+    lines += [
+        "## Shipped weights",
+        "",
+        "| model | preset | data | score | seeds | Keras | dynamic range | int8 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for card in all_cards:
+        first = next(iter(card["scores"]))
+        rows = {row["precision"]: row for row in card["exports"]}
+        sizes = [_of(rows.get(precision)) for precision in ("dynamic", "int8")]
+        lines.append(
+            f"| [{card['model']}](models/{card['model']}.md) | {card['preset']} | {card['data']['name']} | {first} "
+            f"{number(card['scores'][first], first)} | {spread(list(card['seeds'].values()), first)} | "
+            f"{card['sizes']['keras'] / 1024:.0f} KB | {' | '.join(sizes)} |"
+        )
+        for name, values in card["means"].items():
+            lines.append(f"| | | {name} | {spread(values, 'accuracy')} | | | | |")
+    if cells:
+        lines += ["", "## Kinds of cells", "", *_cells(cells)]
+    return "\n".join(lines) + "\n"
+
+
+def _of(row: dict[str, Any] | None) -> str:
+    if row is None or "refused" in row:
+        return "–"
+    score = next((number(row[key], key) for key in SCORE_OF_FILE if key in row), "")
+    return f"{row['bytes'] / 1024:.0f} KB {score}".strip()
+
+
+def _cells(cells: list[dict[str, Any]]) -> list[str]:
+    kinds = list(dict.fromkeys(row["cell"] for row in cells))
+    lines = [
+        "Each cell in the same place, with the same number of units, on the same data, by the same short recipe",
+        "(`python benchmarks/cells.py`); the budget is small, so the figures compare cells and do not say what a model can reach.",
+        "",
+        f"| data | {' | '.join(kinds)} |",
+        f"|---|{'---|' * len(kinds)}",
+    ]
+    for task in dict.fromkeys(row["task"] for row in cells):
+        found = {kind: [row for row in cells if row["task"] == task and row["cell"] == kind] for kind in kinds}
+        told = [
+            f"{spread([row['score'] for row in rows], rows[0]['name'])}, {rows[0]['parameters']:,}" if rows else "–"
+            for rows in found.values()
+        ]
+        lines.append(f"| {task} | {' | '.join(told)} |")
+    return [*lines, "", "After the comma: weights of the whole model."]
+
+
+def _cell(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "–"
+    return f"{spread([row['score'] for row in rows], rows[0]['name'])}, {rows[0]['parameters']:,}"
+
+
+def main() -> int:
+    every = cards()
+    cells = DOCS / "cells.json"
+    (DOCS / "models").mkdir(parents=True, exist_ok=True)
+    for name in dict.fromkeys(card["model"] for card in every):
+        page = model_page(name, [card for card in every if card["model"] == name])
+        (DOCS / "models" / f"{name}.md").write_text(page, encoding="utf-8")
+    told = json.loads(cells.read_text(encoding="utf-8")) if cells.exists() else []
+    (DOCS / "results.md").write_text(results_page(every, told), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
