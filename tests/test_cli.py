@@ -3,9 +3,11 @@
 import io
 import json
 import re
+import runpy
 import subprocess
 import sys
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,3 +201,21 @@ def test_a_reader_that_stops_early_is_no_error(table):
         assert process.stdout.readline().startswith("0\t")
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+
+
+def test_the_example_streams_skips_bad_lines_and_takes_up_its_state_again(capsys, table, tmp_path, monkeypatch):
+    program = runpy.run_path(str(Path(__file__).parent.parent / "examples/stream_csv.py"))["main"]
+    rows = table.read_text().splitlines()[1:]
+    model = EdgeModel(exported("stream").path)
+    stream = model.stream(smooth=5, threshold=0.6)
+    for half in (rows[:6], rows[6:]):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(["1,2", *half])))
+        program(exported("stream").path, tmp_path / "state.npz")
+        captured = capsys.readouterr()
+        events = np.loadtxt(half, delimiter=",")
+        wanted = [f"event {d.event}: {d.label} ({d.value:.0%})" for d in stream.detect(events)]
+        assert captured.out.splitlines() == wanted
+        assert "skipped '1,2'" in captured.err
+    kept = np.load(tmp_path / "state.npz")
+    for name, value in stream.state.items():
+        np.testing.assert_array_equal(kept[name], value)

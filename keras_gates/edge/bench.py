@@ -109,7 +109,7 @@ def _stream_microseconds(model: EdgeModel, example: dict[str, np.ndarray], runs:
 
 
 def _operators(model: EdgeModel, values: list[np.ndarray], runs: int) -> dict[str, float] | None:
-    """Microseconds a kind of operator: medians of the graph up to each operator, and their differences."""
+    """Microseconds a kind of operator: the fastest run of the graph up to each operator, and the differences."""
     description, graph = model.description, model.file.subgraphs[0]
     if description.subgraph or len(graph.operators) > _MOST_OPERATORS:
         return None
@@ -125,7 +125,7 @@ def _operators(model: EdgeModel, values: list[np.ndarray], runs: int) -> dict[st
             prefix.run(values)
             run[place] = (time.perf_counter_ns() - started) / 1e3
     kinds: dict[str, float] = defaultdict(float)
-    for operator, cost in zip(graph.operators, np.diff(np.median(times[1:], 0), prepend=0)):
+    for operator, cost in zip(graph.operators, np.diff(times[1:].min(0), prepend=0)):
         kinds[operator.name] += max(float(cost), 0)
     return dict(sorted(kinds.items(), key=lambda item: -item[1]))
 
