@@ -31,6 +31,9 @@ def tidy(model: schema.ModelT, inputs: list[str], outputs: list[str]) -> None:
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             tensor.name = b""
+        for operator in graph.operators:
+            if hasattr(operator.builtinOptions, "cellClip"):  # the converter clips LTM at ±10, Keras does not
+                operator.builtinOptions.cellClip = 0.0
     for number, graph in enumerate(model.subgraphs):
         graph.name = b"main" if number == 0 else f"graph_{number}".encode()
     for signature in model.signatureDefs:
