@@ -106,7 +106,7 @@ class _Ablated(keras.Model):
 def _hold(value: str | float, mean: np.ndarray | None) -> Callable[[Any], Any]:
     if value == "mean":
         return lambda factor: ops.zeros_like(factor) + ops.convert_to_tensor(mean, dtype=factor.dtype)
-    number = {"open": 1.0, "closed": 0.0}.get(value, value)
+    number = {"open": 1.0, "closed": 0.0}[value] if isinstance(value, str) else value
     return lambda factor: ops.full_like(factor, number)
 
 

@@ -106,7 +106,7 @@ def report(
     path = Path(path)
     waiting = path.with_name(path.name + ".tmp")
     waiting.write_text(
-        page.replace("{{title}}", html.escape(content["title"])).replace("{{data}}", safe), encoding="utf-8"
+        page.replace("{{title}}", html.escape(title or model.name)).replace("{{data}}", safe), encoding="utf-8"
     )
     os.replace(waiting, path)
     return path

@@ -163,7 +163,7 @@ class Trace(Mapping):
         arrays = {f"prediction/{k}": answer for k, answer in enumerate(answers) if answer is not None}
         waiting = path.with_name(path.name + ".tmp")
         with waiting.open("wb") as file:
-            np.savez_compressed(file, about=np.array(json.dumps(about)), **self.to_numpy(), **arrays)
+            np.savez_compressed(file, about=np.array(json.dumps(about)), **self.to_numpy(), **arrays)  # type: ignore[arg-type]
         os.replace(waiting, path)
         return path
 

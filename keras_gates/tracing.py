@@ -182,8 +182,8 @@ def _joined(parts: list[Trace]) -> Trace:
         arrays = {n: np.concatenate([_padded(n, part[name][n], time) for part in parts]) for n in traced}
         layers[name] = LayerTrace(name, traced.direction, traced.formulation, arrays)
     answers = [part.prediction if isinstance(part.prediction, list) else [part.prediction] for part in parts]
-    answers = [np.concatenate(_of_one_time(arrays)) for arrays in zip(*answers)]
-    return Trace(layers, answers[0] if len(answers) == 1 else answers)
+    joined = [np.concatenate(_of_one_time(arrays)) for arrays in zip(*answers)]
+    return Trace(layers, joined[0] if len(joined) == 1 else joined)
 
 
 def _padded(name: str, array: np.ndarray, time: int) -> np.ndarray:

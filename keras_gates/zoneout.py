@@ -10,7 +10,7 @@ from keras import ops
 from keras_gates.gates import RememberGate, UseGate
 
 
-class _Zoneout:
+class _Zoneout(keras.layers.Layer):
     """What both gates share: `rate`, `seed`, and how an old and a new memory are mixed."""
 
     def __init__(self, units: int, *args: Any, rate: float = 0.1, seed: int | None = None, **kwargs: Any) -> None:

@@ -306,7 +306,7 @@ class EdgeModel:
             tokens_or_numbers = random.integers(1, max(len(description.vocabulary), 2), shape)
             whole_shape[port.name] = tokens_or_numbers if port.tensor.dtype == "int32" else random.normal(size=shape)
         example = {port.name: checked(port, whole_shape[port.name]) for port in description.events}
-        counted = {port.name: _PROOF_STEPS for port in description.role("lengths")}
+        counted = {port.name: np.int64(_PROOF_STEPS) for port in description.role("lengths")}
         whole = self._sequence([{**example, **counted}] * description.batch)[0]
         stream = Stream(self)
         for step in range(_PROOF_STEPS):

@@ -186,12 +186,12 @@ class Stream:
         outputs = self.step(events)
         ports = [port for _, port in self._model.description.predictions]
         steps = min((len(output) for port, output in zip(ports, outputs) if port.time), default=1)
-        frames = []
+        frames: list[list[np.ndarray]] = []
         for step in range(steps):
-            frame = [
+            frame: list[np.ndarray] = [
                 output[len(output) - steps + step] if port.time else output for port, output in zip(ports, outputs)
             ]
             self._recent.append(frame[0])
-            frames.append([np.mean(self._recent, axis=0, dtype=np.float32).astype(np.float32), *frame[1:]])
+            frames.append([np.asarray(np.mean(self._recent, axis=0, dtype=np.float32)), *frame[1:]])
         self.count += self._model.description.stride
         return frames
