@@ -126,11 +126,21 @@ def test_every_memory_builds_trains_a_step_and_is_saved(arguments, data, tmp_pat
 @pytest.mark.parametrize("variant", memory.VARIANTS)
 def test_every_variant_is_a_layer_with_its_gates(variant):
     layer = show.build(frames=4, size=SIZE, units=3, variant=variant).get_layer("memory")
-    names = {name: type(getattr(layer.cell, name)).__name__ for name in ("learn", "forget", "use")}
-    word = {"plain": "", "peephole": "Peephole", "layer_norm": "LayerNorm", "coupled": "Coupled"}[variant]
-    changed = ("forget",) if variant == "coupled" else ("learn", "forget", "use")
-    for name, found in names.items():
-        assert found == f"{word if name in changed else ''}{name.capitalize()}Gate"
+    everywhere = ("learn", "forget", "use")
+    changed = {
+        "plain": {},
+        "peephole": dict.fromkeys(everywhere, "Peephole"),
+        "layer_norm": dict.fromkeys(everywhere, "LayerNorm"),
+        "coupled": {"forget": "Coupled"},
+        "zoneout": {"remember": "Zoneout", "use": "Zoneout"},
+        "projection": {"use": "Projection"},
+        "open_learn": {"learn": "Open"},
+        "open_forget": {"forget": "Open"},
+        "open_use": {"use": "Open"},
+    }[variant]
+    for name in (*everywhere, "remember"):
+        found = type(getattr(layer.cell, name)).__name__
+        assert found == f"{changed.get(name, '')}{name.capitalize()}Gate"
 
 
 def test_the_rnn_is_linear_then_squashed(data):

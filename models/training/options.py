@@ -59,7 +59,9 @@ def parser() -> argparse.ArgumentParser:
         "--formulation", choices=("standard", "article"), help="the LSTM of the textbooks, or that of the article"
     )
     training.add_argument(
-        "--variant", metavar="GATES", help="gates from the literature: peephole, coupled or layer_norm"
+        "--variant",
+        metavar="GATES",
+        help="gates from the literature: peephole, coupled, layer_norm, zoneout, projection, open_learn, …",
     )
     training.add_argument(
         "--seed", type=_seed, default=0, help="of all chance; the same seed gives the same weights (default 0)"
