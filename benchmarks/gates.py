@@ -1,0 +1,121 @@
+"""Writes the tables of docs/gates.md: what each gate is worth to the shipped models, and how each gate deploys.
+
+python benchmarks/gates.py --data-dir ../shared/tfds
+python benchmarks/gates.py --model show=runs/show-20261123-120000/model.keras      # a model of your own run
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras_gates.models import registry
+from keras_gates.models.training import fitting
+
+import keras_gates as kg
+
+PAGE = Path(__file__).parents[1] / "docs" / "gates.md"
+EXAMPLES = 256
+UNITS = 16
+VARIANTS = {
+    "plain": {},
+    "plain, article form": {"formulation": "article"},
+    "peephole": {
+        "learn": kg.PeepholeLearnGate(UNITS),
+        "forget": kg.PeepholeForgetGate(UNITS),
+        "use": kg.PeepholeUseGate(UNITS),
+    },
+    "coupled forget (CIFG)": {"forget": kg.CoupledForgetGate(UNITS)},
+    "layer-normalised": {
+        "learn": kg.LayerNormLearnGate(UNITS),
+        "forget": kg.LayerNormForgetGate(UNITS),
+        "use": kg.LayerNormUseGate(UNITS),
+    },
+    "zoneout": {"remember": kg.ZoneoutRememberGate(UNITS), "use": kg.ZoneoutUseGate(UNITS)},
+    "projection to 8": {"use": kg.ProjectionUseGate(UNITS, projection=8)},
+    "open learn (NIG)": {"learn": kg.OpenLearnGate(UNITS)},
+    "open forget (NFG)": {"forget": kg.OpenForgetGate(UNITS)},
+    "open use (NOG)": {"use": kg.OpenUseGate(UNITS)},
+}
+
+
+def worth(name: str, path: Path, preset: str | None, source: str, data_dir: str | None) -> str:
+    """A row of the first table."""
+    zoo = registry.find(name)
+    _, chosen = zoo.preset(preset)
+    model = keras.saving.load_model(path, compile=False)
+    data = zoo.data(source, data_dir, **chosen.get("data", {}))
+    fitting.compile_model(zoo, model, {**fitting.DEFAULTS, **zoo.recipe, **chosen.get("recipe", {})}, None)
+    x, y = data.arrays("test", EXAMPLES)
+    rows = kg.worth_of_gates(model, x, y)
+    score = next((known for known in rows[0]["scores"] if "acc" in known), "loss")
+    cells = [f"{row['scores'][score]:.3f}" for row in rows]
+    return f"| {name} | {score} on {len(y)} | " + " | ".join(cells) + " |"
+
+
+def deployment(name: str, gates: dict[str, Any]) -> str:
+    """A row of the second table."""
+    model = keras.Sequential([keras.Input((20, 8)), kg.GateLSTM(UNITS, **gates), keras.layers.Dense(4)])
+    with tempfile.TemporaryDirectory() as folder:
+        report = kg.export(model, folder, formats=["tflite"])
+    operators = sum(report.operators.values())
+    size, difference = f"{report.bytes / 1024:.1f} KB", f"{report.max_difference:.0e}"
+    return f"| {name} | {model.count_params():,} | {report.form} | {operators} | {size} | {difference} |"
+
+
+def put(page: str, mark: str, table: list[str]) -> str:
+    """The page with the table between its two marks exchanged."""
+    return re.sub(
+        f"(<!-- {mark} -->\n).*?(<!-- end -->)", lambda m: m[1] + "\n".join(table) + "\n" + m[2], page, flags=re.S
+    )
+
+
+def shipped(data_dir: str | None) -> list[tuple[str, Path, str, str, str | None]]:
+    """Name, file, preset, source and folder of the data of every shipped model whose memory starts empty."""
+    found = []
+    for name in registry.names():
+        for preset in registry.find(name).presets:
+            card, path = registry.card(name, preset), registry.WEIGHTS / f"{name}-{preset}.keras"
+            if path.exists() and name != "language":
+                found.append(
+                    (name, path, preset, "tfds" if "tfds" in card.get("command", "tfds") else "builtin", data_dir)
+                )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", help="where TFDS data sets are kept")
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="NAME=FILE", help="a .keras file on built-in data"
+    )
+    parser.add_argument("--only", choices=("worth", "deployment"), help="write one table only")
+    arguments = parser.parse_args()
+    page = PAGE.read_text(encoding="utf-8")
+    if arguments.only != "deployment":
+        own = [(*pair.split("=", 1), None, "builtin", None) for pair in arguments.model]
+        rows = []
+        for one in [*own, *shipped(arguments.data_dir)]:
+            rows.append(worth(*one))
+            print(rows[-1], flush=True)
+        held = [f"{factor} {how}" for factor in ("ignore", "forget", "use") for how in ("open", "closed", "mean")]
+        head = ["| model | score | as it is | " + " | ".join(held) + " |", "|" + "---|" * (len(held) + 3)]
+        page = put(page, "worth", [*head, *rows])
+    if arguments.only != "worth":
+        rows = []
+        for name, gates in VARIANTS.items():
+            rows.append(deployment(name, gates))
+            print(rows[-1], flush=True)
+        head = ["| gates | weights | form | operators | file | largest difference |", "|" + "---|" * 6]
+        page = put(page, "deployment", [*head, *rows])
+    waiting = PAGE.with_name(PAGE.name + ".tmp")
+    waiting.write_text(page, encoding="utf-8")
+    waiting.replace(PAGE)
+
+
+if __name__ == "__main__":
+    main()
