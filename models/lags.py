@@ -102,7 +102,7 @@ def compare(config: Mapping[str, Any], folder: Path, verbose: int) -> Judgement:
 
     zoo = find("show")
     data = zoo.data(config["data"], config["data_dir"], config["seed"], **config["data_arguments"])
-    right, reached, at_first, weights = {}, {}, {}, {}
+    right, reached, at_first, weights, best = {}, {}, {}, {}, None
     for name, contender in CONTENDERS.items():
         fitting.set_seed(config["seed"])
         model = zoo.build(**{**config["build"], **data.build, **contender})
@@ -117,7 +117,8 @@ def compare(config: Mapping[str, Any], folder: Path, verbose: int) -> Judgement:
             fitting.fit(zoo, model, data, config["recipe"], config["seed"], place, verbose).clean()
             model.save(trained)
         right[name], reached[name], weights[name] = accuracy(model, data), gradient(model, data), model.count_params()
-    draw_comparison(model, data, right, reached, folder / "comparison.png")
+        best = best or model  # the first contender answers the shows that are drawn
+    draw_comparison(best, data, right, reached, folder / "comparison.png")
     return Judgement(
         {f"{name}, lag {lag}": value for name in right for lag, value in zip(LAGS, right[name])}
         | {f"{name}, gradient at lag {lag}": value for name in right for lag, value in zip(LAGS, reached[name])},
@@ -187,9 +188,9 @@ def _accuracy_panel(axes: Any, right: Mapping[str, Sequence[float]]) -> None:
     for name, values in right.items():
         _line(axes, name, np.array(values) * 100)
     axes.axhline(50, color="grey", linewidth=1, linestyle=":")
-    axes.set(ylim=(40, 102), xlabel="frames since the clue", title="right answers, %")
+    axes.set(ylim=(30 if len(right) > 1 else 40, 102), xlabel="frames since the clue", title="right answers, %")
     axes.grid(alpha=0.3)
-    axes.legend(loc="center right" if len(right) > 1 else "lower right", fontsize=8)
+    axes.legend(loc="lower center", ncols=1 if len(right) == 1 else 2, fontsize=8)
 
 
 def _line(axes: Any, name: str, values: Sequence[float]) -> None:
