@@ -127,7 +127,7 @@ def ship(runs: list[Path], means: dict[str, list[Path]]) -> Path:
     first = next(iter(scores))
     sizes = {"keras": (registry.WEIGHTS / f"{stem}.keras").stat().st_size}
     sizes |= {row["precision"]: row["bytes"] for row in rows if "bytes" in row}
-    answers = model.predict(pinned_inputs(model), verbose=0)
+    answers = model.predict_on_batch(pinned_inputs(model))
     card = {
         "model": zoo.name,
         "preset": config["preset"],

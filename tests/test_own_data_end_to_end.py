@@ -1,0 +1,101 @@
+"""A newcomer's files, in one command to a verified file for the device: what `python train.py MODEL --data PATH` does."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras_gates.models.training import main
+from test_own_data import write_wav
+
+from keras_gates.edge import EdgeModel
+
+pytest.importorskip("ai_edge_litert", reason="the exported file runs in ai-edge-litert")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
+DRAW = np.random.default_rng(0)
+
+
+def train(folder, model, data, *options):
+    """Runs train.py; returns the run's metrics and its folder."""
+    status = main([model, "--data", str(data), "--out", str(folder / "runs"), *options])
+    assert status == 0
+    (run,) = (folder / "runs").iterdir()
+    assert not run.name.endswith(".unfinished")
+    return json.loads((run / "metrics.json").read_text()), run
+
+
+def test_a_folder_of_wav_files_becomes_an_int8_file(tmp_path):
+    for word, pitch in (("low", 250), ("high", 1500)):
+        for number in range(12):
+            time = np.arange(8000 + 500 * number) / 16000
+            sound = 0.4 * np.sin(2 * np.pi * pitch * time) + DRAW.normal(0, 0.01, len(time))
+            write_wav(tmp_path / "words" / word / f"{number}.wav", np.clip(sound, -1, 1), 16000)
+    options = ("--preset", "nano", "--epochs", "25", "--precision", "int8", "--set", "sample_rate=8000")
+    metrics, run = train(tmp_path, "speech", tmp_path / "words", *options)
+    assert metrics["scores"]["accuracy"] == 1.0
+    edge = EdgeModel(run / "model-int8.tflite")
+    assert set(edge.labels) == {"high", "low"}
+    tone = np.sin(2 * np.pi * 1500 * np.arange(8000) / 8000).astype("float32") * 0.4
+    assert edge.predict(edge.events(tone)[None], top=1)[0][0][0] == "high"
+
+
+def test_a_csv_of_a_sensor_becomes_an_int8_file(tmp_path):
+    rows = ["time,x,y,label"]
+    for run in range(40):
+        for step in range(50):
+            wave = np.sin(step * (0.3 if run % 2 else 1.2)) + DRAW.normal(0, 0.05)
+            rows.append(f"{run * 50 + step},{wave:.4f},{1 - wave:.4f},{'slow' if run % 2 else 'fast'}")
+    (tmp_path / "sensor.csv").write_text("\n".join(rows))
+    metrics, run = train(
+        tmp_path, "gesture", tmp_path / "sensor.csv", "--preset", "nano", "--epochs", "25", "--precision", "int8"
+    )
+    assert metrics["scores"]["accuracy"] == 1.0
+    edge = EdgeModel(run / "model-int8.tflite")
+    movement = np.stack([np.sin(np.arange(50) * 0.3), 1 - np.sin(np.arange(50) * 0.3)], 1).astype("float32")
+    assert edge.predict(movement[None], top=1)[0][0][0] == "slow"
+
+
+def test_a_csv_of_texts_becomes_a_dynamic_range_file(tmp_path):
+    rows = ["text,label"]
+    for number in range(60):
+        rows.append(
+            f"please {'pay the bill' if number % 2 else 'come to the party'} number {number},{'money' if number % 2 else 'fun'}"
+        )
+    (tmp_path / "mails.csv").write_text("\n".join(rows))
+    options = (
+        "--preset", "questions-nano", "--epochs", "12", "--batch-size", "8", "--learning-rate", "0.01", "--precision", "dynamic"
+    )  # fmt: skip
+    metrics, run = train(tmp_path, "text", tmp_path / "mails.csv", *options)
+    assert metrics["scores"]["accuracy"] == 1.0
+    edge = EdgeModel(run / "model-dynamic.tflite")
+    assert edge.predict("Please, come to the party!", top=1)[0][0][0] == "fun"
+
+
+def test_a_csv_of_a_series_becomes_a_dynamic_range_file(tmp_path):
+    rows = ["date,sold"]
+    for day in range(500):
+        rows.append(f"{np.datetime64('2023-01-01') + day},{100 + 30 * np.sin(2 * np.pi * day / 7) + DRAW.normal():.3f}")
+    (tmp_path / "shop.csv").write_text("\n".join(rows))
+    options = (
+        "--preset",
+        "nano",
+        "--epochs",
+        "4",
+        "--precision",
+        "dynamic",
+        "--set",
+        "history=28",
+        "--set",
+        "horizon=7",
+    )
+    metrics, run = train(tmp_path, "forecast", tmp_path / "shop.csv", *options)
+    assert metrics["scores"]["mse"] < 0.2 < metrics["scores"]["last value mse"]
+    assert EdgeModel(run / "model-dynamic.tflite").predict(np.zeros((1, 28, 5), "float32")).shape == (1, 7, 1, 3)
+
+
+def test_what_is_wrong_is_said_in_one_line(tmp_path, capsys):
+    (tmp_path / "mails.csv").write_text("text,class\nhello,a\n")
+    assert main(["text", "--data", str(tmp_path / "mails.csv"), "--out", str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err
+    assert "has no column 'label'; its columns are: text, class" in said
+    assert said.count("\n") == 1

@@ -1,0 +1,159 @@
+"""speech, gesture, text, language, forecast: what goes in and comes out, what augmentation may change, what is carried over."""
+
+import keras
+import numpy as np
+import pytest
+from keras_gates.models import UserError, build, find, forecast, gesture, language, speech, text
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
+NAMES = ("speech", "gesture", "text", "language", "forecast")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("formulation", ["standard", "article"])
+def test_every_model_answers_its_built_in_data_in_both_formulations(name, formulation):
+    zoo = find(name)
+    data = zoo.data("builtin")
+    x, y = data.arrays("validation", 3)
+    model = zoo.build(**data.build, units=4, formulation=formulation)
+    answers = np.asarray(model.predict_on_batch(x))
+    expected = {"language": (*y.shape, len(data.vocabulary)), "forecast": (*y.shape, 3)}
+    assert answers.shape == expected.get(name, (3, len(data.labels)))
+    if name != "forecast":
+        np.testing.assert_allclose(answers.sum(-1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_device_share_is_the_model(name):
+    zoo = find(name)
+    data = zoo.data("builtin")
+    x, _ = data.arrays("validation", 3)
+    model = zoo.build(**data.build, units=4)
+    for precision in ("float32", "int8"):
+        core, prepare, told = zoo.device(model, precision) if zoo.device else (model, lambda x: x, {})
+        np.testing.assert_allclose(core.predict_on_batch(prepare(x)), model.predict_on_batch(x), atol=1e-5)
+        assert set(told) <= {"frontend"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_has_the_units_it_says_and_tfds_is_refused_where_there_is_none(name):
+    for preset, chosen in find(name).presets.items():
+        model = build(name, preset)
+        memories = [layer for layer in model.layers if layer.name.startswith("memory")]
+        units = [getattr(layer, "units", None) or layer.forward_layer.units for layer in memories]
+        assert set(units) == {chosen["build"]["units"]}
+    if not find(name).tfds:
+        with pytest.raises(UserError, match="not TFDS"):
+            find(name).data("tfds")
+
+
+def test_a_word_said_otherwise_is_the_word_at_another_speed_place_and_loudness():
+    time = np.arange(8000) / 8000
+    tone = np.where(abs(time - 0.5) < 0.2, np.sin(2 * np.pi * 500 * time), 0).astype("float32")
+    said, _ = speech._said_otherwise(np.stack([tone] * 64), np.zeros(64), np.array([1, 2], "int64"))
+    said = np.asarray(said)
+    spectrum = np.abs(np.fft.rfft(said))
+    pitch = spectrum.argmax(1)
+    assert 500 * np.exp(-0.18) - 2 <= pitch.min() < 450
+    assert 550 < pitch.max() <= 500 * np.exp(0.18) + 2
+    loudest = 20 * np.log10(np.abs(said).max(1))
+    assert -31 < loudest.min() < -20
+    assert -10 < loudest.max() < 1
+    again, _ = speech._said_otherwise(np.stack([tone] * 64), np.zeros(64), np.array([1, 2], "int64"))
+    np.testing.assert_array_equal(said, again)
+
+
+def test_a_movement_made_otherwise_ends_at_the_end_and_keeps_its_strength():
+    x = np.zeros((64, 50, 3), "float32")
+    x[:, 20:] = [3.0, 4.0, 0.0]
+    moved, _ = gesture._moved_otherwise(x, np.zeros(64), np.array([1, 2], "int64"))
+    moved = np.asarray(moved)
+    present = np.abs(moved).sum(-1) > 0
+    assert present[:, -1].all()
+    lengths = present.sum(1)
+    assert 30 * np.exp(-0.25) - 1 <= lengths.min() < 27
+    assert 33 < lengths.max() <= 30 * np.exp(0.25) + 1
+    for row, length in zip(present, lengths):
+        assert row[-length:].all()
+    strength = np.linalg.norm(moved[:, -1], axis=-1)
+    assert 5 * np.exp(-0.2) - 0.01 <= strength.min() < 4.6
+    assert 5.4 < strength.max() <= 5 * np.exp(0.2) + 0.01
+
+
+def test_rotations_turn_and_do_not_stretch():
+    turns = np.array([[0, 0, np.pi / 2], [0.3, -0.2, 0.5]], "float32")
+    matrices = np.asarray(gesture._rotations(turns))
+    np.testing.assert_allclose(matrices @ matrices.transpose(0, 2, 1), np.stack([np.eye(3)] * 2), atol=1e-5)
+    np.testing.assert_allclose(matrices[0] @ [1, 0, 0], [0, 1, 0], atol=1e-5)
+
+
+def test_a_stateful_language_model_goes_on_where_it_stopped():
+    data = language.data("builtin", steps=20)
+    model = language.build(**data.build, units=8, batch=4)
+    whole, one = language.with_batch(model, None), language.with_batch(model, 1)
+    numbers = np.arange(40)[None] % len(data.vocabulary)
+    parts = [one.predict(numbers[:, start : start + 10], verbose=0) for start in (0, 10, 20, 30)]
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole.predict(numbers, verbose=0), atol=1e-5)
+
+
+def test_a_writer_writes_what_a_sure_model_says():
+    model = language.build(vocabulary=["<unk>", "a", "b"], units=4)
+    weights = [np.zeros_like(weight) for weight in model.get_layer("next").get_weights()]
+    weights[1][2] = 50.0
+    model.get_layer("next").set_weights(weights)
+    assert language.write(model, "ab", 5) == "abbbbbb"
+    with pytest.raises(ValueError, match="temperature must be above 0"):
+        language.write(model, "a", temperature=0)
+    with pytest.raises(ValueError, match="start is empty"):
+        language.write(model, "")
+
+
+def test_zarembas_learning_rate_is_halved_every_epoch_after_the_fourth():
+    data = language.data("builtin", steps=20)
+    model = language.build(**data.build, units=4, batch=20)
+    language.compile(model, {**language.RECIPE, **language.PRESETS["zaremba-small"]["recipe"]}, 1300)
+    rate = model.optimizer._learning_rate
+    assert [round(float(rate(step)), 4) for step in (0, 399, 401, 501, 1299)] == [20, 20, 10, 5, round(20 / 2**9, 4)]
+
+
+def test_a_window_of_a_series_ends_where_its_answer_begins():
+    values = np.arange(100, dtype="float32")[:, None]
+    behind, ahead = forecast.windows(values, np.zeros((100, 4), "float32"), 10, 5)
+    assert behind.shape == (86, 10, 5)
+    assert ahead.shape == (86, 5, 1)
+    np.testing.assert_array_equal(behind[:, -1, 0] + 1, ahead[:, 0, 0])
+
+
+def test_an_untrained_forecast_starts_from_the_last_value_in_the_series_units():
+    model = forecast.build(history=12, horizon=3, series=2, mean=[100.0, 0.0], variance=[25.0, 1.0], units=4)
+    model.get_layer("steps").set_weights([np.zeros_like(weight) for weight in model.get_layer("steps").get_weights()])
+    x = np.zeros((1, 12, 6), "float32")
+    x[:, :, 0], x[:, -1, 0], x[:, -1, 1] = 90, 107, -2
+    answer = model.predict(x, verbose=0)
+    np.testing.assert_allclose(answer[0, :, 0], 107, rtol=1e-5)
+    np.testing.assert_allclose(answer[0, :, 1], -2, rtol=1e-5)
+
+
+def test_the_linear_forecast_finds_a_line():
+    time = np.arange(300, dtype="float32")[:, None]
+    behind, ahead = forecast.windows(5 + 0.1 * time, np.zeros((300, 4), "float32"), 10, 5)
+    found = forecast.linear(behind[:200], ahead[:200], behind[200:], ridge=1e-6)
+    np.testing.assert_allclose(found, ahead[200:], atol=1e-2)
+
+
+def test_generated_reviews_turn_a_word_with_not():
+    from keras_gates.models.data.text import generated_reviews
+
+    reviews = generated_reviews()
+    for content, index in zip(*reviews.train):
+        turned = any(f" {word} " in f" {content} " for word in ("not", "never", "hardly"))
+        praised = any(word in content for word in ("great", "moving", "funny", "clever", "lovely", "fresh"))
+        assert index == (praised != turned)
+
+
+def test_text_learns_its_built_in_reviews():
+    data = text.data("builtin")
+    model = text.build(**data.build, units=12, width=12, longest=14, dropout=0.1)
+    model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(data.epoch(32, 0, 0), epochs=6, verbose=0)
+    assert model.evaluate(data.held_out("test", 128), verbose=0)[1] > 0.9
