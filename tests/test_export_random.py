@@ -10,7 +10,7 @@ pytest.importorskip("ai_edge_litert", reason="verification needs ai-edge-litert"
 pytest.importorskip("tflite_micro", reason="a third of the models is for TFLM: pip install --pre tflite-micro")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export traces with TensorFlow", allow_module_level=True)
-from export_models import judged, random_case  # noqa: E402
+from export_models import judged, random_case
 
 COUNT = int(os.environ.get("KERAS_GATES_RANDOM_MODELS", "12"))
 

@@ -174,6 +174,17 @@ def step_signature(
     return Signature("step", traced, function, roles, outputs, dict(named), {}, flat)
 
 
+def initial_state_signature(step: Signature) -> Signature:
+    """`initial_state`: nothing in, the empty memories that `step` begins with out."""
+
+    def initial_state():
+        return {state["input"]: tf.zeros(state["shape"]) for state in step.states}
+
+    traced = tf.function(initial_state, autograph=False)
+    outputs = {state["input"]: state["kind"] for state in step.states}
+    return Signature("initial_state", traced, traced.get_concrete_function(), {}, outputs, {})
+
+
 def _by_name(
     model: keras.Model, results: list[tf.Tensor], steps: int, inputs: Inputs, named: dict[str, bool]
 ) -> dict[str, tf.Tensor]:
@@ -186,17 +197,16 @@ def _by_name(
     return {name: tf.identity(x) for name, x in zip(names, results)}
 
 
-def save(model: keras.Model, signatures: list[Signature], folder: str) -> None:
-    """Write the signatures as a SavedModel for the converter.
+def save(model: keras.Model, signature: Signature, folder: str) -> None:
+    """Write the signature as a SavedModel for the converter.
 
     The variables' values are tracked, not Keras' variables: otherwise they arrive unread and the file answers NaN.
     """
     module = tf.Module()
     module.values = [variable.value for variable in model.variables]
-    module.others = [variable for signature in signatures for variable in signature.function.graph.variables]
-    for number, signature in enumerate(signatures):
-        setattr(module, f"function_{number}", signature.function)
-    tf.saved_model.save(module, folder, signatures={each.key: each.function for each in signatures})
+    module.others = list(signature.function.graph.variables)
+    module.function = signature.function
+    tf.saved_model.save(module, folder, signatures={signature.key: signature.function})
 
 
 def zero_memories(signature: Signature) -> dict[str, np.ndarray]:

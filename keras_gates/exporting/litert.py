@@ -13,18 +13,18 @@ from keras_gates.exporting.report import ExportError
 
 def convert(
     folder: str,
-    signatures: list[str],
+    signature: str,
     precision: str,
     feeds: list[dict[str, np.ndarray]] | None,
-    float_operators: list[str],
+    float_operators: tuple[str, ...],
 ) -> bytes:
-    """Convert the signatures of a SavedModel with builtin operators alone.
+    """Convert one signature of a SavedModel with builtin operators alone.
 
     Args:
         folder: a SavedModel.
-        signatures: which of its signatures to take.
+        signature: which of its functions to take. (Only one: LiteRT refuses a signature without inputs, TFLM several.)
         precision: "float32", "float16", "dynamic", "int8" or "int16x8".
-        feeds: calibration for the first signature: one dict, input name → array, a call, in order.
+        feeds: calibration: one dict, input name → array, a call, in order.
         float_operators: operator types left in float beside integers (a declared float front-end).
 
     Raises:
@@ -34,17 +34,17 @@ def convert(
     if feeds:
         np.savez(data, **{name: np.stack([feed[name] for feed in feeds]) for name in feeds[0]})
     try:
-        return children.call(_convert, folder, signatures, precision, str(data) if feeds else None, float_operators)
+        return children.call(_convert, folder, signature, precision, str(data) if feeds else None, float_operators)
     except children.ChildError as error:
         last = str(error).strip().splitlines()[-1]
         raise ExportError(f"TensorFlow's converter failed ({precision}): {last}\n{error}") from error
 
 
-def _convert(folder: str, signatures: list[str], precision: str, data: str | None, float_operators: list[str]) -> bytes:
+def _convert(folder: str, signature: str, precision: str, data: str | None, float_operators: tuple[str, ...]) -> bytes:
     import tensorflow as tf
 
     warnings.simplefilter("ignore")
-    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=signatures)
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[signature])
     if precision == "float32":
         return converter.convert()
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -58,8 +58,7 @@ def _convert(folder: str, signatures: list[str], precision: str, data: str | Non
 
     def feeds():
         for i in range(calls):
-            feed = {name: arrays[name][i] for name in arrays.files}
-            yield feed if len(signatures) == 1 else (signatures[0], feed)
+            yield {name: arrays[name][i] for name in arrays.files}
 
     sets = tf.lite.OpsSet
     integer = {
@@ -71,7 +70,7 @@ def _convert(folder: str, signatures: list[str], precision: str, data: str | Non
     converter.target_spec.supported_ops = [operators]
     if float_operators:
         converter.target_spec.supported_ops.append(sets.TFLITE_BUILTINS)
-        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=float_operators)
+        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=list(float_operators))
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter, debug_dataset=feeds, debug_options=options
         )

@@ -35,6 +35,8 @@ def export(
     steps: int | None = None,
     test: tuple[Any, Any] | None = None,
     name: str = "model",
+    float_operators: Sequence[str] = (),
+    beside: Sequence[str] = (),
 ) -> ExportReport:
     """Write a model as SavedModel, `.tflite` and C, prove that the files do what it does, and report.
 
@@ -58,6 +60,9 @@ def export(
         steps: events a call; default: what the model fixes, else the calibration's length, else 16 (1 in a stream).
         test: `(inputs, targets)`; quality of Keras and of the file over it goes into the report.
         name: file name without its ending.
+        float_operators: operator types that stay in float in an int8 file, for a front-end that integers cannot compute, e.g.
+            `("FULLY_CONNECTED", "SQUARE", "LOG")` for a log-mel. By type: dense layers after the LSTM stay in float too.
+        beside: other forms to convert and time too, for `report.latency_by_form`.
 
     Returns:
         The report, also written as out/export.json and out/export.txt (NAME.export.… for another name).
@@ -79,6 +84,7 @@ def export(
     _known("mode", [mode], ("sequence", "stream"))
     _known("target", [target], ("cpu", "micro"))
     _known("form", [form], forms.FORMS)
+    _known("beside", list(beside), forms.FORMS)
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
             f"export traces the model with TensorFlow; Keras runs on {keras.backend.backend()} here. Save the model and export "
@@ -98,7 +104,21 @@ def export(
         made = Path(folder)
         if "tflite" in formats:
             children.start()
-            request = Request(model, inputs, precision, mode, target, batch, steps, form, calibration, metadata, test)
+            request = Request(
+                model,
+                inputs,
+                precision,
+                mode,
+                target,
+                batch,
+                steps,
+                form,
+                calibration,
+                metadata,
+                test,
+                tuple(float_operators),
+                tuple(beside),
+            )
             built = build(request, report)
             made.joinpath(f"{name}.tflite").write_bytes(built.data)
             report.files["tflite"] = str(out / f"{name}.tflite")

@@ -59,7 +59,7 @@ class ExportReport:
     agreement: float | None = None
     quality: dict[str, float] | None = None
     latency_us: float | None = None
-    latency_by_form: dict[str, float] | None = None
+    latency_by_form: dict[str, float] = field(default_factory=dict)
     ram_bytes: int | None = None
     arena_bytes: int | None = None
     resizable: bool = False
@@ -99,7 +99,7 @@ class ExportReport:
             rows.append(("quality", ", ".join(f"{name} {value:.4g}" for name, value in self.quality.items())))
         if self.latency_us is not None:
             rows.append(("latency", f"{self.latency_us:.0f} µs a call (median, one thread, this machine)"))
-        for form, latency in (self.latency_by_form or {}).items():
+        for form, latency in self.latency_by_form.items():
             rows.append(("", f"{form}: {latency:.0f} µs"))
         if self.ram_bytes is not None:
             rows.append(("memory", f"{self.ram_bytes:,} bytes of tensors"))

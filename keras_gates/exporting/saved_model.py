@@ -1,4 +1,7 @@
-"""SavedModel: `serve` for whole sequences, `step` for streams; loadable by plain TensorFlow and by `keras.layers.TFSMLayer`."""
+"""SavedModel: `serve` for whole sequences, `step` and `initial_state` for streams.
+
+Plain TensorFlow loads it, and `keras.layers.TFSMLayer`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from keras_gates.exporting.streaming import why_not_streamable
 
 def write(model: keras.Model, inputs: Inputs, folder: Path, report: ExportReport) -> None:
     """Write the endpoint `serve`, batch and time as open as the model leaves them, and `step` where the model can run
-    event by event: a named event and every layer's STM and LTM in, prediction and memories after it out, batch 1.
+    event by event: a named event and every layer's STM and LTM in, prediction and memories after it out, batch 1;
+    `initial_state` gives the memories to begin with.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -54,4 +58,5 @@ def _add_step(archive: keras.export.ExportArchive, model: keras.Model, inputs: I
     if not reason:
         signature = graph.step_signature(model, inputs, asked.calls, 1, 1, guard=False)
         archive.add_endpoint("step", signature.traced)
+        archive.add_endpoint("initial_state", graph.initial_state_signature(signature).traced)
     return reason
