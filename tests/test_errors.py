@@ -5,7 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
-from helpers import BATCH, EVENTS, FEATURES, MEMORIES, UNITS, data, tensors
+from helpers import BACKEND, BATCH, EVENTS, FEATURES, MEMORIES, UNITS, data, tensors
 from keras import ops
 
 import keras_gates
@@ -135,11 +135,12 @@ WRONG = {
 @pytest.mark.parametrize("gate", ["learn", "forget", "remember", "use"])
 @pytest.mark.parametrize("wrong", list(WRONG))
 def test_a_gate_that_answers_in_another_shape_or_dtype(gate, wrong):
+    expected = ValueError, rf"the {gate} gate's result must have the shape \(batch, {UNITS}\) in float32"
+    if wrong == "nothing" and BACKEND == "torch":  # Keras is first to see it there, and names the gate's class
+        expected = AttributeError, r"output shape / dtype of '\w+' \(of type Answers\)"
     for make in LAYERS:
         layer = make(UNITS, **{gate: Answers(UNITS, WRONG[wrong])})
-        with pytest.raises(
-            ValueError, match=rf"the {gate} gate's result must have the shape \(batch, {UNITS}\) in float32"
-        ):
+        with pytest.raises(expected[0], match=expected[1]):
             layer.build((None, None, FEATURES))
 
 
