@@ -76,17 +76,16 @@ def _section(card: dict[str, Any]) -> list[str]:
             continue
         score = next((f"{label} {number(row[key], key)}" for key, label in SCORE_OF_FILE.items() if key in row), "")
         arena = f"{row['arena_bytes']:,}" if row.get("arena_bytes") else ""
+        shape = "×".join(map(str, row["input"]))
         lines.append(
-            f"| {row['precision']} | {'×'.join(map(str, row['input']))} | {row['bytes']:,} | {score} | {row['max_difference']:.2g} | "
+            f"| {row['precision']} | {shape} | {row['bytes']:,} | {score} | {row['max_difference']:.2g} | "
             f"{row['latency_us']:.0f} | {arena} |"
         )
     versions = ", ".join(f"{name} {value}" for name, value in card["versions"].items())
-    return [
-        *lines,
-        "",
-        f"The score of a file is over the first {_samples(card)} test examples. Measured with {versions}.",
-        "",
-    ]
+    told = f"The score of a file is over the first {_samples(card)} test examples"
+    if any("bits" in row for row in card["exports"]):
+        told += ", pieces of a text that each start from empty memory: more bits than over the whole text"
+    return [*lines, "", f"{told}. Measured with {versions}.", ""]
 
 
 def _samples(card: dict[str, Any]) -> int:
@@ -134,7 +133,7 @@ def _cells(cells: list[dict[str, Any]]) -> list[str]:
     kinds = list(dict.fromkeys(row["cell"] for row in cells))
     lines = [
         "Each cell in the same place, with the same number of units, on the same data, by the same short recipe",
-        "(`python benchmarks/cells.py`); the budget is small, so the figures compare cells and do not say what a model can reach.",
+        "(`python benchmarks/cells.py`); the budget is small: the figures compare cells, they do not say what a model can reach.",
         "",
         f"| data | {' | '.join(kinds)} |",
         f"|---|{'---|' * len(kinds)}",

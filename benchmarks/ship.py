@@ -29,7 +29,7 @@ from keras_gates.models.training.folder import read_json, write_json
 
 import keras_gates
 
-SAMPLES = 1000
+SAMPLES = 500
 PRECISIONS = ("float32", "dynamic", "int8")
 SENTENCES = ("What is the capital of France ?", "A dull film, and not once funny.", "I loved every minute of it!")
 
@@ -110,8 +110,9 @@ def exported(zoo: Any, model: Any, data: Any, config: dict[str, Any], stem: str)
     return rows
 
 
-def ship(runs: list[Path], means: dict[str, list[Path]]) -> Path:
-    """Writes weights, device files and card of the first run; returns the card's path."""
+def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> Path:
+    """Writes weights, device files and card of the first run; returns the card's path. `again`: score the rounded
+    weights, not take the run's scores."""
     metrics = [read_json(run / "metrics.json") for run in runs]
     config = metrics[0]["config"]
     zoo = registry.find(config["model"])
@@ -121,8 +122,10 @@ def ship(runs: list[Path], means: dict[str, list[Path]]) -> Path:
     stem = f"{zoo.name}-{config['preset']}"
     registry.WEIGHTS.mkdir(exist_ok=True)
     save(model, registry.WEIGHTS / f"{stem}.keras")
-    with tempfile.TemporaryDirectory() as folder:
-        scores = (zoo.judge or judging.judge)(model, data, Path(folder)).scores
+    scores = metrics[0]["scores"]
+    if again:
+        with tempfile.TemporaryDirectory() as folder:
+            scores = (zoo.judge or judging.judge)(model, data, Path(folder)).scores
     rows = exported(zoo, model, data, config, stem)
     first = next(iter(scores))
     sizes = {"keras": (registry.WEIGHTS / f"{stem}.keras").stat().st_size}
@@ -167,12 +170,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--score", action="append", default=[], metavar="NAME=RUN,RUN")
+    parser.add_argument("--scores-of-run", action="store_true", help="do not score the test split again after rounding")
     arguments = parser.parse_args()
     means = {
         name: [Path(run) for run in runs.split(",")]
         for name, _, runs in (score.partition("=") for score in arguments.score)
     }
-    path = ship(arguments.runs, means)
+    path = ship(arguments.runs, means, not arguments.scores_of_run)
     card = json.loads(path.read_text(encoding="utf-8"))
     print(path, card["scores"], card["sizes"])
     for row in card["exports"]:

@@ -33,15 +33,6 @@ RECIPE = {
     "monitor": "val_accuracy",
 }
 
-PUBLISHED = (
-    {
-        "figure": "smartwatch_gestures, leave one participant out, accuracy",
-        "value": "see the paper",
-        "source": "Costante et al. 2014, Personalizing a smartwatch-based gesture interface with transfer learning",
-        "protocol": "dynamic time warping and metric learning, few examples of the new user",
-    },
-)
-
 
 def build(
     steps: int = 51,
@@ -172,5 +163,4 @@ MODEL = ZooModel(
     builtin="500 generated gestures, five classes",
     tfds=("smartwatch_gestures",),
     files="a CSV file with a column label, or a folder with one sub-folder of CSV files a label",
-    published=PUBLISHED,
 )
