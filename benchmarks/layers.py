@@ -102,7 +102,7 @@ def with_torch(model: Any, x: np.ndarray, mask: Any, jit_compile: bool) -> Pair:
     call = call or (lambda: model(events, mask=None if mask is None else torch.tensor(mask)))
     with torch.no_grad():
         call()
-    values = [events, *model.parameters()]
+    values = [events, *[p for p in model.parameters() if p.requires_grad]]
 
     def forward() -> Any:
         with torch.no_grad():
