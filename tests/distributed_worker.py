@@ -51,6 +51,19 @@ class Killer(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_at_write(number):
+    """Ends the process by SIGKILL where it would rename its `number`-th file."""
+    rename, left = os.replace, [number]
+
+    def replace(*names):
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        rename(*names)
+
+    os.replace = replace
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -58,8 +71,11 @@ def main():
     parser.add_argument("hosts", nargs="?")
     parser.add_argument("process", nargs="?", type=int)
     parser.add_argument("--kill-in", type=int, help="die by SIGKILL after the third batch of this epoch")
+    parser.add_argument("--kill-at-write", type=int, help="die by SIGKILL when this many files are to be renamed")
     parser.add_argument("--optimizer", default="adam")
     given = parser.parse_args()
+    if given.kill_at_write:
+        kill_at_write(given.kill_at_write)
     kind = None if given.kind == "alone" else given.kind
     job = distribution.start(kind, 2 if kind == "mirrored" else None, given.hosts, given.process)
     recipe = {"epochs": EPOCHS, "batch_size": 16, "learning_rate": 0.01, "loss": "sparse_categorical_crossentropy"}

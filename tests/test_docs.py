@@ -1,6 +1,7 @@
 """What the documentation says is run: examples in docstrings, Python blocks, the options of commands, the site itself.
 
-A ```python block runs after those above it on its page, unless the line before it says `<!-- not run: why -->`.
+A ```python block runs after those above it on its page, unless the line before it says `<!-- not run: why -->`. What a page takes
+for granted (a trained model, data) stands in it unseen: `<!-- run first`, lines of Python, `-->`.
 """
 
 import configparser
@@ -24,6 +25,7 @@ import keras_gates
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n+^```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+FIRST = re.compile(r"^<!-- run first\n(.*?)^-->", re.MULTILINE | re.DOTALL)
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 MODULES = sorted(
     info.name
@@ -80,6 +82,8 @@ def test_python_blocks(path, tmp_path, monkeypatch):
     matplotlib.use("Agg")
     monkeypatch.chdir(tmp_path)
     known = {"__name__": "__main__"}
+    for text in FIRST.findall(path.read_text(encoding="utf-8")):
+        exec(compile(text, f"{path}, run first", "exec"), known)
     for line, text in blocks(path, "python"):
         exec(compile("\n" * line + text, str(path), "exec"), known)
 
