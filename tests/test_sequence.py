@@ -91,9 +91,12 @@ def test_other_precisions(dtype, tolerance):
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="sizes known only at run time are TensorFlow's")
 @pytest.mark.parametrize(("formulation", "masked"), [("standard", True), ("article", False)])
 @pytest.mark.parametrize("backwards", [False, True])
-def test_sizes_known_at_run_time(formulation, masked, backwards):
+def test_sizes_known_at_run_time(formulation, masked, backwards, monkeypatch):
     import tensorflow as tf
 
+    from keras_gates.sequence import compiled
+
+    monkeypatch.setattr(compiled, "SPLIT_WORK", 0)
     fast, portable = pair(formulation, return_sequences=True, go_backwards=backwards)
 
     def both(layer):

@@ -18,6 +18,7 @@ from keras_gates.sequence.choice import has_gpu
 from keras_gates.sequence.steps import Saved, shown, step, step_back
 
 SPLIT_FROM = 16  # rows: below, half a batch is no less work for a core than a whole one
+SPLIT_WORK = 2**18  # multiplications a gate and step (an unknown batch counts as 32): below, a second island costs more
 BUCKET = 32  # steps: a time that is known only at run time is compiled for the next multiple
 
 
@@ -48,7 +49,11 @@ def run(
     def island(events: Any, stm: Any, ltm: Any, mask: Any) -> tuple:
         return _island(events, stm, ltm, mask, steps, tensors, **flags)
 
-    outputs, stm, ltm = _side_by_side(island, events, stm, ltm, mask)
+    work = (events.shape[0] or 32) * weights.kernel.shape[1] // 4 * sum(w.shape[0] for w in weights[:2])
+    if work < SPLIT_WORK:
+        outputs, stm, ltm = island(events, stm, ltm, mask)
+    else:
+        outputs, stm, ltm = _side_by_side(island, events, stm, ltm, mask)
     if steps is not None and return_sequences:
         outputs = outputs[:, :steps]
     last = outputs[:, -1]
