@@ -75,8 +75,8 @@ def export(
 
     >>> model = keras.Sequential([keras.Input((10, 3)), keras_gates.GateLSTM(4)])
     >>> report = keras_gates.export(model, "out")
-    >>> report.form, report.operators
-    ('fused', {'UNIDIRECTIONAL_SEQUENCE_LSTM': 1})
+    >>> report.form, report.operators["UNIDIRECTIONAL_SEQUENCE_LSTM"]
+    ('fused', 1)
     """
     formats = [formats] if isinstance(formats, str) else list(formats)
     _known("formats", formats, FORMATS)
