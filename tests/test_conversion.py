@@ -67,7 +67,7 @@ def test_a_compiled_model_comes_back_compiled():
     model.compile(keras.optimizers.SGD(0.05), "mae", metrics=["mse"])
     ours = from_keras(model)
     assert ours.compiled
-    assert type(ours.optimizer) is keras.optimizers.SGD
+    assert isinstance(ours.optimizer, keras.optimizers.SGD)
     x, y = data(4, TIME, FEATURES), data(4, 1)
     options = {"epochs": 2, "batch_size": 4, "shuffle": False, "verbose": 0}
     wanted = model.fit(x, y, **options).history

