@@ -71,7 +71,7 @@ class GateMonitor(keras.callbacks.Callback):
         """Look at the gates now."""
         row: dict[str, Any] = {"epoch": epoch}
         traced = trace(self.model, self.x, keep=[*GATES, "ltm"])
-        found = influence(self.model, self.x)
+        found = influence(self.model, self.x, memory=False)
         for name, layer in traced.items():
             numbers = gate_statistics(layer)
             reach = _reach(found.strength, layer.mask) if name == found.layer and layer.direction == "forward" else None

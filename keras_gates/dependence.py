@@ -11,8 +11,16 @@ import numpy as np
 from keras import ops
 
 from keras_gates.cell import GateLSTMCell
-from keras_gates.interception import NamedStep, Recurrent, exchanged_loops, recurrent_layers, run_steps, to_numpy
-from keras_gates.tracing import some_of, trace
+from keras_gates.interception import (
+    NamedStep,
+    Recurrent,
+    as_it_is,
+    exchanged_loops,
+    recurrent_layers,
+    run_steps,
+    to_numpy,
+)
+from keras_gates.tracing import some_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Influence:
         ltm: by layer: `(batch, time, units)`, the gradient with respect to LTM_t.
         score: `(batch,)`, the number of the prediction that was asked about.
         method: "gradient" or "integrated".
+        mask: `(batch, time)`, False where the layer skipped an event.
     """
 
     layer: str
@@ -32,6 +41,7 @@ class Influence:
     ltm: dict[str, np.ndarray]
     score: np.ndarray
     method: str
+    mask: np.ndarray | None = None
 
     @property
     def strength(self) -> np.ndarray:
@@ -47,6 +57,7 @@ def influence(
     method: str = "gradient",
     layer: str | None = None,
     steps: int = 32,
+    memory: bool = True,
 ) -> Influence:
     """How much the prediction depends on every past event and on LTM_t at every step.
 
@@ -63,6 +74,7 @@ def influence(
         method: `"gradient"` or `"integrated"`.
         layer: whose events, by name; default: the first recurrent layer that runs.
         steps: how many gradients an integrated one is the mean of.
+        memory: whether gradients with respect to LTM_t are wanted; without them every layer runs its own fast loop.
 
     Raises:
         ValueError: an unknown method or layer, or a model without recurrent layers.
@@ -78,15 +90,22 @@ def influence(
     if method not in ("gradient", "integrated"):
         raise ValueError(f"influence: method must be 'gradient' or 'integrated', got {method!r}.")
     found = recurrent_layers(model)
-    traced = trace(model, x, keep=["event", "ltm"], batch_size=len(keras.tree.flatten(x)[0]))
-    layer = layer or traced.first.name
+    inputs = some_of(x, slice(None))
+    seen = _Seeing()
+    with exchanged_loops(found, seen):
+        model(inputs, training=False)
+    if not seen.events:
+        raise ValueError(
+            f"influence: {model.name} has no recurrent layer that ran, so there are no events to ask about."
+        )
+    layer = layer or next(iter(seen.events))
     pair = next((one.pair for one in found if one.name == layer), None)
     if pair is None:
         raise ValueError(
             f"influence: there is no recurrent layer {layer!r}; there are: {', '.join(one.name for one in found)}."
         )
-    nudged = [one.name for one in found if one.name in traced and isinstance(one.cells.get(one.name), GateLSTMCell)]
-    inputs = some_of(x, slice(None))
+    units = {one.name: one.cells[one.name].units for one in found if memory and _has_memory(one, seen)}
+    nudged = list(units)
 
     def score_of(share: float) -> Callable[[list[Any]], tuple[Any, Any]]:
         def score(values: list[Any]) -> tuple[Any, Any]:
@@ -97,14 +116,35 @@ def influence(
 
         return score
 
-    nothing = [np.zeros_like(traced[layer].event), *(np.zeros_like(traced[name].ltm) for name in nudged)]
+    events = seen.events[layer]
+    of_memory = [np.zeros((*seen.events[name].shape[:2], units[name]), events.dtype) for name in nudged]
+    nothing = [np.zeros_like(events), *of_memory]
     shares = [1.0] if method == "gradient" else (np.arange(steps) + 0.5) / steps
     results = [_gradients(score_of(float(share)), nothing) for share in shares]
     of_events = np.mean([gradients[0] for _, gradients in results], axis=0)
     score, by_value = results[-1] if method == "gradient" else _gradients(score_of(1.0), nothing)
     if method == "integrated":
-        of_events = of_events * traced[layer].event
-    return Influence(layer, of_events, dict(zip(nudged, by_value[1:])), score, method)
+        of_events = of_events * events
+    return Influence(layer, of_events, dict(zip(nudged, by_value[1:])), score, method, seen.masks[layer])
+
+
+class _Seeing:
+    """Stands for the layers' loops, and keeps the events and the mask of each layer's first call."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, np.ndarray] = {}
+        self.masks: dict[str, np.ndarray] = {}
+
+    def __call__(self, recurrent: Recurrent, events: Any, memories: Any, mask: Any, training: bool) -> tuple:
+        self.events.setdefault(recurrent.name, to_numpy(events))
+        self.masks.setdefault(
+            recurrent.name, np.ones(events.shape[:2], bool) if mask is None else to_numpy(mask).astype(bool)
+        )
+        return as_it_is(recurrent, events, memories, mask, training)
+
+
+def _has_memory(recurrent: Recurrent, seen: _Seeing) -> bool:
+    return recurrent.name in seen.events and isinstance(recurrent.cells.get(recurrent.name), GateLSTMCell)
 
 
 class _Nudging:
@@ -121,7 +161,7 @@ class _Nudging:
         if recurrent.pair == self.pair and first:
             events = events * self.share + ops.cast(self.nudge, events.dtype)
         if name not in self.ltm_nudges or not first:
-            return type(layer).inner_loop(layer, events, memories, mask, training)
+            return as_it_is(recurrent, events, memories, mask, training)
         nudge = ops.cast(self.ltm_nudges[name], events.dtype)
         step = NamedStep(recurrent, lambda name: False, nudged=nudge.shape[-1])
         outputs, memories = run_steps(step, layer, ops.concatenate([events, nudge], axis=-1), memories, mask)
@@ -196,8 +236,8 @@ def memory_horizon(model: keras.layers.Layer, x: Any, *, within: float = 0.9, ta
     >>> 1 <= keras_gates.memory_horizon(model, numpy.random.rand(4, 9, 3).astype("float32")).events <= 9
     True
     """
-    found = influence(model, x, target=target)
-    mask = trace(model, x, keep=[], batch_size=len(found.events))[found.layer].mask
+    found = influence(model, x, target=target, memory=False)
+    mask = found.mask
     strength = np.where(mask, found.strength.astype("float64"), 0.0)
     time = strength.shape[1]
     ends = np.where(mask.any(1), time - np.argmax(mask[:, ::-1], axis=1), 0)

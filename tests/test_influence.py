@@ -107,5 +107,5 @@ def test_errors():
         influence(model, data(1, TIME, 3), method="guess")
     with pytest.raises(ValueError, match="there are: memory"):
         influence(model, data(1, TIME, 3), layer="other")
-    with pytest.raises(ValueError, match="no recurrent layer"):
+    with pytest.raises(ValueError, match="no recurrent layer that ran"):
         keras_gates.influence(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), data(1, 3))
