@@ -179,6 +179,11 @@ def compile(model: Any, recipe: Any, steps: int | None) -> None:
     model.compile(optimizer, loss=pinball)
 
 
+def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
+    """The whole model; the file's labels are the names of its forecasts."""
+    return model, lambda measured: measured, {"labels": [f"{quantile:.0%}" for quantile in QUANTILES]}
+
+
 def judge(model: Any, data: Any, folder: Path) -> Any:
     """Mean squared and absolute error of the median over the test windows, beside those of three forecasts that need
     no training or little; and a picture.
@@ -267,4 +272,5 @@ MODEL = ZooModel(
     published=PUBLISHED,
     compile=compile,
     judge=judge,
+    device=device,
 )

@@ -32,7 +32,7 @@ def test_the_device_share_is_the_model(name):
     for precision in ("float32", "int8"):
         core, prepare, told = zoo.device(model, precision) if zoo.device else (model, lambda x: x, {})
         np.testing.assert_allclose(core.predict_on_batch(prepare(x)), model.predict_on_batch(x), atol=1e-5)
-        assert set(told) <= {"frontend"}
+        assert set(told) <= {"frontend", "labels"}
 
 
 @pytest.mark.parametrize("name", NAMES)
