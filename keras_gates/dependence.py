@@ -237,7 +237,7 @@ def memory_horizon(model: keras.layers.Layer, x: Any, *, within: float = 0.9, ta
     True
     """
     found = influence(model, x, target=target, memory=False)
-    mask = found.mask
+    mask: Any = found.mask
     strength = np.where(mask, found.strength.astype("float64"), 0.0)
     time = strength.shape[1]
     ends = np.where(mask.any(1), time - np.argmax(mask[:, ::-1], axis=1), 0)
