@@ -75,7 +75,9 @@ def gate_summary(model: keras.layers.Layer, x: Any) -> str:
     Example:
 
     >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4, name="memory")])
-    >>> print(keras_gates.gate_summary(model, numpy.ones((2, 5, 3), "float32")))
+    >>> table = keras_gates.gate_summary(model, numpy.ones((2, 5, 3), "float32"))
+    >>> print(table.splitlines()[0])
+    layer   units  ignore  forget  use   largest LTM  dead units
     """
     rows = [("layer", "units", "ignore", "forget", "use", "largest LTM", "dead units")]
     for name, layer in trace(model, x, keep=[*GATES, "ltm"]).items():
