@@ -50,6 +50,7 @@ def test_memory_by_finite_differences():
 
     def score(nudge):
         stm = ltm = keras.ops.zeros((1, 2))
+        nudge = keras.ops.convert_to_tensor(nudge)
         for t in range(TIME):
             step = cell.step(x[:, t], stm, ltm, held={"remembered": lambda value, t=t: value + nudge[:, t]})
             stm, ltm = step["used"], step["remembered"]
