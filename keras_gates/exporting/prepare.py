@@ -238,8 +238,10 @@ class Preparation:
         return both_ways
 
     def _merged(self, mode: str | None, forward: tf.Tensor, backward: tf.Tensor) -> Any:
+        if self.guard:
+            forward, backward = _guard(forward), _guard(backward)
         if mode == "concat":
-            return tf.concat([_guard(x) if self.guard else x for x in (forward, backward)], axis=-1)
+            return tf.concat([forward, backward], axis=-1)
         if mode == "sum":
             return forward + backward
         if mode == "ave":

@@ -12,10 +12,10 @@ from keras import tree
 from keras_gates.exporting.ports import Inputs
 from keras_gates.exporting.samples import Sample
 
-# Largest difference allowed between file and Keras, as a share of the range that Keras' outputs span, and never less than
-# `FLOOR`. Float and float16 differ by rounding alone. For integers one bad output among thousands is no defect: the mean has
-# a limit of its own, and quality on a test set is what counts.
-TOLERANCE = {"float32": 1e-5, "float16": 2e-2, "dynamic": 1e-1, "int8": 5e-1, "int16x8": 1e-1}
+# Largest difference allowed between file and Keras, as a share of the range that Keras' outputs span, at least of 0.01. Float and
+# float16 differ by rounding alone. In integers an output beyond the calibrated range is cut off, and one among thousands is no
+# defect: the mean has a limit of its own, and quality on a test set is what counts.
+TOLERANCE = {"float32": 1e-5, "float16": 2e-2, "dynamic": 1e-1, "int8": 5e-1, "int16x8": 5e-1}
 MEAN_TOLERANCE = {"float32": 1e-6, "float16": 5e-3, "dynamic": 2e-2, "int8": 6e-2, "int16x8": 2e-2}
 
 
