@@ -203,7 +203,9 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         dtype = keras.backend.standardize_dtype(getattr(answer, "dtype", "float32"))
         dtypes = {self.compute_dtype}
         if keras.backend.backend() == "torch":
-            dtypes.add(self.variable_dtype)  # its symbolic weights are not autocast, so they show this under mixed precision
+            dtypes.add(
+                self.variable_dtype
+            )  # its symbolic weights are not autocast, so they show this under mixed precision
         if shape != (None, self.units) or dtype not in dtypes:
             raise ValueError(
                 f"{self.name}: the {name} gate's {what} must have the shape (batch, {self.units}) in {self.compute_dtype}, "

@@ -125,7 +125,7 @@ WRONG = {
     "rank 1": lambda ltm: ltm[:, 0],
     "rank 3": lambda ltm: ltm[:, None],
     "one row": lambda ltm: ops.ones((1, UNITS)),
-    "another dtype": lambda ltm: ops.cast(ltm, "float64"),
+    "another dtype": lambda ltm: ops.cast(ltm, "float16"),
     "whole numbers": lambda ltm: ops.cast(ltm, "int32"),
     "two results": lambda ltm: (ltm, ltm),
     "nothing": lambda ltm: None,

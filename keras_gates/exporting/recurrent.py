@@ -109,4 +109,3 @@ def _standard_step(weights: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Step:
 def run_loop(layer: keras.layers.RNN, events: tf.Tensor, states: list, mask: Any) -> tuple[Any, Any, list]:
     """Keras' own loop over the cell, one WHILE in the file (or unrolled, where `layer.unroll`)."""
     return keras.layers.RNN.inner_loop(layer, events, states, mask, training=False)
-
