@@ -202,10 +202,8 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         shape = tuple(getattr(answer, "shape", ()))
         dtype = keras.backend.standardize_dtype(getattr(answer, "dtype", "float32"))
         dtypes = {self.compute_dtype}
-        if keras.backend.backend() == "torch":
-            dtypes.add(
-                self.variable_dtype
-            )  # its symbolic weights are not autocast, so they show this under mixed precision
+        if keras.backend.backend() == "torch":  # where symbolic weights show the variables' dtype
+            dtypes.add(self.variable_dtype)
         if shape != (None, self.units) or dtype not in dtypes:
             raise ValueError(
                 f"{self.name}: the {name} gate's {what} must have the shape (batch, {self.units}) in {self.compute_dtype}, "
