@@ -76,4 +76,4 @@ def __dir__() -> list[str]:
 
 
 if _HAS_KERAS:
-    from keras_gates import gates, lstm, open_gates, projection, variants, zoneout  # noqa: F401  (registers the classes)
+    from keras_gates import gates, lstm, models, open_gates, projection, variants, zoneout  # noqa: F401  (registers the classes)
