@@ -158,7 +158,10 @@ def _micro_answers(data: bytes, plan: Plan, feeds: list[Feed]) -> tuple[list[lis
         results, _ = tflm.run_tflm(data, sequences, memory)
         arena = tflm.smallest_arena(data, sequences[0][0])
     except children.ChildError as error:
-        raise ExportError(f"TFLM does not run this file: {error}") from error
+        raise ExportError(
+            "TFLM does not run this file. It lacks some operators in 16 bits (GATHER, which tokens and padded sequences need): "
+            f"with int16x8, try int8. What it said: {error}"
+        ) from error
     ports = {port.name: port for port in description.outputs}
     answers = []
     for calls in results:
