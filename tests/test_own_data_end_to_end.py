@@ -30,7 +30,7 @@ def test_a_folder_of_wav_files_becomes_an_int8_file(tmp_path):
             time = np.arange(8000 + 500 * number) / 16000
             sound = 0.4 * np.sin(2 * np.pi * pitch * time) + DRAW.normal(0, 0.01, len(time))
             write_wav(tmp_path / "words" / word / f"{number}.wav", np.clip(sound, -1, 1), 16000)
-    options = ("--preset", "nano", "--epochs", "25", "--precision", "int8", "--set", "sample_rate=8000")
+    options = ("--preset", "nano", "--epochs", "60", "--precision", "int8", "--set", "sample_rate=8000")
     metrics, run = train(tmp_path, "speech", tmp_path / "words", *options)
     assert metrics["scores"]["accuracy"] == 1.0
     edge = EdgeModel(run / "model-int8.tflite")

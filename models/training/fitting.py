@@ -94,10 +94,11 @@ class Keeper(keras.callbacks.Callback):
 
     @property
     def best_epoch(self) -> int:
-        """Counted from 0; -1 before the first."""
+        """Counted from 0; -1 before the first. Of equally good ones that with the least validation loss, then the first."""
         values = [logs[self.monitor] for logs in self.history]
         sign = -1 if self.monitor.endswith(("accuracy", "acc")) else 1
-        return min(range(len(values)), key=lambda epoch: sign * values[epoch], default=-1)
+        losses = [logs.get("val_loss", 0.0) for logs in self.history]
+        return min(range(len(values)), key=lambda epoch: (sign * values[epoch], losses[epoch]), default=-1)
 
     def finished(self, epochs: int) -> bool:
         """Whether all `epochs` are done, or patience has run out."""
