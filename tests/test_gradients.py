@@ -33,6 +33,7 @@ def differences(function, arrays, step=1e-6):
     return found
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="Keras' operations compute float64 in float32 on JAX")
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("formulation", ["standard", "article"])
 def test_gradients_are_the_slopes_of_the_numpy_reference(formulation, masked):
