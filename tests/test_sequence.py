@@ -156,6 +156,7 @@ def test_a_gradient_of_a_gradient_is_right_or_an_error():
 def test_fit_save_and_export(jit_compile, tmp_path):
     import tensorflow as tf
 
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((6, FEATURES))
     layer = GateLSTM(UNITS, loop="compiled")
     model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
