@@ -68,4 +68,5 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
+    """What a JSON file of a run holds. Raises `OSError` or `json.JSONDecodeError` where it cannot be read."""
     return json.loads(path.read_text(encoding="utf-8"))
