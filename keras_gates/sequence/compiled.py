@@ -18,7 +18,7 @@ from keras_gates.sequence.choice import has_gpu
 from keras_gates.sequence.steps import Saved, shown, step, step_back
 
 SPLIT_FROM = 16  # rows: below, half a batch is no less work for a core than a whole one
-SPLIT_WORK = 2**18  # multiplications a gate and step (an unknown batch counts as 32): below, a second island costs more
+SPLIT_WORK = 2**15  # multiplications a gate and step (an unknown batch counts as 32): below, a second island costs more
 BUCKET = 32  # steps: a time that is known only at run time is compiled for the next multiple
 
 
