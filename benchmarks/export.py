@@ -1,7 +1,7 @@
 """What an export costs and gives: sizes, latency by form, arena; and many random models through it.
 
 python benchmarks/export.py figures [--json FILE]      the figures of docs/export.md
-python benchmarks/export.py random 200 [--first 0]     random models: how many agree, every one that does not
+python benchmarks/export.py random 200 [--first 0]     random models: how many agree, what refuses, what differs
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import re
 import sys
 import tempfile
 import time
@@ -18,31 +19,45 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__file__).resolve().parent)]
 
 
-def random_models(count: int, first: int) -> None:
-    """Export `count` random models and compare each file with Keras on inputs it has not seen."""
+def random_models(count: int, first: int, log: Path) -> None:
+    """Export `count` random models, compare each file with Keras on inputs it has not seen, and sum up.
+
+    Every answer is a line of JSON in `log`; a seed that stands there is not run again.
+    """
+    import keras
     from export_models import judged, random_case
 
-    verdicts: collections.Counter[str] = collections.Counter()
-    forms: collections.Counter[str] = collections.Counter()
-    start = time.time()
+    from keras_gates import ExportError
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    done = {row["seed"]: row for row in map(json.loads, log.read_text().splitlines())} if log.exists() else {}
     for seed in range(first, first + count):
+        if seed in done:
+            continue
+        start = time.time()
         case = random_case(seed)
+        row = {"seed": seed, "model": case.text, **{key: case.options[key] for key in ("precision", "mode", "target")}}
         with tempfile.TemporaryDirectory() as folder:
             try:
                 report, difference, allowed = judged(case, folder)
-                verdict = "agree" if difference <= allowed else "differ"
-                forms[f"{report.precision} {report.mode} {report.target} {report.form}"] += 1
-                text = f"{verdict} {report.form} {difference:.2g} of {allowed:.2g}"
+                row["verdict"] = "agrees" if difference <= allowed else "differs"
+                row |= {"form": report.form, "difference": difference, "allowed": allowed}
             except Exception as error:
-                verdict = type(error).__name__
-                text = f"{verdict}: {str(error)[:600]}"
-                if verdict != "ExportError":
+                row |= {"verdict": "refused" if isinstance(error, ExportError) else "error", "why": str(error)}
+                if row["verdict"] == "error":
                     traceback.print_exc()
-        verdicts[verdict] += 1
-        print(f"{case.text} -> {text}", flush=True)
-    print(f"{count} random models in {time.time() - start:.0f} s: {dict(verdicts)}")
-    for form, times in forms.most_common():
-        print(f"{times:4} {form}")
+        row["seconds"] = round(time.time() - start, 1)
+        done[seed] = row
+        with open(log, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        print({key: value if key != "why" else value[:600] for key, value in row.items()}, flush=True)
+        keras.backend.clear_session()
+    rows = [done[seed] for seed in range(first, first + count)]
+    print(f"{count} random models in {sum(row['seconds'] for row in rows):.0f} s")
+    for what in ("verdict", "form", "precision", "mode", "target", "layers"):
+        each = [re.findall(r"(\w+)\(\d+\)", row["model"]) if what == "layers" else [row.get(what)] for row in rows]
+        counted = collections.Counter(name for names in each for name in names if name)
+        print(f"{what:10} " + ", ".join(f"{name} {times}" for name, times in counted.most_common()))
 
 
 def figures(path: str | None) -> None:
@@ -145,13 +160,16 @@ def main() -> None:
     many = commands.add_parser("random")
     many.add_argument("count", type=int)
     many.add_argument("--first", type=int, default=0)
+    many.add_argument(
+        "--log", type=Path, default=Path("runs/random_models.jsonl"), help="answers so far; to go on from"
+    )
     measured = commands.add_parser("figures")
     measured.add_argument("--json")
     arguments = parser.parse_args()
     if arguments.command == "figures":
         figures(arguments.json)
     else:
-        random_models(arguments.count, arguments.first)
+        random_models(arguments.count, arguments.first, arguments.log)
 
 
 if __name__ == "__main__":
