@@ -4,7 +4,7 @@
 
 The first run's weights are shipped; the others are the same command with other seeds, and give the spread. `--score`
 adds a figure that is a mean over runs of its own (one speaker or participant left out each). The weights are rounded
-to half precision before anything is measured.
+to bfloat16 before anything is measured.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ import numpy as np
 from keras_gates.models import registry
 from keras_gates.models.training import deploying, judging
 from keras_gates.models.training.folder import read_json, write_json
+from ml_dtypes import bfloat16
 
 import keras_gates
 
 SAMPLES = 500
-PRECISIONS = ("float32", "dynamic", "int8")
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+SHIPPED = ("dynamic", "int8")
 SENTENCES = ("What is the capital of France ?", "A dull film, and not once funny.", "I loved every minute of it!")
 
 
@@ -46,10 +48,10 @@ def pinned_inputs(model: Any) -> np.ndarray:
 
 
 def rounded(model: Any) -> Any:
-    """The model for any batch, its weights rounded to float16 (and still stored as float32)."""
+    """The model for any batch, its weights rounded to bfloat16 (and still stored as float32)."""
     if any(getattr(layer, "stateful", False) for layer in model.layers):
         model = importlib.import_module(f"keras_gates.models.{model.name}").with_batch(model, None)
-    model.set_weights([weight.astype("float16").astype(weight.dtype) for weight in model.get_weights()])
+    model.set_weights([weight.astype(bfloat16).astype(weight.dtype) for weight in model.get_weights()])
     return model
 
 
@@ -105,7 +107,7 @@ def exported(zoo: Any, model: Any, data: Any, config: dict[str, Any], stem: str)
                 right = np.take_along_axis(answers, y[..., None].astype(int), -1)
                 row["bits"] = float(-np.log2(np.maximum(right, 1e-9)).mean())
             rows.append(row)
-            if precision != "float32":
+            if precision in SHIPPED:
                 os.replace(file, registry.WEIGHTS / file.name)
     return rows
 

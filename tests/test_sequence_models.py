@@ -47,6 +47,18 @@ def test_a_preset_has_the_units_it_says_and_tfds_is_refused_where_there_is_none(
             find(name).data("tfds")
 
 
+def test_speech_commands_is_read_from_tfds(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    with tfds.testing.mock_data(num_examples=6):
+        data = speech.data("tfds", str(tmp_path), dataset="speech_commands")
+    x, y = data.arrays("test", 3)
+    assert x.shape == (3, 16000)
+    assert np.abs(x).max() <= 1
+    assert y.shape == (3,)
+    assert data.build == {"samples": 16000, "sample_rate": 16000, "classes": 12}
+    assert {"yes", "no", "_silence_", "_unknown_"} < set(data.labels)
+
+
 def test_a_word_said_otherwise_is_the_word_at_another_speed_place_and_loudness():
     time = np.arange(8000) / 8000
     tone = np.where(abs(time - 0.5) < 0.2, np.sin(2 * np.pi * 500 * time), 0).astype("float32")

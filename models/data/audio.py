@@ -51,7 +51,7 @@ def spoken_digit(data_dir: str | None, speaker: str | None = None) -> Recordings
     examples = sorted(
         (
             (row["audio/filename"].decode(), int(row["label"]), row["audio"])
-            for row in builder.as_dataset("train").as_numpy_iterator()
+            for row in builder.as_dataset(split="train").as_numpy_iterator()
         ),
         key=lambda example: example[0],
     )
@@ -82,7 +82,7 @@ def speech_commands(data_dir: str | None, sample_rate: int = 16000) -> Recording
     splits = []
     for split in ("train", "validation", "test"):
         audio, classes = [], []
-        for row in builder.as_dataset(split).as_numpy_iterator():
+        for row in builder.as_dataset(split=split).as_numpy_iterator():
             sound = row["audio"].astype("float32") / 32768
             audio.append(sound if sample_rate == 16000 else resample(sound, 16000, sample_rate))
             classes.append(int(row["label"]))

@@ -51,7 +51,7 @@ def smartwatch_gestures(data_dir: str | None, participant: int | None = None) ->
 
     builder = open_tfds("smartwatch_gestures", data_dir)
     rows = sorted(
-        builder.as_dataset("train").as_numpy_iterator(),
+        builder.as_dataset(split="train").as_numpy_iterator(),
         key=lambda row: (row["participant"], row["gesture"], row["attempt"], row["features"]["time_millis"].tolist()),
     )
     names = ("accel_x", "accel_y", "accel_z")
