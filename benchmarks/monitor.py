@@ -1,39 +1,23 @@
-"""What `GateMonitor` costs: its share of an epoch, on the models of the zoo with their built-in data.
+"""What `GateMonitor` costs: the processor time of a whole training with it and without it, in turns, medians.
 
-python benchmarks/monitor.py digits show
+python benchmarks/monitor.py digits show --epochs 20
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import statistics
 import tempfile
 import time
 
-import keras
 from keras_gates.models import registry
 from keras_gates.models.training import fitting
 
 import keras_gates
 
-EPOCHS = 6
 
-
-class Clock(keras.callbacks.Callback):
-    """How long each epoch takes, and how much of it the monitor."""
-
-    def __init__(self, monitor: keras_gates.GateMonitor) -> None:
-        super().__init__()
-        self.monitor, self.looks, self.look = monitor, [], monitor.look
-        monitor.look = self.timed
-
-    def timed(self, epoch: int) -> None:
-        began = time.perf_counter()
-        self.look(epoch)
-        self.looks.append(time.perf_counter() - began)
-
-
-def measure(name: str) -> str:
-    """One model's line."""
+def trained(name: str, epochs: int, watched: bool) -> tuple[float, keras_gates.GateMonitor]:
+    """The processor seconds of one training on built-in data, and its monitor."""
     zoo = registry.find(name)
     _, preset = zoo.preset(None)
     data = zoo.data("builtin", **preset.get("data", {}))
@@ -48,15 +32,35 @@ def measure(name: str) -> str:
     batches = data.training(recipe["batch_size"], 0, lambda: 0)
     with tempfile.TemporaryDirectory() as folder:
         monitor = keras_gates.GateMonitor(data.arrays("validation", 8)[0], log_dir=folder)
-        clock = Clock(monitor)
-        began = time.perf_counter()
-        model.fit(batches, epochs=EPOCHS, verbose=0, callbacks=[monitor, clock])
-        whole = time.perf_counter() - began
-    looking = sum(clock.looks)
-    share = looking / (whole - looking)
-    return f"{name:10} {EPOCHS} epochs {whole:6.1f} s, {len(clock.looks)} looks {looking:5.2f} s: {share:.1%} of the training"
+        began = time.process_time()
+        model.fit(batches, epochs=epochs, verbose=0, callbacks=[monitor] if watched else [])
+        return time.process_time() - began, monitor
+
+
+def measure(name: str, epochs: int, repeats: int) -> str:
+    """One model's line."""
+    without, watched = [], []
+    for _ in range(repeats):
+        without.append(trained(name, epochs, False)[0])
+        seconds, monitor = trained(name, epochs, True)
+        watched.append(seconds)
+    plain, more = statistics.median(without), statistics.median(watched)
+    after = ", ".join(str(row["epoch"] + 1) for row in monitor.history)
+    return (
+        f"{name:10} {epochs} epochs: {plain:6.1f} s without, {more:6.1f} s with ({more / plain - 1:+.1%}); "
+        f"by its own clock {monitor.cost:.1%}, looked after epoch {after}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=["digits", "show"])
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    for name in arguments.models:
+        print(measure(name, arguments.epochs, arguments.repeats), flush=True)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ["digits", "show"]:
-        print(measure(name), flush=True)
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,34 @@ from keras_gates.dependence import influence
 from keras_gates.statistics import GATES, complaints, gate_statistics
 from keras_gates.tracing import trace
 
+FIRST_LOOK = 1.0  # seconds that the first look is taken to cost: most take half of that
+
 
 class GateWarning(UserWarning):
     """Something about the gates looks wrong."""
 
 
 class GateMonitor(keras.callbacks.Callback):
-    """After every epoch: statistics of the gates for TensorBoard, and warnings in words with what to try.
+    """Statistics of the gates for TensorBoard while a model trains, and warnings in words with what to try.
 
     Written for each layer: `gates/LAYER/forget/mean`, `…/saturated`, likewise `ignore` and `use`, `…/ltm/largest`,
     `…/stm/dead`, `…/reach` (how much the prediction depends on the first event beside the last), and histograms of the three
     factors and of LTM. Warned of: gates that are stuck, a memory that grows too large, dead units, a gradient that vanishes.
 
+    A look is paid for in advance: after an epoch it is taken only where all looks so far and this one (which is taken to cost
+    what the last one did; the first one, a second) fit into `budget` times the training so far. A run too short
+    for any look gets one at its end.
+
     Args:
-        x: a few examples to watch, what the model takes; 16 are plenty.
+        x: a few examples to watch, what the model takes; 8 are plenty.
         log_dir: where TensorBoard's events are written, or None.
-        every: how many epochs lie between two looks.
-        budget: the share of the training time that looking may take; where a look took more, the next epochs are left out
-            until it is paid for.
+        every: how many epochs lie between two looks at least.
+        budget: the share of the training time that looking may take.
 
     Attributes:
         history: a dict for each look: `epoch`, and statistics by `"layer/name"`.
         messages: the warnings said so far.
+        cost: the share of the training time that looking took so far.
 
     Raises:
         ImportError: a `log_dir`, and TensorBoard is not installed.
@@ -46,6 +53,8 @@ class GateMonitor(keras.callbacks.Callback):
     >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4), keras.layers.Dense(1)])
     >>> model.compile(loss="mse")
     >>> fitted = model.fit(numpy.ones((8, 5, 3)), numpy.ones((8, 1)), verbose=0, callbacks=[monitor])
+    >>> len(monitor.history)
+    1
     """
 
     def __init__(self, x: Any, log_dir: str | Path | None = None, every: int = 1, budget: float = 0.05) -> None:
@@ -54,18 +63,32 @@ class GateMonitor(keras.callbacks.Callback):
         self.history: list[dict[str, Any]] = []
         self.messages: list[str] = []
         self._trained = self._looked = self._began = 0.0
+        self._expected, self._epoch = FIRST_LOOK, 0
         self._events = _Events(Path(log_dir)) if log_dir is not None else None
 
+    @property
+    def cost(self) -> float:
+        return self._looked / self._trained if self._trained else 0.0
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._began = time.perf_counter()
+        self._began, self._epoch = time.perf_counter(), epoch
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        now = time.perf_counter()
-        self._trained += now - self._began
-        if epoch % self.every or (self.history and self._looked > self.budget * self._trained):
-            return
+        self._trained += time.perf_counter() - self._began
+        if epoch % self.every == 0 and self._looked + self._expected <= self.budget * self._trained:
+            self._paid_look(epoch)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if not self.history:
+            self._paid_look(self._epoch)
+        if self._events:
+            self._events.close()
+
+    def _paid_look(self, epoch: int) -> None:
+        began = time.perf_counter()
         self.look(epoch)
-        self._looked += time.perf_counter() - now
+        self._expected = time.perf_counter() - began
+        self._looked += self._expected
 
     def look(self, epoch: int) -> None:
         """Look at the gates now."""
@@ -86,10 +109,6 @@ class GateMonitor(keras.callbacks.Callback):
                 self._events.write(epoch, name, numbers, {n: layer[n] for n in (*GATES, "ltm") if n in layer})
         self.history.append(row)
 
-    def on_train_end(self, logs: Any = None) -> None:
-        if self._events:
-            self._events.close()
-
 
 def _reach(strength: np.ndarray, mask: np.ndarray) -> float:
     """How strongly the predictions depend on the first events beside the last ones."""
@@ -107,7 +126,8 @@ class _Events:
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError as error:
             raise ImportError("GateMonitor(log_dir=…) needs TensorBoard: pip install tensorboard.") from error
-        self.writer = EventFileWriter(str(folder))
+        self.open: Callable[[], Any] = lambda: EventFileWriter(str(folder))
+        self.writer: Any = None
 
     def write(self, epoch: int, layer: str, numbers: dict[str, float], arrays: dict[str, np.ndarray]) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -116,9 +136,13 @@ class _Events:
 
         summaries = [scalar_pb(f"gates/{layer}/{name}", value) for name, value in numbers.items()]
         summaries += [histogram_pb(f"gates/{layer}/{n}", a[np.isfinite(a)], buckets=30) for n, a in arrays.items()]
+        self.writer = self.writer or self.open()
         for summary in summaries:
             self.writer.add_event(Event(wall_time=time.time(), step=epoch, summary=summary))
         self.writer.flush()
 
     def close(self) -> None:
-        self.writer.close()
+        """Close the file; what is written later goes to a new one."""
+        if self.writer:
+            self.writer.close()
+        self.writer = None

@@ -19,6 +19,7 @@ from keras_gates.interception import (
     recurrent_layers,
     run_steps,
     to_numpy,
+    uncompiled,
 )
 from keras_gates.tracing import some_of
 
@@ -109,7 +110,7 @@ def influence(
 
     def score_of(share: float) -> Callable[[list[Any]], tuple[Any, Any]]:
         def score(values: list[Any]) -> tuple[Any, Any]:
-            run = _Nudging(pair, share, values[0], dict(zip(nudged, values[1:])))
+            run = _Nudging(pair, share, values[0], dict(zip(nudged, values[1:])), loop)
             with exchanged_loops(found, run):
                 each = _asked(keras.tree.flatten(model(inputs, training=False))[0], target)
             return ops.sum(each), each
@@ -120,6 +121,7 @@ def influence(
     of_memory = [np.zeros((*seen.events[name].shape[:2], units[name]), events.dtype) for name in nudged]
     nothing = [np.zeros_like(events), *of_memory]
     shares = [1.0] if method == "gradient" else (np.arange(steps) + 0.5) / steps
+    loop = uncompiled if method == "gradient" else as_it_is
     results = [_gradients(score_of(float(share)), nothing) for share in shares]
     of_events = np.mean([gradients[0] for _, gradients in results], axis=0)
     score, by_value = results[-1] if method == "gradient" else _gradients(score_of(1.0), nothing)
@@ -140,7 +142,7 @@ class _Seeing:
         self.masks.setdefault(
             recurrent.name, np.ones(events.shape[:2], bool) if mask is None else to_numpy(mask).astype(bool)
         )
-        return as_it_is(recurrent, events, memories, mask, training)
+        return uncompiled(recurrent, events, memories, mask, training)
 
 
 def _has_memory(recurrent: Recurrent, seen: _Seeing) -> bool:
@@ -150,8 +152,8 @@ def _has_memory(recurrent: Recurrent, seen: _Seeing) -> bool:
 class _Nudging:
     """Stands for the layers' loops, with something added to the events of one and to the LTM of others."""
 
-    def __init__(self, pair: str, share: float, nudge: Any, ltm_nudges: dict[str, Any]) -> None:
-        self.pair, self.share, self.nudge, self.ltm_nudges = pair, share, nudge, ltm_nudges
+    def __init__(self, pair: str, share: float, nudge: Any, ltm_nudges: dict[str, Any], loop: Callable) -> None:
+        self.pair, self.share, self.nudge, self.ltm_nudges, self.loop = pair, share, nudge, ltm_nudges, loop
         self.seen: set[str] = set()
 
     def __call__(self, recurrent: Recurrent, events: Any, memories: Any, mask: Any, training: bool) -> tuple:
@@ -161,7 +163,7 @@ class _Nudging:
         if recurrent.pair == self.pair and first:
             events = events * self.share + ops.cast(self.nudge, events.dtype)
         if name not in self.ltm_nudges or not first:
-            return as_it_is(recurrent, events, memories, mask, training)
+            return self.loop(recurrent, events, memories, mask, training)
         nudge = ops.cast(self.ltm_nudges[name], events.dtype)
         step = NamedStep(recurrent, lambda name: False, nudged=nudge.shape[-1])
         outputs, memories = run_steps(step, layer, ops.concatenate([events, nudge], axis=-1), memories, mask)

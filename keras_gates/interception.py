@@ -112,6 +112,19 @@ def as_it_is(recurrent: Recurrent, events: Any, memories: Any, mask: Any, traini
     return type(recurrent.layer).inner_loop(recurrent.layer, events, memories, mask, training)
 
 
+def uncompiled(recurrent: Recurrent, events: Any, memories: Any, mask: Any, training: bool = False) -> tuple:
+    """As `as_it_is`, but a loop that would first be compiled (seconds, for one run) gives way to the portable one."""
+    layer = recurrent.layer
+    loop = getattr(layer, "loop", None)
+    if loop is None or layer.explain(*events.shape[:2], mask is not None, training).name != "compiled":
+        return as_it_is(recurrent, events, memories, mask, training)
+    layer.loop = "portable"
+    try:
+        return as_it_is(recurrent, events, memories, mask, training)
+    finally:
+        layer.loop = loop
+
+
 @contextmanager
 def empty_memories(found: list[Recurrent]) -> Iterator[None]:
     """While the block lasts, `stateful` layers start from empty memories; afterwards they have those from before."""
