@@ -1,9 +1,6 @@
 """Trains a model of the zoo on built-in data, TFDS data or your own: `python train.py --help`."""
 
-import os
 import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from keras_gates.models.training import main
 

@@ -1,14 +1,19 @@
 """keras_gates: an LSTM for Keras 3 whose four gates (learn, forget, remember, use) are named Keras sublayers.
 
-With Keras installed, importing the package registers every class, so that `keras.models.load_model` finds them. On a device
-without Keras the same import gives the edge runtime alone.
+Importing the package registers every class, those of the zoo too, so that `keras.models.load_model` finds them; where Keras is
+not imported yet, as soon as it is: the edge runtime and the command line start without Keras, which takes seconds. On a
+device without Keras the same import gives the edge runtime alone.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 from typing import Any
 
 try:
@@ -57,9 +62,22 @@ _NAMES = {
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(_MODULE_OF)
 _HAS_KERAS = importlib.util.find_spec("keras") is not None
+_DEFINING = (
+    "lstm",
+    "open_gates",
+    "projection",
+    "variants",
+    "zoneout",
+    "models.alphabet",
+    "models.logmel",
+    "models.words",
+)
+_WITHOUT_KERAS = ("cli", "edge", "exporting", "models", "quiet")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NAMES or name == "models":
+        return importlib.import_module(f"keras_gates.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'keras_gates' has no attribute {name!r}")
     module = _MODULE_OF[name]
@@ -75,5 +93,33 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-if _HAS_KERAS:
-    from keras_gates import gates, lstm, models, open_gates, projection, variants, zoneout  # noqa: F401  (registers the classes)
+def _register() -> None:
+    for module in _DEFINING:
+        importlib.import_module(f"keras_gates.{module}")
+
+
+class _WhenKerasComes(MetaPathFinder):
+    """Has the classes registered right after the first import of Keras, or of a module of ours that is about to import it."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        package, _, module = name.partition(".")
+        if name != "keras" and (package != "keras_gates" or module.split(".")[0] in _WITHOUT_KERAS):
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module: ModuleType) -> None:
+            execute(module)
+            _register()
+
+        spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if sys.modules.get("keras") is not None:
+    _register()
+elif _HAS_KERAS:
+    sys.meta_path.insert(0, _WhenKerasComes())

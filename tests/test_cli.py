@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from exported import LABELS, X, exported
 
+import keras_gates
 from keras_gates.cli import main
 from keras_gates.edge import EdgeModel
 
@@ -192,6 +193,29 @@ def test_help_names_every_command_and_each_has_its_own(capsys):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         assert "the .tflite file" in capsys.readouterr().out
+
+
+LAZY = """
+import sys
+import keras_gates.cli, keras_gates.edge, keras_gates.exporting.command, keras_gates.models.training
+assert not {"keras", "tensorflow", "jax", "torch"} & set(sys.modules), "slow to start"
+assert "usage" in keras_gates.cli._parser().format_help() + keras_gates.models.training.running.options.parser().format_help()
+%s
+import keras
+print(*keras.saving.get_custom_objects())
+"""
+
+
+@pytest.mark.parametrize("first", ["import keras", "from keras_gates.gates import Gate"])
+def test_it_starts_without_keras_and_registers_the_classes_when_keras_comes(first):
+    import keras
+
+    keras_gates._register()
+    ours = {name for name in keras.saving.get_custom_objects() if name.startswith("keras_gates>")}
+    assert {"keras_gates>GateLSTM", "keras_gates>ZoneoutUseGate", "keras_gates>LogMel"} <= ours
+    command = [sys.executable, "-c", LAZY % first]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ours <= set(done.stdout.split()), done.stderr
 
 
 def test_a_reader_that_stops_early_is_no_error(table):

@@ -1,6 +1,7 @@
 """Files that export writes, opened by ai-edge-litert and plain TensorFlow, against the Keras model they came from."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -392,5 +393,39 @@ def test_quality_on_a_test_set_and_the_command_line(tmp_path, capsys):
     assert "file accuracy 1" in printed
     report = json.loads((tmp_path / "out/export.json").read_text())
     assert report["quality"] == {"keras accuracy": 1.0, "file accuracy": 1.0}
-    assert main([str(tmp_path / "model.keras"), str(tmp_path / "out"), "--precision", "int8"]) == 1
-    assert "calibration" in capsys.readouterr().out
+    assert main([str(tmp_path / "model.keras"), str(tmp_path / "out"), "--precision", "int8"]) == 2
+    assert "calibration" in capsys.readouterr().err
+    assert main([str(tmp_path / "no.keras"), str(tmp_path / "out")]) == 2
+    assert "no.keras" in capsys.readouterr().err
+
+
+def test_precisions_side_by_side(tmp_path, capsys):
+    """The table says what the files do: their size on disk, and their accuracy as `EdgeModel` finds it over the test set."""
+    from keras_gates.exporting.command import compare
+
+    model = sequential(layers.LSTM(6), layers.Dense(3, activation="softmax"))
+    x = events(40)
+    y = np.roll(np.asarray(model(x)).argmax(-1), 1)
+    shared = {"mode": "sequence", "target": "cpu", "calibration": x, "test": (x, y)}
+    assert compare(model, tmp_path, shared) == 0
+    head, *rows = (re.split(r"  +", line) for line in capsys.readouterr().out.split("\n\n")[0].splitlines())
+    assert head == ["precision", "form", "bytes", "largest", "mean", "same answer", "accuracy", "µs a call"]
+    right = np.mean(np.asarray(model(x)).argmax(-1) == y)
+    assert rows[0] == ["Keras itself", f"{right:.4g}"]
+    assert [row[:2] for row in rows[1:]] == [
+        ["float32", "fused"], ["float16", "fused"], ["dynamic", "fused"], ["int8", "fused"], ["int16x8", "step"]
+    ]  # fmt: skip
+    for precision, _, size, largest, mean, _, accuracy, _ in rows[1:]:
+        path = tmp_path / f"model-{precision}.tflite"
+        assert size == f"{path.stat().st_size:,}"
+        assert float(mean) <= float(largest)
+        found = keras_gates.EdgeModel(path).predict(x).argmax(-1)
+        assert accuracy == f"{np.mean(found == y):.4g}"
+
+
+def test_other_forms_are_timed_beside(tmp_path):
+    report = export(sequential(layers.LSTM(6)), tmp_path, ["tflite"], beside=("while", "unrolled"))
+    assert set(report.latency_by_form) == {"while", "unrolled"}
+    assert all(latency > 0 for latency in report.latency_by_form.values())
+    assert report.form == "fused"
+    assert re.search(r"\n +while: \d+ µs\n +unrolled: \d+ µs", str(report))

@@ -20,8 +20,6 @@ from keras_gates.exporting.prepare import LoopCall
 from keras_gates.exporting.recurrent import cells_of, why_not_standard
 from keras_gates.exporting.report import ExportError
 
-FORMS = ("auto", "fused", "step", "while", "unrolled")
-
 
 @dataclass(frozen=True)
 class Choice:

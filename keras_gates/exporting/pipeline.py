@@ -11,13 +11,11 @@ from typing import Any
 
 import keras
 
-from keras_gates.exporting import children, forms, saved_model
+from keras_gates.exporting import children, saved_model
+from keras_gates.exporting.choices import FORMATS, FORMS, MODES, PRECISIONS, TARGETS
 from keras_gates.exporting.ports import inputs_of
 from keras_gates.exporting.report import ExportError, ExportReport
 from keras_gates.exporting.tflite_file import Request, build
-
-FORMATS = ("saved_model", "tflite", "c")
-PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 
 
 def export(
@@ -81,10 +79,10 @@ def export(
     formats = [formats] if isinstance(formats, str) else list(formats)
     _known("formats", formats, FORMATS)
     _known("precision", [precision], PRECISIONS)
-    _known("mode", [mode], ("sequence", "stream"))
-    _known("target", [target], ("cpu", "micro"))
-    _known("form", [form], forms.FORMS)
-    _known("beside", list(beside), forms.FORMS)
+    _known("mode", [mode], MODES)
+    _known("target", [target], TARGETS)
+    _known("form", [form], FORMS)
+    _known("beside", list(beside), FORMS)
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
             f"export traces the model with TensorFlow; Keras runs on {keras.backend.backend()} here. Save the model and export "

@@ -72,26 +72,21 @@ def can_resize(data: bytes, feeder: Feeder, given: Data) -> bool:
         return False
 
 
-def test_quality(request: Request, data: bytes, feeder: Feeder) -> dict[str, float]:
-    """Accuracy (class numbers or one-hot targets) or mean absolute error (others) of Keras and of the file over `test`."""
+def test_quality(request: Request, data: bytes, feeder: Feeder, steps: int) -> dict[str, float]:
+    """Accuracy (class numbers or one-hot targets) or mean absolute error (others) of Keras and of the file over `test`.
+
+    Args:
+        steps: events a sequence, which a file that runs event by event takes in many calls.
+    """
     x, targets = request.test
-    found = samples.with_steps(
-        samples.samples_of(x, request.inputs),
-        request.inputs,
-        next(iter(_steps(feeder))),
-        next(iter(feeder.padded.values()), None),
-    )
+    found = samples.samples_of(x, request.inputs)
+    found = samples.with_steps(found, request.inputs, steps, next(iter(feeder.padded.values()), None))
     got, _ = children.call(run, data, feeder.plan(), [feeder.feed(sample) for sample in found])
     answers = {
         "keras": np.concatenate([answer[0] for answer in verify.keras_outputs(request.model, request.inputs, found)]),
         "file": np.concatenate([answer[0][:1] for answer in got]),
     }
     return {f"{name} {kind}": value for name, y in answers.items() for kind, value in [_score(y, np.asarray(targets))]}
-
-
-def _steps(feeder: Feeder) -> list[int]:
-    shapes = feeder.signature.function.structured_input_signature[1]
-    return [shapes[name].shape[1] for name in feeder.timed] or [1]
 
 
 def _score(y: np.ndarray, targets: np.ndarray) -> tuple[str, float]:

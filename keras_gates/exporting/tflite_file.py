@@ -78,7 +78,7 @@ def build(request: Request, report: ExportReport) -> Built:
     report.operators = operators.count_operators(file)
     golden = proof.prove(request, report, finished, feeder, data)
     if request.test is not None:
-        report.quality = proof.test_quality(request, finished, feeder)
+        report.quality = proof.test_quality(request, finished, feeder, data.steps)
     for form in request.beside:
         other = ExportReport(report.name)
         build(dataclasses.replace(request, form=form, test=None, beside=()), other)

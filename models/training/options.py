@@ -12,8 +12,9 @@ from keras_gates.models import registry
 from keras_gates.models.registry import UserError, ZooModel
 from keras_gates.models.training.distribution import KINDS
 
+from keras_gates.exporting.choices import MODES, PRECISIONS, TARGETS
+
 DEFAULT_MODEL = "show"
-PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 EXAMPLES = """examples:
   python train.py                              the default model on built-in data, about two minutes
   python train.py --list                       every model, its presets and its scores
@@ -101,17 +102,15 @@ def parser() -> argparse.ArgumentParser:
     output = made.add_argument_group("output")
     output.add_argument("--out", default="runs", metavar="FOLDER", help="where run folders are made (default runs)")
     output.add_argument(
-        "--precision", default="float32", help="of the .tflite: float32, float16, dynamic or int8; several with commas"
+        "--precision", default="float32", help=f"of the .tflite: {', '.join(PRECISIONS)}; several with commas"
     )
     output.add_argument(
         "--mode",
         default="sequence",
-        choices=("sequence", "stream"),
+        choices=MODES,
         help="the .tflite takes a whole sequence, or one event at a time",
     )
-    output.add_argument(
-        "--target", default="cpu", choices=("cpu", "micro"), help="phone or computer, or a microcontroller"
-    )
+    output.add_argument("--target", default="cpu", choices=TARGETS, help="phone or computer, or a microcontroller")
     output.add_argument("--no-export", action="store_true", help="train and score only")
     return made
 

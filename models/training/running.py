@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import subprocess
@@ -17,6 +18,8 @@ from keras_gates.models.training import distribution, options
 from keras_gates.models.training import folder as folders
 from keras_gates.models.training.distribution import ALONE, Job
 
+from keras_gates.quiet import quietly
+
 INSIDE = 4  # test examples on the page that looks inside
 PACKAGES = ("keras-gates", "keras", "tensorflow", "numpy", "ai-edge-litert", "tensorflow-datasets")
 
@@ -31,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.list:
             options.print_list()
             return 0
+        with quietly():
+            importlib.import_module("keras")
         if arguments.resume:
             folder, config = folders.to_resume(arguments.resume)
         else:
