@@ -12,8 +12,9 @@ from keras import ops
 
 from keras_gates import GateLSTM
 from keras_gates.sequence import Problem, choose
+from keras_gates.sequence.choice import FAST
 
-FAST = {"tensorflow": "compiled", "jax": "scan", "torch": "fused"}[BACKEND]
+WRITTEN = {"tensorflow": "compiled", "jax": "scan", "torch": "stepped"}[BACKEND]  # the loop whose gradient is ours
 
 # every formulation, bias, mask, direction, output and way of masking, each with several of the others
 CASES = [
@@ -30,15 +31,17 @@ CASES = [
     ("article", True, "holes", True, True, False),
     ("article", False, "holes", False, False, True),
 ]
+LOOPED = [(loop, *case) for loop in FAST[BACKEND] for case in CASES]
+LOOPED = [case for case in LOOPED if case[0] != "fused" or (case[1] == "standard" and case[3] == "none")]
 
 
-def pair(formulation="standard", use_bias=True, dtype="float32", units=UNITS, **options):
-    """The layer with the fast loop and with the portable one, same weights."""
+def pair(formulation="standard", use_bias=True, dtype="float32", units=UNITS, loop=WRITTEN, **options):
+    """The layer with a fast loop and with the portable one, same weights."""
     layers = [
         GateLSTM(
             units, formulation=formulation, use_bias=use_bias, return_state=True, dtype=dtype, loop=loop, **options
         )
-        for loop in (FAST, "portable")
+        for loop in (loop, "portable")
     ]
     for layer in layers:
         layer.build((None, None, FEATURES))
@@ -46,17 +49,18 @@ def pair(formulation="standard", use_bias=True, dtype="float32", units=UNITS, **
     return layers
 
 
-def runs(formulation, mask):
-    if BACKEND == "torch" and (formulation == "article" or mask is not None):
-        pytest.skip("PyTorch's operator has neither the article form nor masks: the layer takes the portable loop")
-
-
-@pytest.mark.parametrize(("formulation", "use_bias", "masked", "backwards", "sequences", "zeros"), CASES)
-def test_numbers_and_gradients(formulation, use_bias, masked, backwards, sequences, zeros):
+@pytest.mark.parametrize(("loop", "formulation", "use_bias", "masked", "backwards", "sequences", "zeros"), LOOPED)
+def test_numbers_and_gradients(loop, formulation, use_bias, masked, backwards, sequences, zeros, monkeypatch):
     mask = MASKS[masked]
-    runs(formulation, mask)
+    if loop == "stepped":
+        monkeypatch.setattr("keras_gates.sequence.stepped.ROWS", 2 * len(EVENTS))  # chunks of two, two and one step
     fast, portable = pair(
-        formulation, use_bias, go_backwards=backwards, return_sequences=sequences, zero_output_for_mask=zeros
+        formulation,
+        use_bias,
+        loop=loop,
+        go_backwards=backwards,
+        return_sequences=sequences,
+        zero_output_for_mask=zeros,
     )
     results, by_variable, by_input = helpers.gradients(fast, EVENTS, MEMORIES, mask)
     every, stm, ltm = reference.run(
@@ -120,7 +124,6 @@ def test_sizes_known_at_run_time(formulation, masked, backwards, monkeypatch):
             np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch's operator decides that itself")
 def test_a_gradient_of_a_gradient_is_right_or_an_error():
     fast, portable = pair(return_sequences=True)
     if BACKEND == "tensorflow":
@@ -137,6 +140,14 @@ def test_a_gradient_of_a_gradient_is_right_or_an_error():
 
         with pytest.raises(ValueError, match="loop='portable'"):
             slope_of_slope(tf.constant(EVENTS))
+        return
+    if BACKEND == "torch":
+        import torch
+
+        x = torch.tensor(EVENTS, requires_grad=True)
+        (slope,) = torch.autograd.grad(fast(x)[0].sin().sum(), x, create_graph=True)
+        with pytest.raises(ValueError, match="loop='portable'"):
+            torch.autograd.grad((slope**2).sum(), x)
         return
     import jax
 
@@ -193,8 +204,10 @@ def problem(**facts):
         ({}, "compiled"),
         ({"backend": "jax"}, "scan"),
         ({"backend": "torch"}, "fused"),
-        ({"backend": "torch", "masked": True}, "portable"),
-        ({"backend": "torch", "formulation": "article"}, "portable"),
+        ({"backend": "torch", "masked": True}, "stepped"),
+        ({"backend": "torch", "formulation": "article"}, "stepped"),
+        ({"backend": "torch", "formulation": "article", "activation": "relu"}, "portable"),
+        ({"backend": "numpy"}, "portable"),
         ({"formulation": "article", "masked": True}, "compiled"),
         ({"time": 5, "units": 8, "features": 4}, "portable"),
         ({"time": 5, "units": 8, "features": 4, "backend": "jax"}, "scan"),
@@ -205,7 +218,7 @@ def problem(**facts):
         ({"gpu": True}, "cudnn"),
         ({"gpu": True, "masked": True}, "cudnn"),
         ({"gpu": True, "backend": "torch"}, "cudnn"),
-        ({"gpu": True, "backend": "torch", "masked": True}, "portable"),
+        ({"gpu": True, "backend": "torch", "masked": True}, "stepped"),
         ({"gpu": True, "backend": "jax", "go_backwards": True}, "scan"),
         ({"gpu": True, "formulation": "article"}, "compiled"),
         ({"gpu": True, "use_cudnn": False}, "compiled"),
@@ -239,8 +252,8 @@ def test_explain_names_the_loop_that_runs():
     small, large = GateLSTM(4), GateLSTM(128)
     small.build((None, 5, 3))
     large.build((None, 100, 64))
-    assert small.explain(time=5).name == ("portable" if BACKEND == "tensorflow" else FAST)
-    assert large.explain(batch=32, time=100).name == FAST
+    assert small.explain(time=5).name == ("portable" if BACKEND == "tensorflow" else FAST[BACKEND][0])
+    assert large.explain(batch=32, time=100).name == FAST[BACKEND][0]
     assert "fastest" in str(large.explain())
 
 

@@ -7,6 +7,7 @@
 | `compiled` | TensorFlow | the whole loop compiled by XLA, hand-written gradient, two halves of the batch side by side |
 | `scan` | JAX | `lax.scan` with a hand-written gradient |
 | `fused` | PyTorch | PyTorch's own LSTM (oneDNN on a CPU) |
+| `stepped` | PyTorch | few operations a step, hand-written gradient: the article form, masks |
 | `cudnn` | any, on a GPU | the cuDNN LSTM that Keras uses with this backend |
 
 The figures behind the rule are in docs/performance.md.
@@ -19,8 +20,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-LOOPS = ("auto", "general", "portable", "compiled", "scan", "fused", "cudnn")
-FAST = {"tensorflow": "compiled", "jax": "scan", "torch": "fused"}
+LOOPS = ("auto", "general", "portable", "compiled", "scan", "fused", "stepped", "cudnn")
+FAST = {"tensorflow": ("compiled",), "jax": ("scan",), "torch": ("fused", "stepped")}  # the first that can, runs
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 WORTH_COMPILING = 2**20  # multiplications a gate: below, compiling (about a second) is not earned back soon
@@ -95,13 +96,15 @@ def _best(problem: Problem) -> Choice:
         return Choice("general", needs_cell)
     if problem.use_cudnn in ("auto", True) and not _why_not("cudnn", problem):
         return Choice("cudnn", "a GPU with cuDNN, and nothing it cannot do")
-    fast = FAST.get(problem.backend, "portable")
-    why_not = _why_not(fast, problem)
-    if why_not:
-        return Choice("portable", why_not)
-    if fast == "compiled" and problem.multiplications < WORTH_COMPILING:
-        return Choice("portable", "too small to earn back a second of compiling")
-    return Choice(fast, f"the fastest with {problem.backend} ({problem.formulation} form)")
+    why_not: str | None = f"there is no other for the {problem.backend} backend"
+    for loop in FAST.get(problem.backend, ()):
+        why_not = _why_not(loop, problem)
+        if why_not:
+            continue
+        if loop == "compiled" and problem.multiplications < WORTH_COMPILING:
+            return Choice("portable", "too small to earn back a second of compiling")
+        return Choice(loop, f"the fastest with {problem.backend} ({problem.formulation} form)")
+    return Choice("portable", str(why_not))
 
 
 def _why_not(loop: str, problem: Problem) -> str | None:
@@ -114,7 +117,7 @@ def _why_not(loop: str, problem: Problem) -> str | None:
         return "every gate has a dropout mask of its own (recurrent_dropout, or implementation=1)"
     if loop == "portable":
         return None
-    if loop != "cudnn" and FAST.get(problem.backend) != loop:
+    if loop != "cudnn" and loop not in FAST.get(problem.backend, ()):
         return f"it is not for the {problem.backend} backend"
     if (problem.activation, problem.recurrent_activation) != ("tanh", "sigmoid"):
         return f"the activations are {problem.activation} and {problem.recurrent_activation}, not tanh and sigmoid"
