@@ -2,7 +2,8 @@
 
     KERAS_BACKEND=jax python tests/distributed_worker.py FOLDER KIND [HOSTS PROCESS_ID] [--kill-in EPOCH]
 
-KIND is alone, mirrored or jax. Writes FOLDER/weights-PROCESS_ID.npz, the weights this process ends with.
+KIND is alone, mirrored or jax. Writes FOLDER/weights-PROCESS_ID.npz, the weights this process ends with. The gradients are
+clipped, and the last batch of an epoch is a smaller one.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from keras_gates.models.training import distribution, fitting
 
 from keras_gates import GateLSTM
 
-SHAPE, UNITS, EXAMPLES, EPOCHS = (12, 5), 8, 96, 4
+SHAPE, UNITS, EXAMPLES, EPOCHS = (12, 5), 8, 92, 4
 
 
 def build():
@@ -72,14 +73,15 @@ def main():
     parser.add_argument("process", nargs="?", type=int)
     parser.add_argument("--kill-in", type=int, help="die by SIGKILL after the third batch of this epoch")
     parser.add_argument("--kill-at-write", type=int, help="die by SIGKILL when this many files are to be renamed")
+    parser.add_argument("--devices", type=int, default=2, help="of kind mirrored")
     parser.add_argument("--optimizer", default="adam")
     given = parser.parse_args()
     if given.kill_at_write:
         kill_at_write(given.kill_at_write)
     kind = None if given.kind == "alone" else given.kind
-    job = distribution.start(kind, 2 if kind == "mirrored" else None, given.hosts, given.process)
+    job = distribution.start(kind, given.devices, given.hosts, given.process)
     recipe = {"epochs": EPOCHS, "batch_size": 16, "learning_rate": 0.01, "loss": "sparse_categorical_crossentropy"}
-    recipe |= {"optimizer": given.optimizer, "momentum": 0.9}
+    recipe |= {"optimizer": given.optimizer, "momentum": 0.9, "clipnorm": 0.02}
     dies = [Killer(given.kill_in)] if given.kill_in is not None else []
     zoo = ZooModel(
         name="tiny",

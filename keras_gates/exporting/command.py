@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 where the files were written, 2 where not, with the reason on standard error."""
     options = parser().parse_args(argv)
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever trained the model
     with quietly():
         import keras
         import tensorflow as tf
@@ -100,9 +102,10 @@ def compare(model: keras.Model, out: str | Path, shared: dict[str, Any]) -> int:
         if reports[0].quality:
             rows.append(("Keras itself", *[""] * 5, f"{reports[0].quality[f'keras {score}']:.4g}", "", ""))
         rows += [_row(report) for report in reports]
+        rows = list(zip(*[column for column in zip(*rows) if any(column[1:])]))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths) if width).rstrip())
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
         print(
             "\nlargest, mean: difference from Keras over samples not calibrated with; µs: median here, one thread",
             end="",

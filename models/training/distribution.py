@@ -65,6 +65,29 @@ class Job:
         if self.devices > 1 and stateful:
             raise UserError(f"{stateful[0]} is stateful, which cannot be shared out; train it without --distribute")
 
+    def prepare(self, model: Any) -> list[Any]:
+        """Makes a compiled model's optimizer under a strategy the one of a single device; returns the callbacks for that.
+
+        Keras clips what each device has before it adds them up, and where the number of batches is not known beforehand the
+        end of an epoch counts as a step of the optimizer, by which Adam and learning rate schedules go.
+        """
+        if self.strategy is None:
+            return []
+        import keras
+
+        optimizer = model.optimizer
+        if optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue:
+            _clip_the_sum(optimizer)
+        steps = [int(optimizer.iterations.numpy())]
+
+        def count(batch: int, logs: Any = None) -> None:
+            steps[0] += 1
+
+        def correct(epoch: int, logs: Any = None) -> None:
+            optimizer.iterations.assign(steps[0])
+
+        return [keras.callbacks.LambdaCallback(on_train_batch_end=count, on_epoch_end=correct)]
+
     def share(self, batches: Any) -> Any:
         """This process's share of every batch of a `tf.data.Dataset`.
 
@@ -138,6 +161,31 @@ def start(kind: str | None, devices: int | None, hosts: str | None, process: int
             f"KERAS_BACKEND={needed} python train.py … --distribute {kind}"
         )
     return _mirrored(devices) if kind == "mirrored" else _processes(hosts, process)
+
+
+def _clip_the_sum(optimizer: Any) -> None:
+    """Has the optimizer clip the gradient of the whole batch. What it is given is then each device's part of the clipped
+    sum, which its own clipping leaves alone."""
+    import tensorflow as tf
+
+    apply = optimizer.apply
+
+    def clip(sums: list[Any]) -> list[Any]:
+        if optimizer.clipnorm:
+            return [tf.clip_by_norm(total, optimizer.clipnorm) for total in sums]
+        if optimizer.global_clipnorm:
+            return tf.clip_by_global_norm(sums, optimizer.global_clipnorm)[0]
+        return [tf.clip_by_value(total, -optimizer.clipvalue, optimizer.clipvalue) for total in sums]
+
+    def apply_clipped(grads: Any, trainable_variables: Any = None) -> None:
+        grads, devices = list(grads), tf.distribute.get_replica_context()
+        known = [place for place, grad in enumerate(grads) if grad is not None]
+        sums = devices.all_reduce(tf.distribute.ReduceOp.SUM, [grads[place] for place in known])
+        for place, total in zip(known, clip(sums)):
+            grads[place] = tf.math.scalar_mul(1.0 / devices.num_replicas_in_sync, total)
+        apply(grads, trainable_variables)
+
+    optimizer.apply = apply_clipped
 
 
 def _mirrored(count: int | None) -> Job:

@@ -191,6 +191,7 @@ def fit(
     with job.scope():
         compile_model(zoo, model, recipe, a_pass * recipe["epochs"] if a_pass > 0 else None)
         keeper.restore(model)
+        counting = job.prepare(model)
     if not keeper.finished(recipe["epochs"]):
         try:
             model.fit(
@@ -198,7 +199,7 @@ def fit(
                 validation_data=job.share(numbers.checked(validation)),
                 epochs=recipe["epochs"],
                 initial_epoch=len(keeper.history),
-                callbacks=[numbers.FiniteLoss(), keeper, *_watchers(zoo, model, folder, job)],
+                callbacks=[*counting, numbers.FiniteLoss(), keeper, *_watchers(zoo, model, folder, job)],
                 verbose=verbose if job.writes else 0,
                 shuffle=False,
             )

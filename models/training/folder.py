@@ -4,16 +4,25 @@ another.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_gates.models.registry import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows: runs are not locked there
+    fcntl = None  # type: ignore[assignment]
+
 UNFINISHED = ".unfinished"
+LOCK = "writer.txt"
 
 
 def start(out: str | Path, name: str) -> Path:
@@ -34,10 +43,37 @@ def start(out: str | Path, name: str) -> Path:
     raise UserError(f"{out} already has a hundred runs of this second")
 
 
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The context in which this process alone writes a run's folder. The lock is the operating system's and ends with the
+    process, however that ends; a file system without locks gives none.
+
+    Raises:
+        UserError: another process writes there; it is named.
+    """
+    with (folder / LOCK).open("a+", encoding="utf-8") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                f"{folder} is being written by {file.read().strip() or 'another process'}. "
+                "Wait for it, or stop it and give --resume again"
+            ) from None
+        except OSError:
+            pass
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        file.flush()
+        yield
+
+
 def finish(folder: Path) -> Path:
     """Gives a whole run its final name."""
     final = folder.with_name(folder.name.removesuffix(UNFINISHED))
     folder.rename(final)
+    (final / LOCK).unlink(missing_ok=True)
     return final
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import platform
@@ -16,7 +17,7 @@ from keras_gates.models import registry
 from keras_gates.models.registry import Judgement, UserError
 from keras_gates.models.training import distribution, options
 from keras_gates.models.training import folder as folders
-from keras_gates.models.training.distribution import ALONE, Job
+from keras_gates.models.training.distribution import Job
 
 from keras_gates.quiet import quietly
 
@@ -43,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.compare:
             return compare(config, arguments.out, folder)
         job = distribution.start(arguments.distribute, arguments.devices, arguments.hosts, arguments.process_id)
-        return train(config, arguments.out, folder, job)
+        with contextlib.ExitStack() as locks:
+            return train(config, arguments.out, folder, job, locks)
     except OSError as error:
         print(f"train.py: {error}. What earlier epochs and runs wrote is untouched.", file=sys.stderr)
         return 2
@@ -52,8 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def train(config: dict[str, Any], out: str, folder: Path | None = None, job: Job = ALONE) -> int:
-    """Trains, judges, exports, verifies and reports; `folder` is that of an interrupted run to continue."""
+def train(config: dict[str, Any], out: str, folder: Path | None, job: Job, locks: contextlib.ExitStack) -> int:
+    """Trains, judges, exports, verifies and reports; `folder` is that of an interrupted run to continue, `locks` gets what
+    holds the run's folder while it is written."""
+    if folder is not None and job.writes:
+        locks.enter_context(folders.held(folder))
     import keras
     from keras_gates.models.training import fitting, reporting
 
@@ -71,6 +76,7 @@ def train(config: dict[str, Any], out: str, folder: Path | None = None, job: Job
     if job.writes:
         if folder is None:
             folder = folders.start(out, zoo.name)
+            locks.enter_context(folders.held(folder))
             folders.write_json(folder / "config.json", config)
         print(f"{zoo.name} ({config['preset']}): {zoo.line}")
         print(f"{model.count_params():,} weights, data: {data.name}, seed {config['seed']}, folder: {folder}")
@@ -91,6 +97,7 @@ def train(config: dict[str, Any], out: str, folder: Path | None = None, job: Job
     if not job.writes:
         return 0
     if keras.backend.backend() != "tensorflow":
+        locks.close()
         return go_on_under_tensorflow(folder)
     judgement, exports = finish(zoo, model, data, config, folder)
     epochs = f"Kept: epoch {keeper.best_epoch + 1} of {len(keeper.history)}, by {keeper.monitor}."
@@ -162,15 +169,17 @@ def compare(config: dict[str, Any], out: str, folder: Path | None = None) -> int
     if folder is None:
         folder = folders.start(out, f"{zoo.name}-compare")
         folders.write_json(folder / "config.json", config)
-    try:
-        judgement = zoo.compare(config, folder, verbose())
-    except KeyboardInterrupt:
-        print(f"\nStopped. Go on: python train.py --compare --resume {folder}")
-        return 130
-    reporting.write_comparison(folder / "report.md", zoo, config, judgement)
-    folders.write_json(folder / "metrics.json", {"config": config, "versions": versions(), "scores": judgement.scores})
-    (folder / "config.json").unlink()
-    folder = folders.finish(folder)
+    with folders.held(folder):
+        try:
+            judgement = zoo.compare(config, folder, verbose())
+        except KeyboardInterrupt:
+            print(f"\nStopped. Go on: python train.py --compare --resume {folder}")
+            return 130
+        reporting.write_comparison(folder / "report.md", zoo, config, judgement)
+        scores = {"config": config, "versions": versions(), "scores": judgement.scores}
+        folders.write_json(folder / "metrics.json", scores)
+        (folder / "config.json").unlink()
+        folder = folders.finish(folder)
     print(f"report: {folder / 'report.md'}")
     return 0
 
