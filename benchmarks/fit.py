@@ -25,7 +25,8 @@ import numpy as np
 
 from keras_gates import GateLSTM
 
-SHAPES = ["32/100/64/128", "32/400/16/32", "64/28/28/64", "16/250/13/96", "32/35/200/200"]
+SHAPES = ["32/100/64/128", "32/400/16/32", "64/28/28/64", "16/250/13/96", "32/35/200/200", "128/50/128/256"]
+LARGE = ["32/100/64/128", "128/400/64/256"]  # for --memory: where the compiler is what is held, and where tensors are
 BACKEND = keras.backend.backend()
 RESULTS = Path(__file__).parent / "results"
 CONTENDERS = {
@@ -88,14 +89,14 @@ def print_peak(name: str, shape: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shapes", nargs="+", default=SHAPES, help="batch/time/features/units")
+    parser.add_argument("--shapes", nargs="+", default=None, help="batch/time/features/units")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--batches", type=int, default=12)
     parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
     arguments = parser.parse_args()
     names = [name for name, (_, jit) in CONTENDERS.items() if BACKEND == "tensorflow" or jit == "auto"]
     rows = []
-    for shape in arguments.shapes:
+    for shape in arguments.shapes or (LARGE if arguments.memory else SHAPES):
         if arguments.memory:
             found = {name: {"added_MB": peak(name, shape)} for name in names}
         else:

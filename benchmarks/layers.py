@@ -5,26 +5,30 @@
 Shapes are batch/time/features/units. For every contender: the forward pass, and a training step (the gradients of all
 weights and of the input). Wall time and the processor time of all threads, medians; the processor time says what the
 work costs when other programs keep the cores busy, the wall time says what the cores together make of it. Writes
-`benchmarks/results/layers_BACKEND_VARIANT.json` and a picture beside it.
+`benchmarks/results/layers_BACKEND_VARIANT.json` and a picture beside it; `benchmarks/tables.py` puts the figures into the
+documentation.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # PyTorch's waiting threads would slow the contender after it
 
 import keras
 import numpy as np
+import peers
 from keras import ops
+from peers import Pair, timed
 
 from keras_gates import GateLSTM, GateLSTMCell
 
@@ -34,7 +38,6 @@ QUICK = ["32/100/64/128", "64/28/28/64"]
 VARIANTS = ("plain", "last", "masked", "stacked", "bidirectional", "mixed_bfloat16")
 BACKEND = keras.backend.backend()
 RESULTS = Path(__file__).parent / "results"
-Pair = tuple[Callable, Callable]
 
 
 def network(make: Callable, variant: str) -> keras.Model:
@@ -90,50 +93,20 @@ def with_jax(model: keras.Model, x: np.ndarray, mask: Any, jit_compile: bool) ->
     )
 
 
-def with_torch(model: Any, x: np.ndarray, mask: Any, jit_compile: bool) -> Pair:
+def with_torch(model: keras.Model, x: np.ndarray, mask: Any, jit_compile: bool) -> Pair:
     import torch
 
-    events = torch.tensor(x, requires_grad=True)
-    call = (
-        (lambda: model(events)[0])
-        if isinstance(model, torch.nn.Module) and not isinstance(model, keras.Model)
-        else None
-    )
-    call = call or (lambda: model(events, mask=None if mask is None else torch.tensor(mask)))
+    events, mask = torch.tensor(x, requires_grad=True), None if mask is None else torch.tensor(mask)
     with torch.no_grad():
-        call()
+        model(events, mask=mask)
     values = [events, *[p for p in model.parameters() if p.requires_grad]]
 
     def forward() -> Any:
         with torch.no_grad():
-            return call()
+            return model(events, mask=mask)
 
-    return forward, lambda: torch.autograd.grad(call().float().square().sum(), values, allow_unused=True)
-
-
-def matmuls(batch: int, steps: int, features: int, units: int) -> Pair:
-    """The matmuls of the same shapes and nothing else: of all events at once, of every step, of the gradients."""
-    import torch
-
-    x, stm, z = torch.rand(batch * steps, features), torch.rand(batch, units), torch.rand(batch * steps, 4 * units)
-    kernel, recurrent, all_stm = (
-        torch.rand(features, 4 * units),
-        torch.rand(units, 4 * units),
-        torch.rand(len(x), units),
-    )
-
-    def forward() -> None:
-        with torch.no_grad():
-            x @ kernel
-            for _ in range(steps):
-                stm @ recurrent
-
-    def train() -> None:
-        forward()
-        with torch.no_grad():
-            for _ in range(steps):
-                z[:batch] @ recurrent.T
-            x.T @ z, all_stm.T @ z, z @ kernel.T
+    def train() -> Any:
+        return torch.autograd.grad(model(events, mask=mask).float().square().sum(), values, allow_unused=True)
 
     return forward, train
 
@@ -160,73 +133,66 @@ def contenders(shape: str, variant: str, quick: bool) -> dict[str, Pair]:
     if BACKEND == "tensorflow":
         for name in ("GateLSTM", "keras.layers.LSTM"):
             found[f"{name} XLA"] = prepare(network(makers[name], variant), x, mask, True)
+    found = {name: (partial(timed, forward), partial(timed, train)) for name, (forward, train) in found.items()}
     if variant in ("plain", "last", "stacked", "bidirectional"):
-        try:
-            import torch
-        except ImportError:
+        if importlib.util.find_spec("torch") is None:
             print("torch is missing: without torch.nn.LSTM and the bare matmuls")
-            return found
-        layers, both = (2 if variant == "stacked" else 1), variant == "bidirectional"
-        peer = torch.nn.LSTM(features, units, num_layers=layers, bidirectional=both, batch_first=True)
-        found["torch.nn.LSTM"] = with_torch(peer, x, None, False)
-        if variant == "plain":
-            found["bare matmuls"] = matmuls(batch, steps, features, units)
+        else:
+            found |= peers.ask(shape, variant)
     return found
 
 
 def measure(calls: dict[str, Callable], repeats: int, seconds: float) -> dict[str, dict[str, float]]:
     """Milliseconds of each, called in turn `repeats` times or for about `seconds`."""
-    first = {}
-    for name, call in calls.items():
-        start = time.perf_counter()
+    first = {name: call()[0] / 1e3 for name, call in calls.items()}
+    for call in calls.values():
         call()
-        first[name] = time.perf_counter() - start
-        call()
-    walls: dict[str, list] = {name: [] for name in calls}
-    processors: dict[str, list] = {name: [] for name in calls}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     until = time.perf_counter() + seconds
     for turn in range(repeats):
         for name, call in calls.items():
-            start, used = time.perf_counter(), time.process_time()
-            call()
-            walls[name].append(1e3 * (time.perf_counter() - start))
-            processors[name].append(1e3 * (time.process_time() - used))
+            times[name].append(call())
         if time.perf_counter() > until and turn >= 4:
             break
     return {
         name: {
-            "wall": float(np.median(walls[name])),
-            "best": float(np.min(walls[name])),
-            "processor": float(np.median(processors[name])),
+            "wall": float(np.median([wall for wall, _ in taken])),
+            "best": float(np.min([wall for wall, _ in taken])),
+            "processor": float(np.median([processor for _, processor in taken])),
             "first_call_s": first[name],
         }
-        for name in calls
+        for name, taken in times.items()
     }
 
 
-def ratio(row: dict, kind: str, by: str, ours: str, peers: list[str]) -> float | None:
-    """`ours` over the best of `peers`, or None where one is missing."""
-    found = [row[kind][peer][by] for peer in peers if peer in row[kind]]
-    return row[kind][ours][by] / min(found) if found and ours in row[kind] else None
+def ratio(row: dict, kind: str, by: str, ours: list[str], theirs: list[str]) -> float | None:
+    """The best of `ours` over the best of `theirs`, or None where one side is missing."""
+    sides = [[row[kind][name][by] for name in names if name in row[kind]] for names in (ours, theirs)]
+    return min(sides[0]) / min(sides[1]) if all(sides) else None
 
 
+GATE = ["GateLSTM", "GateLSTM XLA"]
 KERAS = ["keras.layers.LSTM", "keras.layers.LSTM XLA"]
+TORCH = ["torch.nn.LSTM", "torch.nn.LSTM, one thread"]
 RATIOS = {
-    "GateLSTM / Keras at its best": ("GateLSTM", KERAS),
-    "GateLSTM / Keras' default": ("GateLSTM", KERAS[:1]),
-    "GateLSTM / torch.nn.LSTM": ("GateLSTM", ["torch.nn.LSTM"]),
-    "bare matmuls / GateLSTM": ("bare matmuls", ["GateLSTM"]),
-    "article / standard": ("GateLSTM article", ["GateLSTM"]),
+    "GateLSTM at its best / Keras at its best": (GATE, KERAS),
+    "GateLSTM / Keras' default": (GATE[:1], KERAS[:1]),
+    "GateLSTM / Keras at its best": (GATE[:1], KERAS),
+    "GateLSTM XLA / Keras XLA": (GATE[1:], KERAS[1:]),
+    "GateLSTM / torch.nn.LSTM at its best": (GATE[:1], TORCH),
+    "GateLSTM at its best / torch.nn.LSTM at its best": (GATE, TORCH),
+    "article / standard": (["GateLSTM article"], GATE[:1]),
+    "bare matmuls / GateLSTM at its best": (["bare matmuls"], GATE),
 }
 
 
 def summary(rows: list[dict]) -> dict[str, dict[str, float]]:
     """Geometric means over the shapes."""
     found: dict[str, dict[str, float]] = {}
-    for name, (ours, peers) in RATIOS.items():
+    for name, (ours, theirs) in RATIOS.items():
         for kind in ("forward", "train"):
             for by in ("wall", "best", "processor"):
-                values = [r for row in rows if (r := ratio(row, kind, by, ours, peers)) is not None]
+                values = [r for row in rows if (r := ratio(row, kind, by, ours, theirs)) is not None]
                 if values:
                     found.setdefault(name, {})[f"{kind} {by}"] = float(np.exp(np.mean(np.log(values))))
     return found
@@ -278,14 +244,14 @@ def main() -> None:
         for name in row["forward"]:
             f, t = row["forward"][name], row["train"][name]
             figures = f"{f['wall']:9.2f} {f['processor']:9.2f} | {t['wall']:9.2f} {t['processor']:9.2f}"
-            print(f"  {name:24s} {figures}", flush=True)
+            print(f"  {name:26s} {figures}", flush=True)
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Keras {keras.__version__}, backend {BACKEND}"
         document = {"machine": machine, "variant": arguments.variant, "rows": rows, "geometric_means": summary(rows)}
         path.with_suffix(".part").write_text(json.dumps(document, indent=1))
         path.with_suffix(".part").replace(path)
     print()
     for name, figures in summary(rows).items():
-        print(f"{name:30s}", "   ".join(f"{what} {value:.2f}" for what, value in figures.items()))
+        print(f"{name:50s}", "   ".join(f"{what} {value:.2f}" for what, value in figures.items()))
     picture(rows, path.with_suffix(".png"))
 
 
