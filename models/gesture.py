@@ -17,7 +17,7 @@ from keras_gates.models.registry import UserError, ZooModel
 PRESETS = {
     "base": {"about": "two layers of 96", "build": {"units": 96, "layers": 2}},
     "small": {"about": "one layer of 64", "build": {"units": 64, "layers": 1, "dropout": 0.2}},
-    "nano": {"about": "for a microcontroller", "build": {"units": 32, "layers": 1, "dropout": 0.1}},
+    "nano": {"about": "for a microcontroller", "build": {"units": 48, "layers": 1, "dropout": 0.1}},
 }
 
 RECIPE = {

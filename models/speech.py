@@ -21,7 +21,7 @@ PRESETS = {
     "small": {"about": "one layer of 64; streams", "build": {"units": 64, "layers": 1, "pooled": False}},
     "nano": {
         "about": "for a microcontroller; streams",
-        "build": {"units": 32, "layers": 1, "bins": 24, "dropout": 0.1, "pooled": False},
+        "build": {"units": 48, "layers": 2, "bins": 24, "dropout": 0.1, "pooled": False},
     },
     "commands": {
         "about": "speech_commands, 12 words, 16 kHz",
