@@ -398,3 +398,17 @@ def test_wav_of_every_width_and_two_channels(tmp_path, width):
 
 def test_predictions_have_the_shape_of_the_classes():
     assert EdgeModel(exported("float").path).predict(X[:7]).shape == (7, CLASSES)
+
+
+@pytest.mark.parametrize("name", ["words", "int8", "several"])
+def test_train_measures_files_with_lengths_integers_and_several_outputs(name):
+    from keras_gates.models.training.deploying import run_tflite
+
+    file = exported(name)
+    x = {
+        "words": np.array([[2, 3, 4] + [0] * 9, [5] * 12, [0] * 12], "int32"),
+        "int8": X[:3],
+        "several": (X[:2, :, :3], X[:2, :, :2]),
+    }[name]
+    wanted = file.wanted(x)
+    np.testing.assert_allclose(run_tflite(file.path, x), wanted[0] if name == "several" else wanted, atol=0.02)

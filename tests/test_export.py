@@ -248,14 +248,32 @@ def test_a_stream_is_the_sequence_event_by_event(tmp_path, formulation, precisio
         np.testing.assert_allclose(got, every, atol=1e-5 if precision != "int8" else 0.05)
 
 
-def test_a_fused_file_takes_other_lengths(tmp_path):
-    model = sequential(layers.LSTM(6, return_sequences=True), steps=None)
-    report = export(model, tmp_path, ["tflite"], calibration=events())
+RESIZED = {
+    "causal": (lambda: sequential(layers.LSTM(6, return_sequences=True), steps=None), events, "sequence"),
+    "stream": (lambda: sequential(layers.LSTM(6), steps=None), events, "stream"),
+    "padded": (lambda: sequential(layers.Masking(), layers.LSTM(6), steps=None), padded, "sequence"),
+    "both ways": (lambda: sequential(layers.Bidirectional(layers.LSTM(4)), steps=None), events, "sequence"),
+}
+
+
+@pytest.mark.parametrize("what", RESIZED)
+def test_a_fused_file_takes_other_lengths(tmp_path, what):
+    build, data, mode = RESIZED[what]
+    model = build()
+    report = export(model, tmp_path, ["tflite"], mode=mode, calibration=data())
     assert report.resizable
-    x = events(1, steps=23, seed=1)
+    x = events(3, steps=23, seed=1)
+    np.testing.assert_allclose(keras_gates.EdgeModel(tmp_path / "model.tflite").predict(x), model(x), atol=1e-5)
+    if "padded" in what:
+        return
     interpreter = litert.Interpreter(model_path=str(tmp_path / "model.tflite"))
-    got = interpreter.get_signature_runner()(event=x)["prediction"]
-    np.testing.assert_allclose(got, model(x), atol=1e-5)
+    got = interpreter.get_signature_runner()(event=x[:1])["prediction"]
+    np.testing.assert_allclose(got, model(x[:1]), atol=1e-5)
+
+
+def test_a_loop_does_not_take_other_lengths(tmp_path):
+    model = sequential(GateLSTM(4, formulation="article"), steps=None)
+    assert not export(model, tmp_path, ["tflite"], calibration=events()).resizable
 
 
 LOOKS_BACK = {

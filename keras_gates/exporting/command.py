@@ -98,7 +98,9 @@ def compare(model: keras.Model, out: str | Path, shared: dict[str, Any]) -> int:
             refused.append(f"no {precision}: {str(error).splitlines()[0]}")
     if reports:
         score = next((name.removeprefix("file ") for name in reports[0].quality or {} if name.startswith("file ")), "")
-        rows = [("precision", "form", "bytes", "largest", "mean", "same answer", score, "µs a call", "arena")]
+        rows = [
+            ("precision", "form", "bytes", "largest", "mean", "same answer", score, "µs a call", "arena to reserve")
+        ]
         if reports[0].quality:
             rows.append(("Keras itself", *[""] * 5, f"{reports[0].quality[f'keras {score}']:.4g}", "", ""))
         rows += [_row(report) for report in reports]

@@ -110,6 +110,15 @@ def real_steps(x: np.ndarray, value: float) -> np.ndarray:
     return differs.reshape(len(differs), -1).any(axis=-1)
 
 
+def real_part(found: list[Sample], inputs: Inputs, value: float | None) -> Sample:
+    """The sample with the most real steps, without its padding (with it, if it is nothing else)."""
+    if value is None:
+        return found[0]
+    parts = [_real(sample, inputs, value, 1) for sample in found]
+    longest = max(parts, key=lambda part: sum(x.size for x in part))
+    return longest if all(x.size for x in longest) else found[0]
+
+
 def _real(sample: Sample, inputs: Inputs, value: float, multiple: int) -> Sample:
     """The sample without its padding, and without what does not fill a call."""
     length = max(real_steps(x, value).sum() for x, port in zip(sample, inputs.ports) if port.time)

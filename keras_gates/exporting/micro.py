@@ -32,8 +32,8 @@ class Kit:
 
     Attributes:
         files: ``model.h``, ``model.cc``, ``selftest.cc``, ``main.cc``.
-        arena_bytes: the arena that the kit reserves, measured with TFLM's x86-64 build where it is installed.
-        arena_used: what TFLM itself says it used; None where tflite-micro is not installed (then `arena_bytes` is a guess).
+        arena_bytes: the arena to reserve: the smallest, to within 64 bytes, in which TFLM's x86-64 build runs the file.
+        arena_used: what that build reports as used; None where tflite-micro is not installed (then `arena_bytes` is a guess).
         operators: the registration lines.
         golden_from: "TFLM" or "LiteRT", whichever gave the self-test's answers.
     """

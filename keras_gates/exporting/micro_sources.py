@@ -51,7 +51,7 @@ def header(plan: Plan) -> str:
     measured = (
         "a guess: export where tflite-micro is installed to have it measured"
         if plan.arena_used is None
-        else f"measured with TFLM on x86-64, where {plan.arena_used} stay in use; 32-bit processors need less"
+        else f"the smallest in which TFLM runs it on x86-64, reporting {plan.arena_used} as used; 32-bit processors need less"
     )
     ports = "".join(_port(port) for port in (*plan.given, *plan.taken))
     labels = ""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,11 @@ from keras_gates.exporting.choices import FORMATS, FORMS, MODES, PRECISIONS, TAR
 from keras_gates.exporting.ports import inputs_of
 from keras_gates.exporting.report import ExportError, ExportReport
 from keras_gates.exporting.tflite_file import Request, build
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def export(
@@ -124,7 +129,7 @@ def export(
                 from keras_gates.exporting import micro
 
                 kit = micro.write_c_kit(built.data, made / "c", golden=built.golden, name=name)
-                report.arena_bytes = kit.arena_bytes
+                report.arena_bytes, report.arena_used_bytes = kit.arena_bytes, kit.arena_used
                 report.files["c"] = str(out / "c")
         if "saved_model" in formats:
             saved_model.write(model, inputs, made / "saved_model", report)
@@ -132,8 +137,9 @@ def export(
         told = "export" if name == "model" else f"{name}.export"
         made.joinpath(f"{told}.json").write_text(report.to_json() + "\n")
         made.joinpath(f"{told}.txt").write_text(f"{report}\n")
-        for path in sorted(made.iterdir()):
-            _replace(path, out / path.name)
+        with _alone(out):
+            for path in sorted(made.iterdir()):
+                _replace(path, out / path.name, made)
     return report
 
 
@@ -143,7 +149,23 @@ def _known(argument: str, values: list[str], known: Sequence[str]) -> None:
             raise ValueError(f"export: {argument} must be of {', '.join(known)}; got {value!r}.")
 
 
-def _replace(source: Path, target: Path) -> None:
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Where two processes or threads put their files into one folder, one after the other: no set is of both."""
+    if fcntl is None:
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def _replace(source: Path, target: Path, aside: Path) -> None:
+    """Renames; a folder that is in the way goes into `aside` first, since nothing can be renamed over it."""
     if target.is_dir():
-        shutil.rmtree(target)
+        target.rename(aside / f"{target.name}.old")
     os.replace(source, target)

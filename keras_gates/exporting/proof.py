@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from keras_gates.edge import tflite
 from keras_gates.edge.description import describe
 from keras_gates.edge.values import quantized, real
 from keras_gates.exporting import children, samples, tflm, verify
-from keras_gates.exporting.feeding import Data, Feeder
+from keras_gates.exporting.feeding import Data, Feeder, real_part
 from keras_gates.exporting.report import ExportError, ExportReport
-from keras_gates.exporting.run import Plan, latency, resized, run
+from keras_gates.exporting.run import Plan, latency, run
 
 if TYPE_CHECKING:
     from keras_gates.exporting.tflite_file import Request
@@ -35,7 +36,7 @@ def prove(request: Request, report: ExportReport, data: bytes, feeder: Feeder, g
     feeds = [feeder.feed(sample) for sample in held]
     if request.precision == "int16x8" and "fused" in report.form:
         feeds, held = feeds[:MOST_MICRO], held[:MOST_MICRO]
-        got, report.arena_bytes = _micro_answers(data, feeder.plan(), feeds)
+        got, report.arena_bytes, report.arena_used_bytes = _micro_answers(data, feeder.plan(), feeds)
         report.notes.append("LiteRT has no 16-bit kernel for the fused operator: tried in TFLM alone")
     else:
         try:
@@ -61,14 +62,27 @@ def prove(request: Request, report: ExportReport, data: bytes, feeder: Feeder, g
     return list(zip(feeds, got))
 
 
-def can_resize(data: bytes, feeder: Feeder, given: Data) -> bool:
-    """Whether the file gives the same first steps when its time axis is resized, tried on a sample."""
-    feed = feeder.feed(given.held_out[0])
-    if feeder.events is not None or feeder.signature.counts or not feeder.timed:
+def can_resize(request: Request, data: bytes, feeder: Feeder, given: Data) -> bool:
+    """Whether the file takes half as many steps, and twice as many, when its time axis is resized. Tried on a sample.
+
+    Its answers must be Keras'; where the model fixes its time, or memory stays, what the file gives event by event.
+    """
+    alone = request.inputs.steps is not None or request.mode == "stream"
+    if request.target != "cpu" or not feeder.timed or feeder.signature.states or (alone and feeder.signature.counts):
         return False
+    sample = real_part(given.held_out, request.inputs, next(iter(feeder.padded.values()), None))
+    steps = max(given.steps // 2, 1), 2 * given.steps
+    tried = [samples.repeated(sample, request.inputs, count) for count in steps]
+    plan, feeds = replace(feeder.plan(), stepwise=None), [feeder.feed(each) for each in tried]
     try:
-        return children.call(resized, data, feeder.plan(), feed)
-    except children.ChildError:
+        got, _ = children.call(run, data, plan, feeds)
+        if alone:
+            wanted, _ = children.call(run, data, replace(plan, stepwise=1), feeds)
+        else:
+            wanted = [verify.keras_outputs(request.model, request.inputs, [each])[0] for each in tried]
+        pairs = [([x[:1] for x in want], [x[:1] for x in have]) for want, have in zip(wanted, got)]
+        return all(verify.compare([want], [have], request.precision).acceptable for want, have in pairs)
+    except (children.ChildError, ValueError):  # LiteRT refuses, or answers in another shape
         return False
 
 
@@ -119,7 +133,7 @@ def _prove_micro(report: ExportReport, data: bytes, plan: Plan, feeds: list[Feed
     if not tflm.available():
         report.warnings.append("not tried in TFLM: pip install --pre tflite-micro")
         return
-    answers, report.arena_bytes = _micro_answers(data, plan, feeds)
+    answers, report.arena_bytes, report.arena_used_bytes = _micro_answers(data, plan, feeds)
     difference = verify.compare(got, answers, precision)
     if not difference.acceptable:
         raise ExportError(
@@ -128,8 +142,8 @@ def _prove_micro(report: ExportReport, data: bytes, plan: Plan, feeds: list[Feed
     report.notes.append(f"TFLM and LiteRT differ by at most {difference.largest:.2g}")
 
 
-def _micro_answers(data: bytes, plan: Plan, feeds: list[Feed]) -> tuple[list[list[np.ndarray]], int]:
-    """TFLM's answers in float, and the smallest arena in which it runs."""
+def _micro_answers(data: bytes, plan: Plan, feeds: list[Feed]) -> tuple[list[list[np.ndarray]], int, int]:
+    """TFLM's answers in float, the smallest arena in which it runs, and what it reports as used."""
     if not tflm.available():
         raise ExportError("this file can only be tried in TFLM: pip install --pre tflite-micro.")
     file = tflite.read(data)
@@ -150,7 +164,7 @@ def _micro_answers(data: bytes, plan: Plan, feeds: list[Feed]) -> tuple[list[lis
         ]
         sequences.append([[_stored(port, part) for port in inputs] for part in parts])
     try:
-        results, _ = tflm.run_tflm(data, sequences, memory)
+        results, used = tflm.run_tflm(data, sequences, memory)
         arena = tflm.smallest_arena(data, sequences[0][0])
     except children.ChildError as error:
         raise ExportError(
@@ -164,7 +178,7 @@ def _micro_answers(data: bytes, plan: Plan, feeds: list[Feed]) -> tuple[list[lis
         for name, over_time in plan.predictions.items():
             rows = [real(ports[name], call[places[name]]) for call in calls]
             answers[-1].append(np.concatenate(rows, axis=1) if over_time else rows[-1])
-    return answers, arena
+    return answers, arena, used
 
 
 def _stored(port: Any, part: Feed) -> np.ndarray:

@@ -33,7 +33,8 @@ class ExportReport:
         quality: scores on the test set, by "keras" and "file", where a test set was given.
         latency_us: median microseconds of one call on this machine, one thread; `latency_by_form` where asked.
         ram_bytes: memory of the file's tensors, as its operators' tensors add up.
-        arena_bytes: TFLM's arena as its x86-64 build reports it (target "micro").
+        arena_bytes: the arena to reserve in TFLM (target "micro"): the smallest, to within 64 bytes, in which its x86-64 build
+            runs the file. `arena_used_bytes`: what that build then reports as used; setting up takes more than that.
         resizable: whether the time axis may be resized in LiteRT (tried).
         notes, warnings: sentences.
     """
@@ -62,6 +63,7 @@ class ExportReport:
     latency_by_form: dict[str, float] = field(default_factory=dict)
     ram_bytes: int | None = None
     arena_bytes: int | None = None
+    arena_used_bytes: int | None = None
     resizable: bool = False
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -104,6 +106,7 @@ class ExportReport:
         if self.ram_bytes is not None:
             rows.append(("memory", f"{self.ram_bytes:,} bytes of tensors"))
         if self.arena_bytes is not None:
-            rows.append(("arena", f"{self.arena_bytes:,} bytes (TFLM, x86-64 build)"))
+            used = f", {self.arena_used_bytes:,} of them reported as used" if self.arena_used_bytes else ""
+            rows.append(("arena", f"{self.arena_bytes:,} bytes to reserve{used} (TFLM, x86-64 build)"))
         rows += [("note", note) for note in self.notes] + [("warning", warning) for warning in self.warnings]
         return "\n".join(f"{name:>14}  {value}" for name, value in rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,15 +42,6 @@ def latency(data: bytes, plan: Plan, feed: dict[str, np.ndarray], seconds: float
     while time.perf_counter() < end or len(runner.times) < 5:
         runner.predict(feed)
     return float(np.median(runner.times))
-
-
-def resized(data: bytes, plan: Plan, feed: dict[str, np.ndarray]) -> bool:
-    """Whether the file takes another number of steps and answers as it does event by event."""
-    steps = feed[plan.timed[0]].shape[1]
-    short = {name: x[:, : max(steps // 2, 1)] if name in plan.timed else x for name, x in feed.items()}
-    one = _Runner(data, replace(plan, stepwise=1)).predict(short)
-    other = _Runner(data, plan).predict(short)
-    return all(a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(one, other))
 
 
 class _Runner:

@@ -82,6 +82,13 @@ def spread(samples: list[Sample], most: int) -> list[Sample]:
     return [samples[i] for i in np.linspace(0, len(samples) - 1, most).astype(int)]
 
 
+def repeated(sample: Sample, inputs: Inputs, steps: int) -> Sample:
+    """The sample over so many steps: cut, or again and again."""
+    return [
+        np.take(x, np.arange(steps) % x.shape[1], axis=1) if port.time else x for x, port in zip(sample, inputs.ports)
+    ]
+
+
 def random_samples(model: keras.Model, inputs: Inputs, steps: int | None, count: int = 8) -> list[Sample]:
     """Standard normal events, tokens below the smallest vocabulary; the same at every call."""
     generator = np.random.default_rng(0)

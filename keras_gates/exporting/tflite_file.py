@@ -68,7 +68,7 @@ def build(request: Request, report: ExportReport) -> Built:
     if request.precision in feeding.INTEGER:
         _check_integers(model, request, report)
     plain = flatbuffer.dump(model)
-    report.resizable = report.form == "fused" and request.target == "cpu" and proof.can_resize(plain, feeder, data)
+    report.resizable = proof.can_resize(request, plain, feeder, data)
     finished = flatbuffer.with_metadata(
         model, NAME, metadata_text(facts_of(request, report, signature, asked.padded), request.metadata)
     )
