@@ -60,7 +60,7 @@ def with_cell(model: Any, cell: str) -> Any:
 def measure(task: str, cell: str, seed: int, data_dir: str) -> dict[str, Any]:
     """Trains once, scores the test split after the last epoch; one row of the results."""
     settings, zoo = TASKS[task], registry.find(task)
-    keras.utils.set_random_seed(seed)
+    fitting.set_seed(seed)
     data = zoo.data(settings["source"], data_dir, seed)
     recipe = {**fitting.DEFAULTS, **zoo.recipe, **settings["recipe"]}
     model = with_cell(zoo.build(**{**settings["build"], **data.build}), cell)

@@ -51,6 +51,9 @@ def model_page(name: str, of_model: list[dict[str, Any]]) -> str:
         lines += [
             f"| {each['figure']} | {each['value']} | {each['source']} | {each['protocol']} |" for each in zoo.published
         ]
+        lines.append("")
+    if zoo.tried:
+        lines += ["## What else was tried", "", *(f"- {sentence}" for sentence in zoo.tried)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -146,12 +149,6 @@ def _cells(cells: list[dict[str, Any]]) -> list[str]:
         ]
         lines.append(f"| {task} | {' | '.join(told)} |")
     return [*lines, "", "After the comma: weights of the whole model."]
-
-
-def _cell(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return "–"
-    return f"{spread([row['score'] for row in rows], rows[0]['name'])}, {rows[0]['parameters']:,}"
 
 
 def main() -> int:

@@ -95,6 +95,7 @@ class ZooModel:
         tfds: the names of the TFDS data sets it loads.
         files: what the user's own files must look like, in a line; empty where it takes none.
         published: figures to stand beside, each {"figure", "value", "source", "protocol"}.
+        tried: what else was tried and what it gave, a sentence each.
     """
 
     name: str
@@ -107,7 +108,8 @@ class ZooModel:
     builtin: str = ""
     tfds: tuple[str, ...] = ()
     files: str = ""
-    published: tuple[Mapping[str, Any], ...] = field(default=())
+    published: tuple[Mapping[str, Any], ...] = ()
+    tried: tuple[str, ...] = ()
     compile: Callable[..., None] | None = None
     callbacks: Callable[..., list] | None = None
     judge: Callable[..., Any] | None = None

@@ -30,16 +30,24 @@ PRESETS = {
         "recipe_for": FEWER,
     },
     "questions": {
-        "about": "questions by what they ask for",
-        "build": {"units": 96, "width": 64, "longest": 40, "dropout": 0.5},
-        "data": {**QUESTIONS, "words": 5000},
-        "recipe": {"epochs": 14, "weight_decay": 1e-2},
+        "about": "questions by what they ask for, read to their end in both directions",
+        "build": {"units": 64, "width": 64, "longest": 40, "pooled": False, "dropout": 0.5, "word_dropout": 0.0},
+        "data": {**QUESTIONS, "words": 9000},
+        "recipe": {"epochs": 10, "batch_size": 32, "learning_rate": 1e-3},
     },
     "questions-nano": {
-        "about": "the same under 200 KB",
-        "build": {"units": 32, "width": 24, "longest": 40},
-        "data": {**QUESTIONS, "words": 4000},
-        "recipe": {"epochs": 20, "weight_decay": 1e-2},
+        "about": "the same under 200 KB: 3,600 words, read once",
+        "build": {
+            "units": 32,
+            "width": 32,
+            "longest": 40,
+            "directions": 1,
+            "pooled": False,
+            "dropout": 0.4,
+            "word_dropout": 0.0,
+        },
+        "data": {**QUESTIONS, "words": 3600},
+        "recipe": {"epochs": 14, "batch_size": 32},
     },
 }
 
@@ -70,6 +78,15 @@ PUBLISHED = (
     },
 )
 
+TRIED = (
+    "trec: 91 % is not reached. One run each, official test split, best epoch by validation: the former preset (largest "
+    "over all 40 places, no mask) 85.8 %; the same over 20 places 83.8 %; masked and read to the last word, as now, 89.0 %; "
+    "masked and largest over the words 88.6 %, both 86.8 %; 3,600 words 88.4 %; a tenth of the words unknown while training "
+    "88.0 %, with 3,600 words and 128 / 96 wide 87.0 %; half the dropout and twice the learning rate 86.8 %; vectors of 300 "
+    "that start within 0.25 (as the CNN-rand beside it) 88.0 %; averaged weights (momentum 0.995) 87.0 %. Character n-grams "
+    "by TF-IDF with a linear classifier give 90.0 %.",
+)
+
 
 def build(
     vocabulary: Any = ("", "[UNK]"),
@@ -78,6 +95,7 @@ def build(
     width: int = 32,
     units: int = 64,
     directions: int = 2,
+    pooled: bool = True,
     dropout: float = 0.4,
     word_dropout: float = 0.1,
     formulation: str = "standard",
@@ -91,6 +109,8 @@ def build(
         width: of a word's vector.
         units: of the GateLSTM, of each direction.
         directions: 1 reads forwards, 2 backwards as well.
+        pooled: answer from the strongest that each unit said at any word, not from the last STM. Better for long texts;
+            short ones, most of whose places are empty, are better masked and read to their last word.
         dropout: of the words' vectors and before the answer.
         word_dropout: share of the words that are left out while training.
         formulation: "standard" or "article".
@@ -103,16 +123,18 @@ def build(
     text = keras.Input((), dtype="string", name="text")
     layers = [
         Words(vocabulary, longest, name="words"),
-        keras.layers.Embedding(len(vocabulary), width, name="meaning"),
+        keras.layers.Embedding(len(vocabulary), width, mask_zero=not pooled, name="meaning"),
         keras.layers.Dropout(word_dropout, noise_shape=(None, None, 1), name="word_dropout"),
         keras.layers.Dropout(dropout * 0.8, name="meaning_dropout"),
-        GateLSTM(units, return_sequences=True, formulation=formulation, name="memory"),
-        keras.layers.GlobalMaxPooling1D(name="read"),
+    ]
+    memory = GateLSTM(units, return_sequences=pooled, formulation=formulation, name="memory")
+    layers.append(memory if directions == 1 else keras.layers.Bidirectional(memory, name="memory_both_ways"))
+    if pooled:
+        layers.append(keras.layers.GlobalMaxPooling1D(name="read"))
+    layers += [
         keras.layers.Dropout(dropout, name="dropout"),
         keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class"),
     ]
-    if directions == 2:
-        layers[4] = keras.layers.Bidirectional(layers[4], name="memory_both_ways")
     answer = text
     for layer in layers:
         answer = layer(answer)
@@ -186,5 +208,6 @@ MODEL = ZooModel(
     tfds=("imdb_reviews", "trec"),
     files="a CSV file with the columns text and label, or a folder with one sub-folder of .txt files a label",
     published=PUBLISHED,
+    tried=TRIED,
     device=device,
 )
