@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,18 +15,19 @@ import numpy as np
 import pytest
 from keras_gates.models.data.pipeline import from_arrays
 from keras_gates.models.registry import UserError, ZooModel
-from keras_gates.models.training import fitting, numbers, warm_start
+from keras_gates.models.training import fitting, main, numbers, warm_start
 from keras_gates.models.training import folder as folders
 
 import keras_gates
+from keras_gates.edge import EdgeModel
 
 ROOT = Path(__file__).parent.parent
 WORKER = Path(__file__).with_name("distributed_worker.py")
 RECIPE = {"epochs": 2, "batch_size": 8, "loss": "mse", "learning_rate": 0.01}
 
 
-def run(*command, **options):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+def run(*command, backend="tensorflow", **options):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": backend}
     return subprocess.run(
         [sys.executable, *map(str, command)], env=environment, capture_output=True, text=True, timeout=300, **options
     )
@@ -83,6 +85,65 @@ def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path):
     for thread in threads:
         thread.join()
     assert len(set(made)) == 16
+
+
+def test_a_run_that_is_being_written_is_not_resumed_and_a_dead_writer_does_not_block(tmp_path, capsys):
+    folder = folders.start(tmp_path, "digits")
+    folders.write_json(folder / "config.json", {"model": "digits"})
+    hold = "import sys, time, pathlib; from keras_gates.models.training import folder\n"
+    hold += "with folder.held(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    writer = subprocess.Popen([sys.executable, "-c", hold, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert writer.stdout.readline() == "held\n"
+        assert main(["--resume", str(folder)]) == 2
+        told = capsys.readouterr().err
+        assert f"is being written by process {writer.pid} on " in told
+        assert "--resume" in told
+        assert (folder / "config.json").exists()
+    finally:
+        writer.kill()
+        writer.wait()
+    with folders.held(folder):
+        assert str(os.getpid()) in (folder / folders.LOCK).read_text()
+    assert [path.name for path in folders.finish(folder).iterdir()] == ["config.json"]
+
+
+FORBIDDEN = """
+import os, sys
+import keras, tensorflow
+from keras_gates.exporting import command, pipeline
+from keras_gates.models import registry
+from keras_gates.models.training import folder, main, running
+where = sys.argv[1]
+keras.saving.load_model(where + "/model.keras")  # Python's own modules may be out of reach afterwards
+os.setgid(65534)
+os.setuid(65534)
+try:
+    folder.start(where, "digits")
+except registry.UserError as error:
+    print(error)
+print(main(["--resume", where + "/digits-older.unfinished"]))
+print(command.main([where + "/model.keras", where + "/exported"]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+def test_without_permission_there_is_a_sentence_and_everything_stays(tmp_path):
+    older = tmp_path / "digits-older.unfinished"
+    older.mkdir()
+    folders.write_json(older / "config.json", {"model": "digits"})
+    small_model(1).save(tmp_path / "model.keras")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    done = run("-c", FORBIDDEN, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"cannot make a run folder in {tmp_path} (--out): Permission denied" in done.stdout
+    assert done.stdout.splitlines()[-2:] == ["2", "2"]
+    assert re.search(r"^train\.py: .*Permission denied: '.*digits-older", done.stderr, re.MULTILINE)
+    assert re.search(r"^keras-gates export: .*Permission denied: '.*exported'", done.stderr, re.MULTILINE)
+    assert "Traceback" not in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def tiny(x, y):
@@ -148,16 +209,19 @@ def test_nothing_in_the_sources_would_run_what_a_file_says():
 
 def small_model(seed):
     keras.utils.set_random_seed(seed)
-    return keras.Sequential([keras.Input((6, 3), name="events"), keras_gates.GateLSTM(4, name="memory")], name="small")
+    return keras.Sequential(
+        [keras.Input((6, 3), name="events"), keras_gates.GateLSTM(4, name="memory")], name=f"small_{seed}"
+    )
 
 
 def test_exports_repeat_to_the_byte_and_two_at_once_do_not_mix(tmp_path):
+    """And a reader who looks all the while finds one of the two whole."""
     alone = {}
     for seed in (1, 2):
         keras_gates.export(small_model(seed), tmp_path / f"alone-{seed}", ["tflite"])
-        alone[seed] = (tmp_path / f"alone-{seed}" / "model.tflite").read_bytes()
-    assert alone[1] != alone[2]
-    shared = tmp_path / "shared"
+        alone[(tmp_path / f"alone-{seed}" / "model.tflite").read_bytes()] = f"small_{seed}"
+    assert len(alone) == 2
+    shared = shutil.copytree(tmp_path / "alone-1", tmp_path / "shared")
     failures = []
 
     def export(model):
@@ -169,9 +233,67 @@ def test_exports_repeat_to_the_byte_and_two_at_once_do_not_mix(tmp_path):
     threads = [threading.Thread(target=export, args=(model,)) for model in (small_model(1), small_model(2))]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    looked = 0
+    while any(thread.is_alive() for thread in threads):
+        assert (shared / "model.tflite").read_bytes() in alone
+        assert json.loads((shared / "export.json").read_text())["name"] in alone.values()
+        looked += 1
+    assert looked > 10
     assert not failures
-    assert (shared / "model.tflite").read_bytes() in alone.values()
-    assert json.loads((shared / "export.json").read_text())["files"]
-    assert not [path for path in shared.rglob("*") if "tmp" in path.name]
+    assert json.loads((shared / "export.json").read_text())["name"] == alone[(shared / "model.tflite").read_bytes()]
+    assert not [path for path in shared.rglob("*") if "tmp" in path.name or path.name.startswith(".")]
+
+
+def test_a_checkpoint_is_whole_whenever_it_is_read(tmp_path):
+    models = [small_model(seed) for seed in (1, 2)]
+    keeper = fitting.Keeper(tmp_path, "loss", None)
+    stop = threading.Event()
+
+    def write():
+        for epoch in range(1000):
+            if stop.is_set():
+                return
+            model = models[epoch % 2]
+            keeper.history.append({"loss": -float(epoch)})
+            keeper._write(model, epoch)
+
+    keeper.history.append({"loss": 1.0})
+    keeper._write(models[0], 0)
+    keeper.history.clear()
+    thread = threading.Thread(target=write)
+    thread.start()
+    seen = set()
+    try:
+        for _ in range(20):
+            loaded = keras.saving.load_model(tmp_path / "best.keras", compile=False).get_weights()
+            same = [all(map(np.array_equal, loaded, model.get_weights())) for model in models]
+            assert any(same)
+            seen.add(same.index(True))
+            state = json.loads((tmp_path / "state.json").read_text())
+            assert state["history"]
+    finally:
+        stop.set()
+        thread.join()
+    assert len(seen) == 2
+
+
+def test_a_model_of_another_backend_is_exported_by_one_command(tmp_path):
+    pytest.importorskip("jax", reason="the other backend here is JAX")
+    train = """
+import keras, keras_gates, numpy as np
+model = keras.Sequential([keras.Input((6, 3)), keras_gates.GateLSTM(4), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+x = np.random.default_rng(0).normal(size=(32, 6, 3)).astype("float32")
+model.fit(x, x[:, 0, :1], epochs=2, verbose=0)
+assert keras.backend.backend() == "jax"
+model.save("model.keras")
+np.save("x.npy", x)
+np.save("y.npy", model.predict(x, verbose=0))
+"""
+    done = run("-c", train, cwd=tmp_path, backend="jax")
+    assert done.returncode == 0, done.stderr
+    command = "import sys; from keras_gates.cli import main; sys.exit(main())"
+    done = run("-c", command, "export", "model.keras", "out", "--formats", "tflite", cwd=tmp_path, backend="jax")
+    assert done.returncode == 0, done.stderr
+    x, y = np.load(tmp_path / "x.npy"), np.load(tmp_path / "y.npy")
+    np.testing.assert_allclose(EdgeModel(tmp_path / "out" / "model.tflite").predict(x), y, atol=1e-5)
