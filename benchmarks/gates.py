@@ -1,6 +1,7 @@
 """Writes the tables of docs/gates.md: what each gate is worth to the shipped models, and how each gate deploys.
 
 python benchmarks/gates.py --data-dir ../shared/tfds
+python benchmarks/gates.py speech text --only worth --data-dir ../shared/tfds      # these rows anew, the others stay
 python benchmarks/gates.py --model show=runs/show-20261123-120000/model.keras      # a model of your own run
 """
 
@@ -48,6 +49,10 @@ def worth(name: str, path: Path, preset: str | None, source: str, data_dir: str 
     zoo = registry.find(name)
     _, chosen = zoo.preset(preset)
     model = keras.saving.load_model(path, compile=False)
+    if (
+        model.inputs[0].shape[0] is not None
+    ):  # one that carries its memory over: here every example starts from empty memory
+        model = zoo.device(model)[0]
     data = zoo.data(source, data_dir, **chosen.get("data", {}))
     fitting.compile_model(zoo, model, {**fitting.DEFAULTS, **zoo.recipe, **chosen.get("recipe", {})}, None)
     x, y = data.arrays("test", EXAMPLES)
@@ -74,13 +79,19 @@ def put(page: str, mark: str, table: list[str]) -> str:
     )
 
 
+def rows_of(page: str, mark: str) -> dict[str, str]:
+    """The rows of the table between two marks, by what they begin with."""
+    table = page.partition(f"<!-- {mark} -->\n")[2].partition("<!-- end -->")[0].splitlines()[2:]
+    return {row.split("|")[1].strip(): row for row in table}
+
+
 def shipped(data_dir: str | None) -> list[tuple[str, Path, str, str, str | None]]:
-    """Name, file, preset, source and folder of the data of every shipped model whose memory starts empty."""
+    """Name, file, preset, source and folder of the data of every shipped model."""
     found = []
     for name in registry.names():
         for preset in registry.find(name).presets:
             card, path = registry.card(name, preset), registry.WEIGHTS / f"{name}-{preset}.keras"
-            if path.exists() and name != "language":
+            if path.exists():
                 found.append(
                     (name, path, preset, "tfds" if "tfds" in card.get("command", "tfds") else "builtin", data_dir)
                 )
@@ -89,6 +100,7 @@ def shipped(data_dir: str | None) -> list[tuple[str, Path, str, str, str | None]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", help="shipped models; default: all")
     parser.add_argument("--data-dir", help="where TFDS data sets are kept")
     parser.add_argument(
         "--model", action="append", default=[], metavar="NAME=FILE", help="a .keras file on built-in data"
@@ -98,13 +110,14 @@ def main() -> None:
     page = PAGE.read_text(encoding="utf-8")
     if arguments.only != "deployment":
         own = [(*pair.split("=", 1), None, "builtin", None) for pair in arguments.model]
-        rows = []
+        rows = rows_of(page, "worth") if arguments.models else {}
         for one in [*own, *shipped(arguments.data_dir)]:
-            rows.append(worth(*one))
-            print(rows[-1], flush=True)
+            if not arguments.models or one[0] in [*arguments.models, *(name for name, *_ in own)]:
+                rows[one[0]] = worth(*one)
+                print(rows[one[0]], flush=True)
         held = [f"{factor} {how}" for factor in ("ignore", "forget", "use") for how in ("open", "closed", "mean")]
         head = ["| model | score | as it is | " + " | ".join(held) + " |", "|" + "---|" * (len(held) + 3)]
-        page = put(page, "worth", [*head, *rows])
+        page = put(page, "worth", [*head, *rows.values()])
     if arguments.only != "worth":
         rows = []
         for name, gates in VARIANTS.items():

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_gates.interception import NamedStep, Recurrent, exchanged_loops, recurrent_layers, run_steps
-from keras_gates.tracing import trace
+from keras_gates.tracing import text_tensors, trace
 
 HOLDS = ("open", "closed", "mean")
 
@@ -148,7 +148,7 @@ def worth_of_gates(
         raise ValueError("worth_of_gates: compile the model first: its loss and metrics are the scores.")
 
     def score(one: keras.Model) -> dict[str, float]:
-        measured = one.evaluate(x, y, batch_size=batch_size, verbose=0, return_dict=True)
+        measured = one.evaluate(text_tensors(x), y, batch_size=batch_size, verbose=0, return_dict=True)
         return {name: float(value) for name, value in measured.items()}
 
     rows: list[dict[str, Any]] = [{"factor": None, "held": None, "scores": score(model)}]

@@ -108,23 +108,21 @@ def influence(
     units = {one.name: one.cells[one.name].units for one in found if memory and _has_memory(one, seen)}
     nudged = list(units)
 
-    def score_of(share: float) -> Callable[[list[Any]], tuple[Any, Any]]:
-        def score(values: list[Any]) -> tuple[Any, Any]:
-            run = _Nudging(pair, share, values[0], dict(zip(nudged, values[1:])), loop)
-            with exchanged_loops(found, run):
-                each = _asked(keras.tree.flatten(model(inputs, training=False))[0], target)
-            return ops.sum(each), each
-
-        return score
+    def answer(values: list[Any], share: Any) -> tuple[Any, Any]:
+        run = _Nudging(pair, share, values[0], dict(zip(nudged, values[1:])), loop)
+        with exchanged_loops(found, run):
+            each = _asked(keras.tree.flatten(model(inputs, training=False))[0], target)
+        return ops.sum(each), each
 
     events = seen.events[layer]
     of_memory = [np.zeros((*seen.events[name].shape[:2], units[name]), events.dtype) for name in nudged]
     nothing = [np.zeros_like(events), *of_memory]
-    shares = [1.0] if method == "gradient" else (np.arange(steps) + 0.5) / steps
+    shares = [1.0] if method == "gradient" else ((np.arange(steps) + 0.5) / steps).tolist()
     loop = uncompiled if method == "gradient" else as_it_is
-    results = [_gradients(score_of(float(share)), nothing) for share in shares]
+    gradients_of = _gradients(answer)
+    results = [gradients_of(nothing, share) for share in shares]
     of_events = np.mean([gradients[0] for _, gradients in results], axis=0)
-    score, by_value = results[-1] if method == "gradient" else _gradients(score_of(1.0), nothing)
+    score, by_value = results[-1] if method == "gradient" else gradients_of(nothing, 1.0)
     if method == "integrated":
         of_events = of_events * events
     return Influence(layer, of_events, dict(zip(nudged, by_value[1:])), score, method, seen.masks[layer])
@@ -152,7 +150,7 @@ def _has_memory(recurrent: Recurrent, seen: _Seeing) -> bool:
 class _Nudging:
     """Stands for the layers' loops, with something added to the events of one and to the LTM of others."""
 
-    def __init__(self, pair: str, share: float, nudge: Any, ltm_nudges: dict[str, Any], loop: Callable) -> None:
+    def __init__(self, pair: str, share: Any, nudge: Any, ltm_nudges: dict[str, Any], loop: Callable) -> None:
         self.pair, self.share, self.nudge, self.ltm_nudges, self.loop = pair, share, nudge, ltm_nudges, loop
         self.seen: set[str] = set()
 
@@ -161,7 +159,7 @@ class _Nudging:
         first = name not in self.seen
         self.seen.add(name)
         if recurrent.pair == self.pair and first:
-            events = events * self.share + ops.cast(self.nudge, events.dtype)
+            events = events * ops.cast(self.share, events.dtype) + ops.cast(self.nudge, events.dtype)
         if name not in self.ltm_nudges or not first:
             return self.loop(recurrent, events, memories, mask, training)
         nudge = ops.cast(self.ltm_nudges[name], events.dtype)
@@ -180,30 +178,54 @@ def _asked(prediction: Any, target: int | None) -> Any:
     return ops.max(prediction, axis=-1)
 
 
-def _gradients(
-    score: Callable[[list[Any]], tuple[Any, Any]], values: list[np.ndarray]
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """What `score` gives beside its sum, and the gradients of the sum with respect to `values`."""
-    backend = keras.backend.backend()
-    tensors = [ops.convert_to_tensor(value) for value in values]
-    if backend == "tensorflow":
-        import tensorflow as tf
+def _gradients(score: Callable[[list[Any], Any], tuple[Any, Any]]) -> Callable[[list[np.ndarray], float], tuple]:
+    """From values and a share to what `score` gives beside its sum, and the gradients of the sum with respect to the values."""
+    taken = {"tensorflow": _by_tape, "jax": _by_jax, "torch": _by_torch}[keras.backend.backend()](score)
 
+    def gradients(values: list[np.ndarray], share: float) -> tuple[np.ndarray, list[np.ndarray]]:
+        each, found = taken([ops.convert_to_tensor(value) for value in values], share)
+        return to_numpy(each), [np.zeros_like(v) if g is None else to_numpy(g) for g, v in zip(found, values)]
+
+    return gradients
+
+
+def _by_tape(score: Callable) -> Callable:
+    import tensorflow as tf
+
+    def taken(values: list[Any], share: float) -> tuple[Any, list[Any]]:
         with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            total, each = score(tensors)
-        found = tape.gradient(total, tensors)
-    elif backend == "jax":
-        import jax
+            tape.watch(values)
+            total, each = score(values, share)
+        return each, tape.gradient(total, values)
 
-        (_, each), found = jax.value_and_grad(score, has_aux=True)(tensors)
-    else:
-        import torch
+    return taken
 
-        tensors = [tensor.requires_grad_(True) for tensor in tensors]
-        total, each = score(tensors)
-        found = torch.autograd.grad(total, tensors, allow_unused=True)
-    return to_numpy(each), [np.zeros_like(v) if g is None else to_numpy(g) for g, v in zip(found, values)]
+
+def _by_jax(score: Callable) -> Callable:
+    import jax
+
+    def stateless(values: list[Any], share: Any) -> tuple[Any, Any]:
+        with keras.StatelessScope():
+            return score(values, share)
+
+    compiled = jax.jit(jax.value_and_grad(stateless, has_aux=True))
+
+    def taken(values: list[Any], share: float) -> tuple[Any, list[Any]]:
+        (_, each), found = compiled(values, share)
+        return each, found
+
+    return taken
+
+
+def _by_torch(score: Callable) -> Callable:
+    import torch
+
+    def taken(values: list[Any], share: float) -> tuple[Any, list[Any]]:
+        values = [value.requires_grad_(True) for value in values]
+        total, each = score(values, share)
+        return each, torch.autograd.grad(total, values, allow_unused=True)
+
+    return taken
 
 
 @dataclass(frozen=True)

@@ -205,6 +205,15 @@ def run_steps(step: NamedStep, layer: keras.layers.RNN, events: Any, memories: A
     return outputs, memories
 
 
+def compiled_on_jax(function: Callable) -> Callable:
+    """`function`, compiled once on JAX, which outside of a compiled function compiles every loop anew that it meets."""
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
+
+
 def to_numpy(tensor: Any) -> np.ndarray:
     """A tensor as NumPy, half precisions as float32."""
     if "float16" in keras.backend.standardize_dtype(tensor.dtype):

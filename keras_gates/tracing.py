@@ -13,7 +13,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_gates.interception import NamedStep, Recurrent, exchanged_loops, recurrent_layers, run_steps, to_numpy
+from keras_gates.interception import (
+    NamedStep,
+    Recurrent,
+    compiled_on_jax,
+    exchanged_loops,
+    recurrent_layers,
+    run_steps,
+    to_numpy,
+)
 from keras_gates.traces import LayerTrace, Trace
 
 _MEMORIES = {"used": "stm", "remembered": "ltm"}
@@ -73,15 +81,26 @@ def trace(
 
 def some_of(x: Any, rows: Any) -> Any:
     """These rows of a model's input, or of each of its inputs, as tensors; texts become TensorFlow's strings."""
+    return keras.tree.map_structure(
+        lambda array: ops.convert_to_tensor(array[rows]) if not _is_text(array) else text_tensors(array[rows]), x
+    )
 
-    def chosen(array: Any) -> Any:
-        if isinstance(array, np.ndarray) and array.dtype.kind in "UOS":
-            import tensorflow as tf
 
-            return tf.constant(array[rows])
-        return ops.convert_to_tensor(array[rows])
+def text_tensors(x: Any) -> Any:
+    """A model's input with texts, which Keras takes as TensorFlow's strings alone; all else as it is."""
 
-    return keras.tree.map_structure(chosen, x)
+    def one(array: Any) -> Any:
+        if not _is_text(array):
+            return array
+        import tensorflow as tf
+
+        return tf.constant(array)
+
+    return keras.tree.map_structure(one, x)
+
+
+def _is_text(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind in "UOS"
 
 
 def fixed_batch(model: keras.layers.Layer) -> int | None:
@@ -127,12 +146,11 @@ class Tracer:
 
     def _in_chunks(self, step: NamedStep, layer: Any, events: Any, memories: Any, mask: Any) -> tuple[np.ndarray, Any]:
         parts = []
+        run = compiled_on_jax(lambda events, memories, mask: run_steps(step, layer, events, memories, mask))
         starts = range(0, events.shape[1], self.chunk)
         for start in reversed(starts) if layer.go_backwards else starts:
             part = slice(start, start + self.chunk)
-            answers, memories = run_steps(
-                step, layer, events[:, part], memories, None if mask is None else mask[:, part]
-            )
+            answers, memories = run(events[:, part], memories, None if mask is None else mask[:, part])
             parts.append(to_numpy(answers))
         whole = np.concatenate(parts, axis=1)
         return (whole[:, ::-1] if layer.go_backwards else whole), memories

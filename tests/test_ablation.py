@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import EVENTS, FEATURES, TIME, UNITS, assert_close, data, numpy, randomise
+from helpers import BACKEND, EVENTS, FEATURES, TIME, UNITS, assert_close, data, numpy, randomise
 from reference import plain_step, sigmoid, weights_of
 
 import keras_gates
@@ -62,6 +62,7 @@ def test_worth_of_gates_on_a_task_that_needs_them():
     layer.cell.learn.bias.assign(np.array([-10.0, 0.0], "float32"))
     layer.cell.forget.bias.assign(np.full(1, 10.0, "float32"))
     layer.cell.use.bias.assign(np.full(1, 10.0, "float32"))
+    dense.kernel.assign(np.ones((1, 1), "float32"))
     x = np.random.default_rng(0).uniform(-1, 1, (32, 6, 2)).astype("float32")
     x[..., 0] = 0
     x[:, 1, 0] = 1
@@ -72,6 +73,16 @@ def test_worth_of_gates_on_a_task_that_needs_them():
     assert rows["forget", "open"] < 1e-4 < 0.01 < rows["ignore", "open"]
     assert rows["forget", "closed"] > 0.005
     assert rows["use", "open"] < 1e-4
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="texts are TensorFlow's strings")
+def test_worth_of_gates_of_a_model_of_texts():
+    words = keras.layers.TextVectorization(output_sequence_length=4, vocabulary=["good", "bad"])
+    layers = [words, keras.layers.Embedding(4, 3), GateLSTM(UNITS), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((), dtype="string"), *layers])
+    model.compile(loss="mse")
+    rows = worth_of_gates(model, np.array(["good", "bad bad"], object), np.zeros((2, 1)), factors=["use"])
+    assert rows[1]["scores"]["loss"] != rows[0]["scores"]["loss"] != rows[3]["scores"]["loss"]
 
 
 def test_units_that_follow_a_property():
