@@ -49,10 +49,7 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
 
     Args:
         units: Positive integer, the size of STM and LTM.
-        activation, recurrent_activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer,
-        unit_forget_bias, kernel_regularizer, recurrent_regularizer, bias_regularizer, kernel_constraint,
-        recurrent_constraint, bias_constraint, dropout, recurrent_dropout, seed: as for `keras.layers.LSTMCell`. A
-            regularizer or constraint is applied to each gate's weights.
+        activation ... seed: as for `keras.layers.LSTMCell`. A regularizer or constraint is applied to each gate's weights.
         formulation: `"standard"` (Keras, PyTorch, cuDNN) or `"article"` (the use gate is a small network of its own over
             what the forget gate kept).
         learn, forget, remember, use: a gate of your own (a Keras layer, see `keras_gates.gates.Gate`) in the place of the

@@ -107,9 +107,7 @@ class WeightedGate(Gate):
 
     Args:
         units: Positive integer, the size of STM and LTM.
-        activation, recurrent_activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer,
-        unit_forget_bias, kernel_regularizer, recurrent_regularizer, bias_regularizer, kernel_constraint,
-        recurrent_constraint, bias_constraint: as for `keras.layers.LSTMCell`.
+        activation ... bias_constraint: as for `keras.layers.LSTMCell`.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Raises:
