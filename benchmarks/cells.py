@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -69,11 +70,8 @@ def measure(task: str, cell: str, seed: int, data_dir: str) -> dict[str, Any]:
     callbacks = zoo.callbacks(model) if zoo.callbacks else []
     model.fit(batches, epochs=recipe["epochs"], verbose=0, callbacks=callbacks)
     if task == "language":
-        scores = {
-            "nats a character": model.evaluate(
-                data.held_out("test", recipe["batch_size"]), verbose=0, callbacks=callbacks
-            )
-        }
+        nats = model.evaluate(data.held_out("test", recipe["batch_size"]), verbose=0, callbacks=callbacks)
+        scores = {"bits a character": nats / math.log(2)}
     else:
         scores = dict(zip(["loss", "accuracy"], model.evaluate(data.held_out("test", judging.BATCH), verbose=0)))
     name = next(name for name in scores if name != "loss")
