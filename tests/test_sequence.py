@@ -33,6 +33,7 @@ CASES = [
 ]
 LOOPED = [(loop, *case) for loop in FAST[BACKEND] for case in CASES]
 LOOPED = [case for case in LOOPED if case[0] != "fused" or (case[1] == "standard" and case[3] == "none")]
+LOOPED += [("compiled, sparing", *case) for case in CASES[2::3] if BACKEND == "tensorflow"]
 
 
 def pair(formulation="standard", use_bias=True, dtype="float32", units=UNITS, loop=WRITTEN, **options):
@@ -54,6 +55,10 @@ def test_numbers_and_gradients(loop, formulation, use_bias, masked, backwards, s
     mask = MASKS[masked]
     if loop == "stepped":
         monkeypatch.setattr("keras_gates.sequence.stepped.ROWS", 2 * len(EVENTS))  # chunks of two, two and one step
+    if loop == "compiled, sparing":
+        loop = "compiled"
+        monkeypatch.setattr("keras_gates.sequence.compiled.SPARING_FROM", 0)
+        monkeypatch.setattr("keras_gates.sequence.compiled.CHUNK", EVENTS[:, :2, 0].size * 4 * UNITS)  # two steps
     fast, portable = pair(
         formulation,
         use_bias,

@@ -2,7 +2,8 @@
 
 Graph mode pays a few microseconds for every operation of every step; a compiled loop does not. So the recurrence is a
 `tf.function(jit_compile=True)` of its own, an island in the graph. On a CPU with several cores the batch goes through
-two islands side by side, which the graph runs in parallel: a single loop keeps only one core busy.
+two islands side by side, which the graph runs in parallel: a single loop keeps only one core busy. A very long or wide
+sequence saves only the memories and computes the activations once more on the way back, a chunk of steps at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from keras_gates.sequence.steps import Saved, shown, step, step_back
 SPLIT_FROM = 16  # rows: below, half a batch is no less work for a core than a whole one
 SPLIT_WORK = 2**15  # multiplications a gate and step (an unknown batch counts as 32): below, a second island costs more
 BUCKET = 32  # steps: a time that is known only at run time is compiled for the next multiple
+SPARING_FROM = (
+    2**25
+)  # activations of the four gates over all steps (128 MB in float32): from there memory goes before time
+CHUNK = 2**22  # of these activations, computed once more at a time on the way back
 
 
 def run(
@@ -35,11 +40,13 @@ def run(
     **_: Any,
 ) -> tuple[Any, Any, list[Any]]:
     """Run the plain cell over a sequence; arguments and result as for `keras_gates.sequence.portable.run`."""
-    flags = {"backwards": go_backwards, "sequences": return_sequences, "zeros": zero_output_for_mask}
+    chunks = _chunks(events.shape[0], events.shape[1], weights.kernel.shape[1])
+    flags = {"backwards": go_backwards, "sequences": return_sequences, "zeros": zero_output_for_mask, "chunks": chunks}
     steps = None
-    if events.shape[1] is None:
+    spare = 0 if events.shape[1] is None else -events.shape[1] % chunks
+    if events.shape[1] is None or spare:
         steps = tf.shape(events)[1]
-        spare = -steps % BUCKET
+        spare = spare or -steps % BUCKET
         events = tf.pad(events, [[0, 0], [0, spare], [0, 0]])
         mask = None if mask is None else tf.pad(mask, [[0, 0], [0, spare]])
 
@@ -58,6 +65,15 @@ def run(
         outputs = outputs[:, :steps]
     last = outputs[:, -1]
     return last, outputs, [stm, ltm]
+
+
+def _chunks(batch: int | None, time: int | None, width: int) -> int:
+    """Into how many chunks of steps the way back is cut: more than one where the activations of all steps take much memory.
+
+    Then only the memories are saved, and the activations are computed once more, those of a chunk in one matmul.
+    """
+    activations = (batch or 32) * (time or 0) * width
+    return 1 if activations < SPARING_FROM else min(time or 1, activations // CHUNK)
 
 
 def _side_by_side(island: Callable, *tensors: Any) -> tuple:
@@ -92,6 +108,7 @@ def _island(
     backwards: bool,
     sequences: bool,
     zeros: bool,
+    chunks: int,
 ) -> tuple:
     """Outputs `(batch, time or 1, units)`, STM and LTM."""
     events = tf.transpose(events, (1, 0, 2))
@@ -99,7 +116,7 @@ def _island(
     if backwards:
         turn = (lambda t: tf.reverse(t, [0])) if steps is None else (lambda t: tf.roll(tf.reverse(t, [0]), steps, 0))
         events, mask = turn(events), None if mask is None else turn(mask)
-    loop = Loop(events, steps, mask, weights, sequences)
+    loop = Loop(events, steps, mask, weights, sequences, chunks)
     *stms, stm, ltm = loop.run(events, stm, ltm, *[weight for weight in weights if weight is not None])
     stms = stms[0] if sequences else stm[None]
     if mask is not None and not sequences:
@@ -117,15 +134,17 @@ def _last_mask(mask: Any, steps: Any, zeros: bool) -> Any:
 
 class Loop:
     """The recurrence over time-major events, forward and backward. Its arguments and gradients are flat lists of tensors:
-    events, STM, LTM and the weights that are there. Its results are every STM (with `sequences`), the last STM and LTM."""
+    events, STM, LTM and the weights that are there. Its results are every STM (with `sequences`), the last STM and LTM.
+    `chunks` divides the number of steps."""
 
-    def __init__(self, events: Any, steps: Any, mask: Any, weights: tuple, sequences: bool) -> None:
+    def __init__(self, events: Any, steps: Any, mask: Any, weights: tuple, sequences: bool, chunks: int) -> None:
         self.time = events.shape[0] if events.shape[0] is not None else tf.shape(events)[0]
         self.end = self.time if steps is None else steps
         self.units = weights[1].shape[0]
         self.present = [weight is not None for weight in weights]
         self.mask = mask
         self.sequences = sequences
+        self.chunks = chunks
 
     def run(self, *given: Any) -> tuple:
         """The results, with the hand-written gradient."""
@@ -140,14 +159,14 @@ class Loop:
 
             @tf.custom_gradient
             def once(*both: Any) -> tuple:
-                return self.backward(both[: len(given)], *saved, both[len(given) :]), _no_second_gradient
+                return self.backward(both[: len(given)], saved, both[len(given) :]), _no_second_gradient
 
             return answers, gradient
 
         return results(*given)
 
-    def forward(self, events: Any, stm: Any, ltm: Any, *weights: Any) -> tuple[tuple, Any, Saved]:
-        """The results, every STM, and what the way back needs of every step."""
+    def forward(self, events: Any, stm: Any, ltm: Any, *weights: Any) -> tuple:
+        """The results, every STM, and of every step what the way back needs: `Saved`, or with several chunks its LTM before."""
         kernel, recurrent_kernel, bias, kept_kernel, kept_bias = self.named(weights)
         joint = tf.concat([kernel, recurrent_kernel], 0)
 
@@ -160,23 +179,71 @@ class Loop:
                 new_stm, new_ltm = tf.where(counts, new_stm, stm), tf.where(counts, new_ltm, ltm)
             return new_stm, new_ltm, *[array.write(t, value) for array, value in zip(arrays, (new_stm, *saved))]
 
-        stm, ltm, stms, *saved = self.loop(body, stm, ltm, [self.units] * 7)
-        return (stms, stm, ltm) if self.sequences else (stm, ltm), stms, Saved(*saved)
+        widths = [self.units] * (7 if self.chunks == 1 else 2)
+        stm, ltm, stms, *saved = _loop(body, stm, ltm, widths, self.time, self.end)
+        return (stms, stm, ltm) if self.sequences else (stm, ltm), stms, *saved
 
-    def backward(self, given: tuple, stms: Any, saved: Saved, d_results: tuple) -> list:
-        """The gradients of `given`: one matmul a step here, the weights' after the loop over all steps at once."""
+    def backward(self, given: tuple, saved: list, d_results: tuple) -> list:
+        """The gradients of `given`, chunk by chunk."""
         events, stm_0, _, *weights = given
         kernel, recurrent_kernel, bias, kept_kernel, kept_bias = self.named(weights)
         d_stms, d_stm, d_ltm = d_results if self.sequences else (None, *d_results)
+        stms, *saved = saved
+        if self.chunks == 1:
+            stm_before = tf.concat([stm_0[None], stms[:-1]], 0)
+            given = (events, stm_before, Saved(*saved), weights)
+            d_events, d_stm, d_ltm, d_weights = self.chunk_back(0, *given, d_stms, d_stm, d_ltm)
+            return [d_events, d_stm, d_ltm, *d_weights]
+
+        length = self.time // self.chunks
+        joint = tf.concat([kernel, recurrent_kernel], 0)
+        parts = [tf.reshape(every, (self.chunks, length, -1, every.shape[-1])) for every in (events, stms, *saved)]
+
+        def body(n: Any, d_stm: Any, d_ltm: Any, d_events: Any, *d_weights: Any) -> tuple:
+            c = self.chunks - 1 - n
+            events, chunk_stms, before = [part[c] for part in parts]
+            first = tf.where(c > 0, stms[tf.maximum(c * length, 1) - 1], stm_0)
+            stm_before = tf.concat([first[None], chunk_stms[:-1]], 0)
+            projected = tf.matmul(tf.concat([events, stm_before], 2), joint)
+            projected = projected if bias is None else projected + bias
+            given = (events, stm_before, step(projected, before, kept_kernel, kept_bias)[2], weights)
+            d_event, d_stm, d_ltm, found = self.chunk_back(c * length, *given, d_stms, d_stm, d_ltm)
+            return n + 1, d_stm, d_ltm, d_events.write(c, d_event), *[old + new for old, new in zip(d_weights, found)]
+
+        d_events = tf.TensorArray(events.dtype, self.chunks, element_shape=(length, *events.shape[1:]))
+        _, d_stm, d_ltm, d_events, *d_weights = tf.while_loop(
+            lambda n, *_: n < self.chunks,
+            body,
+            (tf.constant(0), d_stm, d_ltm, d_events, *[tf.zeros_like(weight) for weight in weights]),
+            maximum_iterations=self.chunks,
+        )
+        return [tf.reshape(d_events.stack(), tf.shape(events)), d_stm, d_ltm, *d_weights]
+
+    def chunk_back(
+        self,
+        start: Any,
+        events: Any,
+        stm_before: Any,
+        saved: Saved,
+        weights: list,
+        d_stms: Any,
+        d_stm: Any,
+        d_ltm: Any,
+    ) -> tuple[Any, Any, Any, list]:
+        """The gradients of events, STM, LTM and weights over the steps from `start` on: one matmul a step in the loop, the
+        weights' after it over all steps at once."""
+        kernel, recurrent_kernel, bias, kept_kernel, kept_bias = self.named(weights)
         recurrent_t = tf.transpose(recurrent_kernel)
         kept_t = None if kept_kernel is None else tf.transpose(kept_kernel)
+        length = self.time // self.chunks
+        count = tf.clip_by_value(self.end - start, 0, length)
 
         def body(n: Any, d_stm: Any, d_ltm: Any, *arrays: Any) -> tuple:
-            t = self.end - 1 - n
-            d_stm = d_stm if d_stms is None else d_stm + d_stms[t]
+            t = count - 1 - n
+            d_stm = d_stm if d_stms is None else d_stm + d_stms[start + t]
             *d_inside, d_before = step_back(Saved(*[value[t] for value in saved]), d_stm, d_ltm, kept_t)
             if self.mask is not None:
-                counts = self.mask[t][:, None]
+                counts = self.mask[start + t][:, None]
                 d_inside = [tf.where(counts, d, tf.zeros_like(d)) for d in d_inside]
                 d_before = tf.where(counts, d_before, d_ltm)
             new_d_stm = tf.matmul(d_inside[0], recurrent_t)
@@ -185,33 +252,32 @@ class Loop:
             return new_d_stm, d_before, *[array.write(t, d) for array, d in zip(arrays, d_inside)]
 
         widths = [4 * self.units] if kept_kernel is None else [4 * self.units, self.units]
-        d_stm, d_ltm, d_projected, *d_source = self.loop(body, d_stm, d_ltm, widths)
-        stm_before = tf.concat([stm_0[None], stms[:-1]], 0)
-        gradients = [tf.matmul(d_projected, kernel, transpose_b=True), d_stm, d_ltm]
-        gradients += [_over_all_steps(events, d_projected), _over_all_steps(stm_before, d_projected)]
+        d_stm, d_ltm, d_projected, *d_source = _loop(body, d_stm, d_ltm, widths, length, count)
+        d_weights = [_over_all_steps(events, d_projected), _over_all_steps(stm_before, d_projected)]
         if bias is not None:
-            gradients.append(tf.reduce_sum(d_projected, (0, 1)))
+            d_weights.append(tf.reduce_sum(d_projected, (0, 1)))
         if kept_kernel is not None:
-            gradients.append(_over_all_steps(saved.before * saved.forget, d_source[0]))
+            d_weights.append(_over_all_steps(saved.before * saved.forget, d_source[0]))
         if kept_bias is not None:
-            gradients.append(tf.reduce_sum(d_source[0], (0, 1)))
-        return gradients
-
-    def loop(self, body: Callable, stm: Any, ltm: Any, widths: list[int]) -> tuple:
-        """`body` over all steps: what it carries, and one `(time, batch, width)` tensor for each of `widths`."""
-        arrays = [tf.TensorArray(stm.dtype, self.time, element_shape=(stm.shape[0], width)) for width in widths]
-        _, stm, ltm, *arrays = tf.while_loop(
-            lambda t, *_: t < self.end,
-            lambda t, *state: (t + 1, *body(t, *state)),
-            (tf.constant(0), stm, ltm, *arrays),
-            maximum_iterations=self.time,
-        )
-        return stm, ltm, *[array.stack() for array in arrays]
+            d_weights.append(tf.reduce_sum(d_source[0], (0, 1)))
+        return tf.matmul(d_projected, kernel, transpose_b=True), d_stm, d_ltm, d_weights
 
     def named(self, weights: Any) -> list:
         """Kernel, recurrent kernel, bias, kept kernel, kept bias; None for what is not there."""
         left = iter(weights)
         return [next(left) if there else None for there in self.present]
+
+
+def _loop(body: Callable, stm: Any, ltm: Any, widths: list[int], length: Any, count: Any) -> tuple:
+    """`body` `count` times: what it carries, and one `(length, batch, width)` tensor for each of `widths`."""
+    arrays = [tf.TensorArray(stm.dtype, length, element_shape=(stm.shape[0], width)) for width in widths]
+    _, stm, ltm, *arrays = tf.while_loop(
+        lambda n, *_: n < count,
+        lambda n, *state: (n + 1, *body(n, *state)),
+        (tf.constant(0), stm, ltm, *arrays),
+        maximum_iterations=length,
+    )
+    return stm, ltm, *[array.stack() for array in arrays]
 
 
 def _no_second_gradient(*_: Any) -> Any:
