@@ -29,6 +29,7 @@ import numpy as np
 import peers
 from keras import ops
 from peers import Pair, timed
+from ratios import summary
 
 from keras_gates import GateLSTM, GateLSTMCell
 
@@ -163,39 +164,6 @@ def measure(calls: dict[str, Callable], repeats: int, seconds: float) -> dict[st
         }
         for name, taken in times.items()
     }
-
-
-def ratio(row: dict, kind: str, by: str, ours: list[str], theirs: list[str]) -> float | None:
-    """The best of `ours` over the best of `theirs`, or None where one side is missing."""
-    sides = [[row[kind][name][by] for name in names if name in row[kind]] for names in (ours, theirs)]
-    return min(sides[0]) / min(sides[1]) if all(sides) else None
-
-
-GATE = ["GateLSTM", "GateLSTM XLA"]
-KERAS = ["keras.layers.LSTM", "keras.layers.LSTM XLA"]
-TORCH = ["torch.nn.LSTM", "torch.nn.LSTM, one thread"]
-RATIOS = {
-    "GateLSTM at its best / Keras at its best": (GATE, KERAS),
-    "GateLSTM / Keras' default": (GATE[:1], KERAS[:1]),
-    "GateLSTM / Keras at its best": (GATE[:1], KERAS),
-    "GateLSTM XLA / Keras XLA": (GATE[1:], KERAS[1:]),
-    "GateLSTM / torch.nn.LSTM at its best": (GATE[:1], TORCH),
-    "GateLSTM at its best / torch.nn.LSTM at its best": (GATE, TORCH),
-    "article / standard": (["GateLSTM article"], GATE[:1]),
-    "bare matmuls / GateLSTM at its best": (["bare matmuls"], GATE),
-}
-
-
-def summary(rows: list[dict]) -> dict[str, dict[str, float]]:
-    """Geometric means over the shapes."""
-    found: dict[str, dict[str, float]] = {}
-    for name, (ours, theirs) in RATIOS.items():
-        for kind in ("forward", "train"):
-            for by in ("wall", "best", "processor"):
-                values = [r for row in rows if (r := ratio(row, kind, by, ours, theirs)) is not None]
-                if values:
-                    found.setdefault(name, {})[f"{kind} {by}"] = float(np.exp(np.mean(np.log(values))))
-    return found
 
 
 def picture(rows: list[dict], path: Path) -> None:

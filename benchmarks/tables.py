@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from math import exp, log
 from pathlib import Path
 from typing import Any
+
+from ratios import RATIOS as SIDES
+from ratios import mean, ratio, summary
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -40,6 +42,8 @@ COLUMNS = {
     "torch.nn.LSTM, one thread": "the same, one thread",
     "bare matmuls": "bare matmuls (PyTorch)",
 }
+KINDS = ("forward", "train")
+LARGE = ("32/100/64/128", "128/50/128/256")
 MODELS = ["GateLSTM", "GateLSTM article", "keras.layers.LSTM", "keras.layers.LSTM XLA"]
 VARIANTS = {
     ("tensorflow", "last"): "only the last output",
@@ -62,17 +66,12 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows]) + "\n"
 
 
-def mean(values: list[float]) -> float:
-    """Geometric."""
-    return exp(sum(map(log, values)) / len(values))
-
-
 def means(document: dict, names: dict[str, str]) -> str:
     """Geometric means over the shapes: wall time, and processor time of all threads."""
     head = [f"geometric mean over {len(document['rows'])} shapes", "forward", "training step"]
     head += ["forward, processor time", "training step, processor time"]
     kinds = ("forward wall", "train wall", "forward processor", "train processor")
-    found = document["geometric_means"]
+    found = summary(document["rows"])
     return table(
         head, [[text, *[f"{found[name][kind]:.2f}" for kind in kinds]] for name, text in names.items() if name in found]
     )
@@ -101,7 +100,7 @@ def variants() -> str:
         document = read(f"layers_{backend}_{variant}")
         if document is None:
             continue
-        found = document["geometric_means"]
+        found = summary(document["rows"])
         cells = [
             f"{found[name]['forward wall']:.2f} / {found[name]['train wall']:.2f}" if name in found else ""
             for name in names
@@ -148,9 +147,61 @@ def memory(rows: list[dict]) -> str:
     return table(["MB that three epochs add at the peak", *[COLUMNS[name] for name in used]], cells)
 
 
+def goals() -> str:
+    """What was asked for and what the results say: wall time, the better of graph mode and XLA where it says "at its best"."""
+    plain, rows = read("layers_tensorflow_plain"), []
+    if plain:
+        found = summary(plain["rows"])
+        best, default = found["GateLSTM at its best / Keras at its best"], "GateLSTM / Keras' default"
+        peer, article = found.get("GateLSTM at its best / torch.nn.LSTM at its best"), found["article / standard"]
+        worst = max(
+            (ratio(row, kind, "wall", *SIDES[default]), f"{row['shape']} {kind}")
+            for row in plain["rows"]
+            for kind in KINDS
+        )
+        rows += [
+            ("must: training step, at its best / Keras at its best", 0.5, best["train wall"], ""),
+            ("must: forward, at its best / Keras at its best", 0.8, best["forward wall"], ""),
+            ("must: no shape slower than Keras' default", 1.0, worst[0], worst[1]),
+            ("must: article / standard", 1.35, max(article["forward wall"], article["train wall"]), "TensorFlow"),
+        ]
+    for backend in ("jax", "torch"):
+        if document := read(f"layers_{backend}_plain"):
+            article = summary(document["rows"])["article / standard"]
+            worst_kind = max(article["forward wall"], article["train wall"])
+            rows.append(("must: article / standard", 1.35, worst_kind, f"{backend}, {len(document['rows'])} shapes"))
+    if epochs := read("fit_tensorflow"):
+        wall = mean([row["models"]["GateLSTM"]["wall"] / row["models"]["keras.layers.LSTM"]["wall"] for row in epochs])
+        rows.append(("must: `fit`, GateLSTM / Keras", 0.65, wall, f"{len(epochs)} shapes"))
+    for row in read("memory_tensorflow") or []:
+        models = row["models"]
+        share = models["GateLSTM"]["added_MB"] / models["keras.layers.LSTM"]["added_MB"]
+        rows.append(("must: peak memory of training / Keras'", 1.0, share, row["shape"]))
+    if plain:
+        rows += [
+            ("to conquer: training step, at its best / Keras at its best", 0.4, best["train wall"], ""),
+            ("to conquer: forward, at its best / Keras at its best", 0.6, best["forward wall"], ""),
+        ]
+        if peer:
+            rows += [
+                ("to conquer: training step / `torch.nn.LSTM`", 1.0, peer["train wall"], "at its best"),
+                ("to conquer: forward / `torch.nn.LSTM`", 1.0, peer["forward wall"], "at its best"),
+            ]
+        for row in plain["rows"]:
+            if row["shape"] in LARGE and (
+                rate := ratio(row, "forward", "wall", *SIDES["bare matmuls / GateLSTM at its best"])
+            ):
+                rows.append(("to conquer: forward / bare matmuls (PyTorch's)", 2.0, 1 / rate, row["shape"]))
+    cells = [
+        [goal, where, f"{limit:.2f}", f"{value:.2f}", "" if value <= limit else "**missed**"]
+        for goal, limit, value, where in rows
+    ]
+    return table(["goal", "where", "at most", "reached", ""], cells)
+
+
 def tables() -> dict[str, str]:
     """Name → Markdown, of every table whose results are there."""
-    found = {"variants": variants()}
+    found = {"variants": variants(), "goals": goals()}
     if document := read("layers_tensorflow_plain"):
         found |= {
             "means": means(document, RATIOS),
