@@ -170,6 +170,21 @@ def test_ltm_that_is_read_and_memories_that_are_given(tmp_path, precision):
     assert np.abs(ltm - np.asarray(wanted["ltm"])).mean() < allowed
 
 
+def test_a_memory_is_not_another_layers_zeros(tmp_path):
+    """The converter gives an LSTM's empty memory and the zeros that a loop of as many units starts from one tensor."""
+    model = sequential(layers.LSTM(4, return_sequences=True), GateLSTM(4, formulation="article"))
+    report = export(model, tmp_path, ["tflite"], calibration=events())
+    assert report.form == "fused+while"
+    np.testing.assert_allclose(answers(tmp_path, events(9, seed=1))[0], model(events(9, seed=1)), atol=1e-5)
+    embedding = layers.Embedding(20, 5, mask_zero=True)
+    options = {"formulation": "article", "return_sequences": True}
+    model = keras.Sequential([keras.Input((4,), dtype="int32"), embedding, GateLSTM(5, **options), layers.LSTM(5)])
+    report = export(model, tmp_path, ["tflite"], "int8", calibration=tokens()[:, :4])
+    assert report.form == "unrolled+fused"
+    x = tokens(20, seed=1)[:, :4]
+    assert np.abs(answers(tmp_path, x)[0] - np.asarray(model(x))).mean() < 0.01
+
+
 def test_several_inputs_and_outputs_joined(tmp_path):
     keras.utils.set_random_seed(3)
     audio, context = keras.Input((None, FEATURES), name="audio"), keras.Input((4,), name="context")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_gates.edge.tflite import seal
+from keras_gates.exporting.operators import FUSED, LTM, STATE, operator_name
 
 
 def load(data: bytes) -> schema.ModelT:
@@ -28,6 +31,7 @@ def tidy(model: schema.ModelT, inputs: list[str], outputs: list[str]) -> None:
     the SavedModel. Tensors that a signature names keep that name.
     """
     model.description = b"keras_gates"
+    own_memories(model)
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             tensor.name = b""
@@ -50,6 +54,39 @@ def tidy(model: schema.ModelT, inputs: list[str], outputs: list[str]) -> None:
     for buffer in dropped:
         model.buffers[buffer].data = None
     model.metadata = kept
+
+
+def own_memories(model: schema.ModelT) -> None:
+    """Let every tensor that keeps a memory belong to one operator.
+
+    The converter finds that an LSTM's empty memory and another tensor of zeros are the same (the start of a loop with as many
+    units) and gives both one tensor. After the LSTM ran, it holds the LSTM's memory.
+    """
+    for graph in model.subgraphs:
+        kept = set()
+        for operator in graph.operators:
+            operator.inputs = list(operator.inputs)
+            for place, index in enumerate(operator.inputs):
+                if index < 0 or not graph.tensors[index].isVariable:
+                    continue
+                keeps = place in (STATE, LTM) and operator_name(model, operator) == FUSED
+                if keeps and index not in kept:
+                    kept.add(index)
+                    continue
+                operator.inputs[place] = len(graph.tensors)
+                graph.tensors.append(copy.deepcopy(graph.tensors[index]))
+                if not keeps:
+                    _make_zeros(model, graph.tensors[-1])
+
+
+def _make_zeros(model: schema.ModelT, tensor: schema.TensorT) -> None:
+    types = {schema.TensorType.FLOAT32: "float32", schema.TensorType.INT8: "int8", schema.TensorType.INT16: "int16"}
+    points = tensor.quantization.zeroPoint if tensor.quantization is not None else None
+    zero = int(points[0]) if points is not None and len(points) else 0
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(np.full(tensor.shape, zero, types[tensor.type]).tobytes(), np.uint8)
+    tensor.isVariable, tensor.buffer = False, len(model.buffers)
+    model.buffers.append(buffer)
 
 
 def with_metadata(model: schema.ModelT, name: str, text: str) -> bytes:

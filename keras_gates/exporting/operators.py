@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 
@@ -64,6 +65,18 @@ def check_scales(model: schema.ModelT) -> None:
                     "joined with, and the file would be wrong. Join tensors with keras.layers.Concatenate, Maximum or "
                     "Stack layers (the export guards those), not inside a layer of your own."
                 )
+
+
+def give_memories_their_scale(model: schema.ModelT) -> None:
+    """Give every fused LSTM's STM input the scale of what the LSTM puts there.
+
+    Where the model holds other zeros of that shape, the converter takes the memory for the same constant and calibrates that.
+    """
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if operator_name(model, operator) == FUSED:
+                hidden = graph.tensors[operator.intermediates[HIDDEN]]
+                graph.tensors[operator.inputs[STATE]].quantization = copy.deepcopy(hidden.quantization)
 
 
 def keep_ltm_in_range(model: schema.ModelT) -> None:

@@ -141,6 +141,7 @@ def _converted(
 
 def _check_integers(model: Any, request: Request, report: ExportReport) -> None:
     operators.keep_ltm_in_range(model)
+    operators.give_memories_their_scale(model)
     operators.check_scales(model)
     floats = operators.float_operators(tflite.read(flatbuffer.dump(model)))
     told = ", ".join(f"{count} {name}" for name, count in floats.items())
