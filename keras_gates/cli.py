@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--top", type=int, default=1, metavar="N", help="show the N best labels (default: %(default)s)"
     )
-    predict.add_argument("-o", "--output", metavar="Y.npy", help="write the predictions as an array instead")
+    predict.add_argument("-o", "--output", metavar="Y.npy", help="write arrays instead: .npy, or .npz for several")
     stream = _command(commands, "stream", "one event at a time; the memory stays between them", _stream)
     stream.add_argument("input", nargs="?", default="-", help="the events, see below (default: standard input)")
     stream.add_argument("--smooth", type=int, default=1, metavar="N", help="average over the last N events")
@@ -125,10 +125,12 @@ def _predict(model: EdgeModel, arguments: argparse.Namespace) -> None:
         name: [row for result in results for row in (result[name] if len(names) > 1 else result)] for name in names
     }
     if arguments.output:
-        arrays = {
-            name: np.stack(rows) if len({row.shape for row in rows}) == 1 else np.array(rows, object)
-            for name, rows in columns.items()
-        }
+        arrays = {}
+        for name, rows in columns.items():
+            if len({row.shape for row in rows}) == 1:
+                arrays[name] = np.stack(rows)
+            else:
+                arrays |= {f"{name}_{number}": row for number, row in enumerate(rows)}
         _write(Path(arguments.output), arrays)
         return
     for name, rows in columns.items():

@@ -71,6 +71,16 @@ def test_predict_several_inputs_from_npz(capsys, tmp_path):
         np.testing.assert_array_equal(got[name], values)
 
 
+def test_predictions_of_different_length_are_written_without_pickle(capsys, tmp_path):
+    path = exported("several").path
+    for name, steps in (("long", 6), ("short", 4)):
+        np.savez(tmp_path / f"{name}.npz", one=X[0, :steps, :3], other=X[1, :steps, :2])
+    files = tmp_path / "long.npz", tmp_path / "short.npz"
+    assert run(capsys, "predict", path, *files, "-o", tmp_path / "y.npz")[0] == 0
+    got = np.load(tmp_path / "y.npz", allow_pickle=False)
+    assert {name: got[name].shape for name in got} == {"tags_0": (6, 2), "tags_1": (4, 2), "mood": (2, 1)}
+
+
 def test_predict_texts_from_standard_input(capsys, monkeypatch):
     path = exported("words").path
     texts = ["turn it off", "turn it on, please"]
