@@ -226,8 +226,22 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
 
         Returns:
             A dict with `event`, `stm`, `ltm`, `ignore`, `candidate`, `learned`, `forget`, `kept`, `remembered`, `use`, `U`,
-            `used` (with gates of your own: the factors these name), each `(batch, units)` but the event.
+            `used` (with gates of your own: the factors these name), each `(batch, units)` but the event, in the compute dtype.
         """
+        if self._weights_are_not_cast():
+            taken = _InScope(
+                lambda **memories: self._step(**memories, training=training, held=held), dtype=self.dtype_policy
+            )
+            return taken({"event": event, "stm": stm, "ltm": ltm})
+        return self._step(event, stm, ltm, training, held)
+
+    def _weights_are_not_cast(self) -> bool:
+        """Whether this is outside of any layer's call, where Keras leaves weights of mixed precision as they are stored."""
+        if self.compute_dtype == self.variable_dtype or not self.weights:
+            return False
+        return keras.backend.standardize_dtype(self.weights[0].dtype) != self.compute_dtype
+
+    def _step(self, event: Any, stm: Any, ltm: Any, training: bool, held: dict[str, Callable] | None) -> Offer:
         offer, dropped = Offer(held, event=event, stm=stm, ltm=ltm), self._dropped(event, stm, training)
         offer["learned"] = offer.to(self.learn, **dropped.get("learn", {}))
         offer["kept"] = offer.to(self.forget, **dropped.get("forget", {}))

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_gates.answering import answers_by_event
+from keras_gates.dependence import influence
 from keras_gates.interception import empty_memories, recurrent_layers
 from keras_gates.showing import shown_events
 from keras_gates.traces import LayerTrace
@@ -41,7 +42,10 @@ def report(
     """Write an interactive report of what a model does with some examples: one HTML file that needs no network.
 
     In it: scrub through time, hover or focus a gate, choose example, layer and unit; the model's answer changes event by
-    event, and what each event left in the long-term memory is drawn under the words, pictures or waveform.
+    event, and what each event left in the long-term memory is drawn under the words, pictures or waveform, by how much it
+    counts for the answer at the end:
+
+        sum over units of learned_s * f_{s+1} * ... * f_t * d answer / d LTM_t
 
     Args:
         model: a built Keras model with or without recurrent layers.
@@ -82,10 +86,16 @@ def report(
     with empty_memories(found):
         batch = fixed_batch(model) or 1
         rows = np.resize(np.arange(shown), -(-shown // batch) * batch)
-        layers = list(trace(model, some_of(examples, rows)).values()) if found else []
+        layers, weights = [], {}
+        if found:
+            traced = trace(model, some_of(examples, rows))
+            layers = list(traced.values())
+            weights = _weights(
+                model, examples, rows, len(labels) == 2 and keras.tree.flatten(traced.prediction)[0].shape[-1] == 1
+            )
     for example in range(shown):
         with empty_memories(found):
-            story = _story(model, examples, example, layers, share, vocabulary, labels, shows)
+            story = _story(model, examples, example, layers, weights, share, vocabulary, labels, shows)
         story["truth"] = "" if truth is None else _named(np.asarray(truth[example]), labels)
         size = len(json.dumps(story))
         if stories and size > room:
@@ -132,6 +142,7 @@ def _story(
     x: Any,
     example: int,
     layers: Sequence[LayerTrace],
+    weights: dict[str, np.ndarray],
     share: int,
     vocabulary: Sequence[str],
     labels: Sequence[str],
@@ -147,8 +158,29 @@ def _story(
         "time": time,
         "events": events,
         "answers": _answers(answers, labels or vocabulary),
-        "layers": [_layer(layer, example, room // max(len(layers), 1)) for layer in layers],
+        "layers": [_layer(layer, weights.get(layer.name), example, room // max(len(layers), 1)) for layer in layers],
     }
+
+
+def _weights(model: keras.layers.Layer, x: Any, rows: np.ndarray, one_of_two: bool) -> dict[str, np.ndarray]:
+    """How much each unit of LTM_t counts for the answer at the end, `(batch, time, units)` by layer: the gradient of the largest
+    answer with respect to it, its largest size at each t made 1. `one_of_two`: the model gives the second answer's share alone.
+    """
+    parts: dict[str, list[np.ndarray]] = {}
+    batch = fixed_batch(model) or 32
+    for start in range(0, len(rows), batch):
+        found = influence(model, some_of(x, rows[start : start + batch]))
+        for name, gradient in found.ltm.items():
+            if one_of_two:
+                gradient = gradient * np.where(found.score < 0.5, -1, 1)[:, None, None]
+            largest = np.abs(gradient).max(axis=-1, keepdims=True)
+            parts.setdefault(name, []).append(gradient / np.where(largest > 0, largest, 1))
+    return {name: np.concatenate(_of_one_length(part)) for name, part in parts.items()}
+
+
+def _of_one_length(parts: list[np.ndarray]) -> list[np.ndarray]:
+    time = max(part.shape[1] for part in parts)
+    return [np.pad(part, ((0, 0), (0, time - part.shape[1]), (0, 0))) for part in parts]
 
 
 def _events(model: keras.layers.Layer, seen: Any, time: int, vocabulary: Sequence[str]) -> dict[str, Any]:
@@ -182,10 +214,10 @@ def _named(value: np.ndarray, labels: Sequence[str]) -> str:
     return f"{float(value):.3g}" if np.issubdtype(value.dtype, np.floating) else str(value)
 
 
-def _layer(layer: LayerTrace, example: int, room: int) -> dict[str, Any]:
+def _layer(layer: LayerTrace, weights: np.ndarray | None, example: int, room: int) -> dict[str, Any]:
     """A layer's arrays of one example; where not all units fit, those whose long-term memory moves most there."""
     arrays = {name: array[example] for name, array in layer.over_time.items()}
-    wanted = max(1, min(layer.units, int(room / (2.2 * layer.time * len(arrays))), 256))
+    wanted = max(1, min(layer.units, int(room / (2.2 * layer.time * (len(arrays) + 1))), 256))
     moving = np.nanstd(arrays.get("ltm", arrays["stm"]), axis=0)
     units = np.sort(np.argsort(-moving, kind="stable")[:wanted])
     return {
@@ -196,6 +228,7 @@ def _layer(layer: LayerTrace, example: int, room: int) -> dict[str, Any]:
         "units": units.tolist(),
         "all_units": layer.units,
         "adds_up": layer.adds_up(),
+        "weights": None if weights is None else packed(weights[example][:, units]),
         "mask": packed(layer.mask[example].astype("float32")),
         "arrays": {name: packed(array[:, units]) for name, array in arrays.items()},
     }

@@ -210,3 +210,16 @@ def test_4096_units():
     x = data(1, 2, 2)
     got = numpy(layer(x))
     assert_close(got, run(x, weights_of(layer))[1], "forward")
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_step_outside_of_a_call_is_in_the_compute_dtype_too(dtype):
+    cell = GateLSTMCell(UNITS, dtype=dtype)
+    cell.build((None, FEATURES))
+    randomise(cell)
+    step = cell.step(EVENTS[:, 0], *MEMORIES, held={"use": lambda factor: factor * 0 + 1})
+    assert {keras.backend.standardize_dtype(value.dtype) for value in step.values()} == {cell.compute_dtype}
+    used, _ = cell(tensors(EVENTS[:, 0]), tensors(MEMORIES))
+    plain = cell.step(EVENTS[:, 0], *MEMORIES)
+    assert np.array_equal(numpy(plain["used"]), numpy(used))
+    assert_close(numpy(step["used"]), np.tanh(numpy(plain["remembered"])), "the held factor", absolute=HALVES[dtype])

@@ -134,7 +134,20 @@ def test_what_is_in_the_file(tmp_path):
         for name, array in layer["arrays"].items():
             largest = np.nanmax(np.abs(wanted[name][0]))
             assert np.allclose(unpacked(array), wanted[name][0], atol=max(1, largest) / 200), name
+        gradient = keras_gates.influence(model, NUMBERS[:1]).ltm[layer["name"]][0]
+        assert np.allclose(unpacked(layer["weights"]), gradient / np.abs(gradient).max(-1, keepdims=True), atol=1 / 100)
     assert list(tmp_path.iterdir()) == [path], "nothing else is left behind"
+
+
+def test_of_two_answers_in_one_number_the_one_that_is_given_counts(tmp_path):
+    model = picture_model()
+    model.layers[-1].bias.assign([-9.0])
+    page = keras_gates.report(model, PICTURES[:1], tmp_path / "a.html", labels=["dog", "wolf"]).read_text(
+        encoding="utf-8"
+    )
+    layer = json.loads(re.search('id="data">(.*?)</script>', page, re.S)[1])["examples"][0]["layers"][0]
+    wolf = keras_gates.influence(model, PICTURES[:1]).ltm["memory"][0]
+    assert (np.sign(unpacked(layer["weights"])) * np.sign(wolf) <= 0).all(), "what speaks for wolf speaks against dog"
 
 
 def unpacked(array):

@@ -45,6 +45,7 @@ function opened(layer) {
     open[name].largest = largest;
     open[name].signed = !(name === "ignore" || name === "forget" || name === "use") || packed.kind !== "share";
   }
+  open.weights = layer.weights ? unpacked(layer.weights).values : null;
   // A unit's number, or for unit -1 the mean size of all units' numbers.
   open.at = (name, t, unit) => {
     if (unit >= 0) return open[name][t * open.count + unit];
@@ -56,15 +57,18 @@ function opened(layer) {
   return open;
 }
 
-// How much of each event is in the long-term memory after event `at`: |learned · f · … · f|, summed over units.
+// What of each event is in the long-term memory after event `at`, learned · f · … · f. Of all units: by how much it counts for the
+// answer at the end (above 0 for it, below against it), where that is known; else its size.
 function stillHeld(layer, at, unit) {
   const open = opened(layer), held = new Float32Array(layer.time), left = new Float32Array(open.count).fill(1);
-  const step = layer.direction === "backward" ? 1 : -1;
+  const step = layer.direction === "backward" ? 1 : -1, first = at * open.count;
+  held.counts = unit < 0 && open.weights !== null && open.weights.subarray(first, first + open.count).some((weight) => weight !== 0);
   for (let s = at; s >= 0 && s < layer.time; s += step) {
     if (!open.mask[s]) continue;
     for (let u = 0; u < open.count; u++) {
-      const k = s * open.count + u;
-      if (unit < 0 || u === unit) held[s] += Math.abs(open.learned[k] * left[u]);
+      const k = s * open.count + u, what = open.learned[k] * left[u];
+      if (held.counts) held[s] += what * open.weights[first + u];
+      else if (unit < 0 || u === unit) held[s] += Math.abs(what);
       left[u] *= open.forget[k];
     }
   }

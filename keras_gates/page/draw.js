@@ -105,16 +105,20 @@ function curves(canvas, lines, time, low, high, at) {
   pen.stroke();
 }
 
-// A bar for each event, and above the largest what the event was: `sign(pen, t, x)` draws it, `room` pixels high.
-function bars(canvas, values, at, room, sign) {
+// A bar for each event, in another colour below 0, and above the largest what the event was: `sign(pen, t, x)` draws it, `room`
+// pixels high.
+function bars(canvas, signed, at, room, sign) {
+  const values = signed.map(Math.abs);
   const { pen, width, height } = surface(canvas), time = values.length, step = width / time, largest = Math.max(...values, 1e-9);
   pen.fillStyle = colour("--line");
   pen.fillRect(0, height - 1, width, 1);
   for (let t = 0; t < time; t++) {
     const size = (values[t] / largest) * (height - room - 4);
-    pen.fillStyle = t === at ? colour("--accent") : colour("--remember");
+    pen.fillStyle = colour(signed[t] < 0 ? "--forget" : "--remember");
     pen.fillRect(t * step + Math.min(1, step / 8), height - size, Math.max(1, step - Math.min(2, step / 4)), size);
   }
+  pen.fillStyle = colour("--accent");
+  pen.fillRect(at * step, height - 2, Math.max(2, step), 2);
   const taken = [], ranked = Array.from(values.keys()).sort((one, other) => values[other] - values[one]);
   for (const t of ranked.slice(0, 24)) {
     const x = Math.min(width - room, Math.max(room, (t + 0.5) * step));

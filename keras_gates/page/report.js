@@ -1,6 +1,10 @@
 // The page itself: what is chosen, and every view redrawn when it changes.
 let broken = 0;
 window.addEventListener("error", () => (document.documentElement.dataset.errors = ++broken));
+const BARS = {
+  counts: "Bars: what each event left in the long-term memory (learned · f · … · f), by how much it counts for the answer at the end: blue speaks for that answer, purple against it.",
+  size: "Bars: the size of what each event left in the long-term memory, |learned · f · … · f|.",
+};
 const $ = (id) => document.getElementById(id);
 const chosen = { example: 0, layer: 0, unit: -1, at: 0, gate: null };
 let playing = null;
@@ -85,13 +89,13 @@ function makeEvents() {
 }
 
 function drawEvents(held) {
-  const { events, time } = story(), largest = held ? Math.max(...held, 1e-9) : 1;
+  const { events, time } = story(), sizes = held && held.map(Math.abs), largest = held ? Math.max(...sizes, 1e-9) : 1;
   if (events.kind === "words" || events.kind === "pictures")
     for (const mark of $("events").firstChild.children) {
       const t = Number(mark.dataset.t);
       mark.className = t === now() ? "now" : t > now() && !(layer() && layer().direction === "backward") ? "later" : "";
       if (events.kind === "words") {
-        const share = held ? held[t] / largest : 0, deep = share > 0.5;
+        const share = held ? sizes[t] / largest : 0, deep = share > 0.5;
         mark.style.backgroundColor = share > 0.01 ? css(shareColour(share)) : "";
         mark.style.color = share > 0.01 ? (deep !== isDark() ? "#fff" : "#14171c") : "";
         if (isDark() && share > 0.01 && !deep) mark.style.color = "#fff";
@@ -102,7 +106,7 @@ function drawEvents(held) {
         else strip.scrollTop = mark.offsetTop - strip.offsetTop - strip.clientHeight / 2;
       }
     }
-  else drawOther(events, held, largest, time);
+  else drawOther(events, sizes, largest, time);
 }
 
 // What event `t` was, above its bar at `x`.
@@ -243,7 +247,7 @@ function draw() {
   drawEvents(held && held.length === story().time ? held : null);
   if (held) bars($("held"), held, chosen.at, 30, sign);
   const left = one && one.units.length < one.all_units ? ` ${one.units.length} of ${one.all_units} units are shown: those whose memory moves most.` : "";
-  $("held-note").textContent = (held ? "Bars: what of each event is still in the long-term memory, |learned · f · … · f|, now." : one ? "This layer's long-term memory cannot be split by events." : "This model has no recurrent layer.") + left;
+  $("held-note").textContent = (held ? BARS[held.counts ? "counts" : "size"] : one ? "This layer's long-term memory cannot be split by events." : "This model has no recurrent layer.") + left;
   drawAnswers();
   drawCell();
   if (one) {

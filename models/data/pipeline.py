@@ -92,6 +92,10 @@ class Data:
         (text with "")."""
         return next(iter(getattr(self, split).take(limit).padded_batch(limit).as_numpy_iterator()))[:2]
 
+    def telling(self, limit: int) -> tuple[Any, Any]:
+        """As `arrays`: test examples that show what the model is about; here the first."""
+        return self.arrays("test", limit)
+
 
 def _augmented(examples: Any, augment: Callable[..., Any], drawn: Any) -> Any:
     import tensorflow as tf

@@ -146,7 +146,7 @@ def look_inside(zoo: Any, model: Any, data: Any, path: Path) -> None:
     """The page on which what every gate did with a few test examples can be followed event by event."""
     import keras_gates
 
-    x, y = data.arrays("test", INSIDE)
+    x, y = data.telling(INSIDE)
     keras_gates.report(
         model,
         x,
