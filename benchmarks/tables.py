@@ -218,7 +218,7 @@ def tables() -> dict[str, str]:
 def filled(text: str) -> str:
     """A page with its tables as the results are now."""
     made = tables()
-    return PLACE.sub(lambda place: place[1] + made.get(place["name"], "") + place[3], text)
+    return PLACE.sub(lambda place: f"{place[1]}\n{made.get(place['name'], '')}\n{place[3]}", text)
 
 
 def main() -> None:
