@@ -49,9 +49,7 @@ def worth(name: str, path: Path, preset: str | None, source: str, data_dir: str 
     zoo = registry.find(name)
     _, chosen = zoo.preset(preset)
     model = keras.saving.load_model(path, compile=False)
-    if (
-        model.inputs[0].shape[0] is not None
-    ):  # one that carries its memory over: here every example starts from empty memory
+    if model.inputs[0].shape[0] is not None:  # it carries its memory over; here every example starts from an empty one
         model = zoo.device(model)[0]
     data = zoo.data(source, data_dir, **chosen.get("data", {}))
     fitting.compile_model(zoo, model, {**fitting.DEFAULTS, **zoo.recipe, **chosen.get("recipe", {})}, None)
@@ -59,7 +57,7 @@ def worth(name: str, path: Path, preset: str | None, source: str, data_dir: str 
     rows = kg.worth_of_gates(model, x, y)
     score = next((known for known in rows[0]["scores"] if "acc" in known), "loss")
     cells = [f"{row['scores'][score]:.3f}" for row in rows]
-    return f"| {name} | {score} on {len(y)} | " + " | ".join(cells) + " |"
+    return f"| {f'{name} {preset or str()}'.strip()} | {score} on {len(y)} | " + " | ".join(cells) + " |"
 
 
 def deployment(name: str, gates: dict[str, Any]) -> str:
@@ -72,11 +70,15 @@ def deployment(name: str, gates: dict[str, Any]) -> str:
     return f"| {name} | {model.count_params():,} | {report.form} | {operators} | {size} | {difference} |"
 
 
-def put(page: str, mark: str, table: list[str]) -> str:
-    """The page with the table between its two marks exchanged."""
-    return re.sub(
+def write(mark: str, table: list[str]) -> None:
+    """Exchange the table between two marks of the page."""
+    page = PAGE.read_text(encoding="utf-8")
+    page = re.sub(
         f"(<!-- {mark} -->\n).*?(<!-- end -->)", lambda m: m[1] + "\n".join(table) + "\n" + m[2], page, flags=re.S
     )
+    waiting = PAGE.with_name(PAGE.name + ".tmp")
+    waiting.write_text(page, encoding="utf-8")
+    waiting.replace(PAGE)
 
 
 def rows_of(page: str, mark: str) -> dict[str, str]:
@@ -90,11 +92,11 @@ def shipped(data_dir: str | None) -> list[tuple[str, Path, str, str, str | None]
     found = []
     for name in registry.names():
         for preset in registry.find(name).presets:
-            card, path = registry.card(name, preset), registry.WEIGHTS / f"{name}-{preset}.keras"
+            path = registry.WEIGHTS / f"{name}-{preset}.keras"
             if path.exists():
-                found.append(
-                    (name, path, preset, "tfds" if "tfds" in card.get("command", "tfds") else "builtin", data_dir)
-                )
+                words = registry.card(name, preset).get("command", "").split()
+                source = words[words.index("--data") + 1] if "--data" in words else "builtin"
+                found.append((name, path, preset, source, data_dir))
     return found
 
 
@@ -111,23 +113,23 @@ def main() -> None:
     if arguments.only != "deployment":
         own = [(*pair.split("=", 1), None, "builtin", None) for pair in arguments.model]
         rows = rows_of(page, "worth") if arguments.models else {}
-        for one in [*own, *shipped(arguments.data_dir)]:
-            if not arguments.models or one[0] in [*arguments.models, *(name for name, *_ in own)]:
-                rows[one[0]] = worth(*one)
-                print(rows[one[0]], flush=True)
         held = [f"{factor} {how}" for factor in ("ignore", "forget", "use") for how in ("open", "closed", "mean")]
         head = ["| model | score | as it is | " + " | ".join(held) + " |", "|" + "---|" * (len(held) + 3)]
-        page = put(page, "worth", [*head, *rows.values()])
+        known = [f"{name} {preset}" for name, _, preset, *_ in shipped(None)]
+        in_order = lambda row: [*known, row.split("|")[1].strip()].index(row.split("|")[1].strip())  # noqa: E731
+        for one in [*own, *shipped(arguments.data_dir)]:
+            if not arguments.models or one[0] in arguments.models or one in own:
+                row = worth(*one)
+                rows[row.split("|")[1].strip()] = row
+                print(row, flush=True)
+                write("worth", [*head, *sorted(rows.values(), key=in_order)])
     if arguments.only != "worth":
         rows = []
         for name, gates in VARIANTS.items():
             rows.append(deployment(name, gates))
             print(rows[-1], flush=True)
         head = ["| gates | weights | form | operators | file | largest difference |", "|" + "---|" * 6]
-        page = put(page, "deployment", [*head, *rows])
-    waiting = PAGE.with_name(PAGE.name + ".tmp")
-    waiting.write_text(page, encoding="utf-8")
-    waiting.replace(PAGE)
+        write("deployment", [*head, *rows])
 
 
 if __name__ == "__main__":

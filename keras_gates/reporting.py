@@ -90,9 +90,8 @@ def report(
         if found:
             traced = trace(model, some_of(examples, rows))
             layers = list(traced.values())
-            weights = _weights(
-                model, examples, rows, len(labels) == 2 and keras.tree.flatten(traced.prediction)[0].shape[-1] == 1
-            )
+            one_number = keras.tree.flatten(traced.prediction)[0].shape[-1] == 1
+            weights = _weights(model, examples, rows, one_number and len(labels) == 2)
     for example in range(shown):
         with empty_memories(found):
             story = _story(model, examples, example, layers, weights, share, vocabulary, labels, shows)

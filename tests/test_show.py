@@ -44,6 +44,15 @@ def test_the_clue_lies_where_it_should_and_tells_the_label(data, lag):
     assert 0 < y.mean() < 1
 
 
+def test_what_is_looked_into_begins_with_a_bear_forty_frames_back(data):
+    x, y = data.telling(4)
+    assert y.tolist() == [1, 0, 1, 0]
+    test = data.banks["test"]
+    bears, cats = ([picture.tobytes() for picture in test[group][:100]] for group in ("forest", "home"))
+    for frames, known in zip(x, [bears, cats] * 2):
+        assert frames[-41].astype("uint8").tobytes() in known
+
+
 def test_the_last_frame_does_not_depend_on_the_label(data):
     """Among shows drawn together, last frames of dogs and of wolves are draws from one and the same set of blends."""
     x, y = data.at("test", 5, 3000)
