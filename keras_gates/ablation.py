@@ -62,8 +62,17 @@ def ablate(
         means = {name: {f: np.nanmean(one[f], axis=(0, 1)) for f in held if f in one} for name, one in traced.items()}
     ablated = _Ablated(model, chosen, held, means)
     if getattr(model, "compiled", False):
-        ablated.compile_from_config(model.get_compile_config())
+        with keras.saving.custom_object_scope(_own_objects(model)):
+            ablated.compile_from_config(model.get_compile_config())
     return ablated
+
+
+def _own_objects(model: keras.Model) -> dict[str, Any]:
+    """By name: the losses and metrics that the model was compiled with; Keras does not find those of the user alone."""
+    given = getattr(getattr(model, "_compile_config", None), "config", {"loss": model.loss})
+    things = [thing for thing in keras.tree.flatten(dict(given)) if callable(thing) and not isinstance(thing, str)]
+    named = [thing if hasattr(thing, "__name__") else type(thing) for thing in things]
+    return {thing.__name__: thing for thing in named}
 
 
 class _Ablated(keras.Model):

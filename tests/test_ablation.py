@@ -75,6 +75,25 @@ def test_worth_of_gates_on_a_task_that_needs_them():
     assert rows["use", "open"] < 1e-4
 
 
+def test_losses_and_metrics_of_ones_own_are_kept():
+    class Worst(keras.metrics.Metric):
+        def update_state(self, y, said, sample_weight=None):
+            self.worst = keras.ops.max(keras.ops.abs(y - said))
+
+        def result(self):
+            return self.worst
+
+    def cubed(y, said):
+        return keras.ops.mean(keras.ops.abs(y - said) ** 3)
+
+    model = randomise(keras.Sequential([keras.Input((TIME, FEATURES)), GateLSTM(UNITS)]))
+    model.compile(loss=cubed, metrics=[Worst(name="worst")], run_eagerly=True)
+    scores = ablate(model, use="closed").evaluate(
+        EVENTS, np.full((len(EVENTS), UNITS), 2.0), verbose=0, return_dict=True
+    )
+    assert np.allclose([scores["loss"], scores["worst"]], [8, 2])
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="texts are TensorFlow's strings")
 def test_worth_of_gates_of_a_model_of_texts():
     words = keras.layers.TextVectorization(output_sequence_length=4, vocabulary=["good", "bad"])
