@@ -132,3 +132,13 @@ def test_the_site_builds_without_a_warning(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "GateLSTM" in (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_tables_of_speed_are_those_of_the_results(monkeypatch):
+    """Figures are never typed by hand: `python benchmarks/tables.py` puts them there."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    tables = importlib.import_module("tables")
+    for path in tables.PAGES:
+        text = path.read_text(encoding="utf-8")
+        assert tables.PLACE.search(text)
+        assert tables.filled(text) == text, f"{path.name}: run `python benchmarks/tables.py`"
