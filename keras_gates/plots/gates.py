@@ -144,7 +144,8 @@ def _coloured_text(one: LayerTrace, units: Sequence[int], labels: Sequence[str],
     from matplotlib.patches import Rectangle
 
     places, lines = _set_in_lines(labels)
-    figure = Figure((10, 0.9 + len(units) * (0.22 * lines + 0.5)), layout="constrained")
+    longest = max(30.0, max(x + width for x, _, width in places))
+    figure = Figure((1.5 + 0.085 * longest, 0.9 + len(units) * (max(0.6, 0.22 * lines) + 0.4)), layout="constrained")
     for axes, unit in zip(figure.subplots(len(units), 1, squeeze=False)[:, 0], units):
         values = one[what][example, :, unit]
         look = colours(what, values)
@@ -164,7 +165,7 @@ def _coloured_text(one: LayerTrace, units: Sequence[int], labels: Sequence[str],
                 family="monospace",
                 color="w" if dark else "k",
             )
-        axes.set(xlim=(0, LINE), ylim=(-lines + 0.4, 0.6), xticks=[], yticks=[])
+        axes.set(xlim=(0, longest), ylim=(-lines + 0.4, 0.6), xticks=[], yticks=[])
         axes.set_title(
             f"unit {unit + 1}: {WORDS.get(what, what)} from {np.nanmin(values):.2g} to {np.nanmax(values):.2g}",
             fontsize=9,

@@ -73,7 +73,7 @@ def plot_memory(
 def _bars(axes: Any, values: np.ndarray, name: str, colour: str) -> None:
     axes.bar(range(len(values)), values, width=0.9 if len(values) < 200 else 1.0, color=colour)
     axes.axhline(0, color="0.5", linewidth=0.6)
-    axes.set_ylabel(name, rotation=0, ha="right", va="center")
+    axes.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
     axes.locator_params(axis="y", nbins=3)
 
 
