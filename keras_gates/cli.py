@@ -131,6 +131,8 @@ def _predict(model: EdgeModel, arguments: argparse.Namespace) -> None:
                 arrays[name] = np.stack(rows)
             else:
                 arrays |= {f"{name}_{number}": row for number, row in enumerate(rows)}
+        if len(arrays) > 1 and Path(arguments.output).suffix != ".npz":
+            raise EdgeError(f"the predictions are {len(arrays)} arrays ({', '.join(arrays)}): write them to a .npz.")
         _write(Path(arguments.output), arrays)
         return
     for name, rows in columns.items():

@@ -81,6 +81,21 @@ def test_predictions_of_different_length_are_written_without_pickle(capsys, tmp_
     assert {name: got[name].shape for name in got} == {"tags_0": (6, 2), "tags_1": (4, 2), "mood": (2, 1)}
 
 
+def test_predictions_of_different_lengths_are_an_array_each(capsys, tmp_path):
+    path = exported("several").path
+    for number, steps in enumerate((12, 7)):
+        np.savez(tmp_path / f"{number}.npz", one=X[0, :steps, :3], other=X[1, :steps, :2])
+    inputs = [tmp_path / "0.npz", tmp_path / "1.npz"]
+    status, _, err = run(capsys, "predict", path, *inputs, "-o", tmp_path / "y.npy")
+    assert status == 2
+    assert "tags_0, tags_1, mood): write them to a .npz" in err
+    assert run(capsys, "predict", path, *inputs, "-o", tmp_path / "y.npz")[0] == 0
+    got = np.load(tmp_path / "y.npz")
+    assert [got["tags_0"].shape, got["tags_1"].shape, got["mood"].shape] == [(12, 2), (7, 2), (2, 1)]
+    wanted = EdgeModel(path).predict({"one": X[:1, :7, :3], "other": X[1:2, :7, :2]})
+    np.testing.assert_array_equal(got["tags_1"], wanted["tags"][0])
+
+
 def test_predict_texts_from_standard_input(capsys, monkeypatch):
     path = exported("words").path
     texts = ["turn it off", "turn it on, please"]

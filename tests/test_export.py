@@ -321,6 +321,30 @@ def test_an_ltm_that_stays_small_is_not_answered_wrong(tmp_path):
     assert np.abs(answers(tmp_path, x)[0] - wanted).mean() < 0.03 * np.ptp(wanted)
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_an_ltm_beyond_ten_is_not_clipped(tmp_path, precision):
+    """LTM climbs by 1 an event to about 30, then falls to about 10: clipped at 10, it would end below 0."""
+    from keras_gates.edge.values import quantized, real
+    from keras_gates.exporting import tflm
+
+    kernel, bias = np.array([[1, 1, 1, 1, 8, 8, 1, 1]]), np.array([8, 8, 8, 8, 0, 0, 8, 8])
+    model = keras.Sequential([keras.Input((50, 1)), layers.LSTM(2)])
+    model.set_weights([kernel, 0.1 * np.ones((2, 8)), bias])
+    rises = np.arange(28, 32)
+    x = np.where(np.arange(50) < rises[:, None], 1.0, -1.0)[..., None].astype("float32")
+    wanted = np.asarray(model(x))
+    assert wanted.min() > 0.9
+    export(model, tmp_path, ["tflite"], precision, target="micro", calibration=np.concatenate([x, -x] * 8))
+    np.testing.assert_allclose(answers(tmp_path, x)[0], wanted, atol=0.02)
+    if not tflm.available():
+        return
+    file = keras_gates.EdgeModel(tmp_path / "model.tflite")
+    event, (_, prediction) = file.description.events[0], file.description.predictions[0]
+    results, _ = tflm.run_tflm(file.data, [[[quantized(event, each[None])]] for each in x])
+    got = np.concatenate([real(prediction, call[0]) for (call,) in results])
+    np.testing.assert_allclose(got, wanted, atol=0.02)
+
+
 @pytest.mark.parametrize("precision", ["int8"])
 def test_the_same_model_gives_the_same_bytes(tmp_path, precision):
     model = sequential(layers.Bidirectional(layers.LSTM(5)), layers.Dense(2))

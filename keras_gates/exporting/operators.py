@@ -79,18 +79,24 @@ def give_memories_their_scale(model: schema.ModelT) -> None:
                 graph.tensors[operator.inputs[STATE]].quantization = copy.deepcopy(hidden.quantization)
 
 
-def keep_ltm_in_range(model: schema.ModelT) -> None:
+def keep_ltm_in_range(model: schema.ModelT, steps: int | None) -> None:
     """Give every fused LSTM's int16 LTM a scale that the kernels can compute with.
 
     The converter takes the power of two that covers the calibrated range. The kernels' tanh has 0 to 6 integer bits only,
     scales 2^-15 to 2^-9; for an LTM that stays under 0.5 the converter writes 2^-16, and the answers are wrong in silence.
+    It also calibrates with an LTM clipped at 10: what comes near, 2^-11, may have been more, by at most 1 a step.
+
+    Args:
+        steps: of a sequence; None where it has no end.
     """
+    most = 2.0**-15 * 2 ** math.ceil(math.log2(min(steps or 64, 64)))
     for graph in model.subgraphs:
         for operator in graph.operators:
             if operator_name(model, operator) == FUSED:
                 quantization = graph.tensors[operator.inputs[LTM]].quantization
                 if quantization is not None and quantization.scale is not None and len(quantization.scale):
-                    quantization.scale = [min(max(float(quantization.scale[0]), 2.0**-15), 2.0**-9)]
+                    scale = float(quantization.scale[0])
+                    quantization.scale = [max(scale, 2.0**-15, most if scale >= 2.0**-11 else 0.0)]
 
 
 def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:

@@ -42,7 +42,10 @@ def prove(request: Request, report: ExportReport, data: bytes, feeder: Feeder, g
         try:
             got, seconds = children.call(run, data, feeder.plan(), feeds)
         except children.ChildError as error:
-            raise ExportError(f"the file does not run in ai-edge-litert: {error}") from error
+            hint = "; a tensor that was zero in all of the calibration has no scale that XNNPACK takes: train the model first"
+            raise ExportError(
+                f"the file does not run in ai-edge-litert{hint if 'XNNPACK' in str(error) else ''}: {error}"
+            ) from error
         report.latency_us = 1e6 * seconds
     wanted = verify.keras_outputs(request.model, request.inputs, held)
     difference = verify.compare(wanted, [[x[:1] for x in answer] for answer in got], request.precision)

@@ -140,7 +140,7 @@ def _converted(
 
 
 def _check_integers(model: Any, request: Request, report: ExportReport) -> None:
-    operators.keep_ltm_in_range(model)
+    operators.keep_ltm_in_range(model, report.steps if request.mode == "sequence" else None)
     operators.give_memories_their_scale(model)
     operators.check_scales(model)
     floats = operators.float_operators(tflite.read(flatbuffer.dump(model)))
