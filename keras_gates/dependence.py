@@ -35,6 +35,13 @@ class Influence:
         score: `(batch,)`, the number of the prediction that was asked about.
         method: "gradient" or "integrated".
         mask: `(batch, time)`, False where the layer skipped an event.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4, name="memory")])
+    >>> found = keras_gates.influence(model, numpy.ones((2, 5, 3), "float32"))
+    >>> found.strength.shape, found.ltm["memory"].shape
+    ((2, 5), (2, 5, 4))
     """
 
     layer: str

@@ -34,6 +34,13 @@ class LayerTrace(Mapping):
     Attributes:
         name: the layer's name. direction: "forward" or "backward". formulation: "standard", "article", or "" where the
             layer has no named gates.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4, name="memory")])
+    >>> layer = keras_gates.trace(model, numpy.ones((2, 5, 3), "float32"))["memory"]
+    >>> layer.forget.shape, layer.still_held(at=3).shape
+    ((2, 5, 4), (5, 4))
     """
 
     def __init__(self, name: str, direction: str, formulation: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -116,6 +123,13 @@ class Trace(Mapping):
 
     Attributes:
         prediction: the model's output, `(batch, ...)`; a list where it has several.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4, name="memory")])
+    >>> traced = keras_gates.trace(model, numpy.ones((2, 5, 3), "float32"))
+    >>> keras_gates.Trace.load(traced.save("trace.npz"))["memory"].ltm.shape
+    (2, 5, 4)
     """
 
     def __init__(self, layers: Mapping[str, LayerTrace], prediction: Any = None) -> None:
