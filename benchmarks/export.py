@@ -92,6 +92,7 @@ def figures(path: str | None) -> None:
                 "largest": report.max_difference,
                 "mean": report.mean_difference,
                 "arena": report.arena_bytes,
+                "arena, used": report.arena_used_bytes,
             }
         for precision, form in (
             ("float32", "while"),
