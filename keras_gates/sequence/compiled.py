@@ -8,6 +8,7 @@ sequence saves only the memories and computes the activations once more on the w
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +55,9 @@ def run(
     tensors = tuple(None if weight is None else tf.convert_to_tensor(weight) for weight in weights)
 
     def island(events: Any, stm: Any, ltm: Any, mask: Any) -> tuple:
-        return _island(events, stm, ltm, mask, steps, tensors, **flags)
+        given = (events, stm, ltm, mask, steps, tensors)
+        signature = tuple(t if t is None else (*t.shape, t.dtype) for t in tf.nest.flatten(given))
+        return _compiled(signature, **flags)(*given)
 
     work = (events.shape[0] or 32) * weights.kernel.shape[1] // 4 * sum(w.shape[0] for w in weights[:2])
     if work < SPLIT_WORK:
@@ -96,7 +99,13 @@ def _side_by_side(island: Callable, *tensors: Any) -> tuple:
     return tuple(tf.cond(tf.shape(tensors[0])[0] < SPLIT_FROM, lambda: list(island(*tensors)), halves))
 
 
-@tf.function(jit_compile=True, autograph=False, reduce_retracing=False)
+@functools.cache
+def _compiled(signature: tuple, **flags: Any) -> Callable:
+    """The island for tensors of one signature. One function for all, and TensorFlow warns of retracing where a few layers
+    differ."""
+    return tf.function(functools.partial(_island, **flags), jit_compile=True, autograph=False)
+
+
 def _island(
     events: Any,
     stm: Any,
