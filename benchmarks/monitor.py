@@ -40,6 +40,7 @@ def trained(name: str, epochs: int, watched: bool) -> tuple[float, keras_gates.G
 def measure(name: str, epochs: int, repeats: int) -> str:
     """One model's line."""
     without, watched = [], []
+    trained(name, 1, False)  # what TensorFlow does once a process is nobody's cost
     for _ in range(repeats):
         without.append(trained(name, epochs, False)[0])
         seconds, monitor = trained(name, epochs, True)
