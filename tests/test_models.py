@@ -44,7 +44,7 @@ def test_listing_the_models_imports_no_data_library():
 def test_unknown_names_are_told_with_what_there_is():
     with pytest.raises(UserError, match=r"no model 'digit'; the zoo has: show, digits"):
         models.build("digit")
-    with pytest.raises(UserError, match=r"digits has no preset 'tall'; it has: rows, pixels"):
+    with pytest.raises(UserError, match=r"digits has no preset 'tall'; it has: rows, nano, pixels"):
         models.build("digits", "tall")
     with pytest.raises(UserError, match="format must be"):
         models.load("digits", format="onnx")
