@@ -32,11 +32,11 @@ PRESETS = {
     "questions": {
         "about": "questions by what they ask for, read to their end in both directions",
         "build": {"units": 64, "width": 64, "longest": 40, "pooled": False, "dropout": 0.5, "word_dropout": 0.0},
-        "data": {**QUESTIONS, "words": 9000},
-        "recipe": {"epochs": 10, "batch_size": 32, "learning_rate": 1e-3},
+        "data": {**QUESTIONS, "words": 3600},
+        "recipe": {"epochs": 6, "batch_size": 32, "learning_rate": 1e-3},
     },
     "questions-nano": {
-        "about": "the same under 200 KB: 3,600 words, read once",
+        "about": "the same under 200 KB: read once",
         "build": {
             "units": 32,
             "width": 32,
