@@ -1,8 +1,6 @@
 """Trains a model of the zoo on built-in data, TFDS data or your own: `python train.py --help`."""
 
-import sys
-
-from keras_gates.models.training import main
+from keras_gates.models.training import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

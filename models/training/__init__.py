@@ -9,6 +9,21 @@ folder       the run's folder, unfinished until it is whole
 running      one run from beginning to end
 """
 
-from keras_gates.models.training.running import main
+import os
+import sys
+from typing import NoReturn
 
-__all__ = ["main"]
+from keras_gates.models.training.running import INTERRUPTED, main
+
+__all__ = ["main", "program"]
+
+
+def program() -> NoReturn:
+    """`main` as a program. After Ctrl-C it ends at once: TensorFlow's threads, interrupted, now and then abort the
+    process while Python takes itself down."""
+    status = main()
+    if status == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

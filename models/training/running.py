@@ -21,6 +21,7 @@ from keras_gates.models.training.distribution import Job
 
 from keras_gates.quiet import quietly
 
+INTERRUPTED = 130  # the exit status after Ctrl-C
 INSIDE = 4  # test examples on the page that looks inside
 PACKAGES = ("keras-gates", "keras", "tensorflow", "numpy", "ai-edge-litert", "tensorflow-datasets")
 
@@ -85,7 +86,7 @@ def train(config: dict[str, Any], out: str, folder: Path | None, job: Job, locks
         job.leave()
     except KeyboardInterrupt:
         print(stopped(folder))
-        return 130
+        return INTERRUPTED
     except UserError:
         if job.writes:
             folders.discard(folder)
@@ -174,7 +175,7 @@ def compare(config: dict[str, Any], out: str, folder: Path | None = None) -> int
             judgement = zoo.compare(config, folder, verbose())
         except KeyboardInterrupt:
             print(f"\nStopped. Go on: python train.py --compare --resume {folder}")
-            return 130
+            return INTERRUPTED
         reporting.write_comparison(folder / "report.md", zoo, config, judgement)
         scores = {"config": config, "versions": versions(), "scores": judgement.scores}
         folders.write_json(folder / "metrics.json", scores)
