@@ -55,6 +55,11 @@ PUBLISHED = (
     },
 )
 
+TRIED = (
+    "int8: one scale for all channels of the input leaves the calendar, between -0.5 and 0.5, without a step of its own "
+    "beside a series in its units; the forecasts are useless. Take dynamic range, or int16x8.",
+)
+
 
 def build(
     history: int = 96,
@@ -270,6 +275,7 @@ MODEL = ZooModel(
     builtin="two generated series, hourly",
     files="a CSV file with a column of times and a column of numbers a series",
     published=PUBLISHED,
+    tried=TRIED,
     compile=compile,
     judge=judge,
     device=device,

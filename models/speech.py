@@ -59,6 +59,13 @@ PUBLISHED = (
     },
 )
 
+TRIED = (
+    "One speaker left out, base, seed 0: jackson 84.4 %, theo 93.4 %, yweweler 83.6 %, nicolas 73.8 %, george 59.0 %: four "
+    "voices to learn from are few, and the fifth may differ more than the augmentation reaches. A plain LSTM on log-mel "
+    "gets 32 to 71 %.",
+    "nano with one layer of 32 units: 87.2 %; two layers of 48, as now, 98.0 %.",
+)
+
 
 def build(
     samples: int = 8000,
@@ -213,5 +220,6 @@ MODEL = ZooModel(
     tfds=("spoken_digit", "speech_commands"),
     files="a folder with one sub-folder of wav files a word",
     published=PUBLISHED,
+    tried=TRIED,
     device=device,
 )
