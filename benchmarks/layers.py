@@ -70,7 +70,7 @@ def with_tensorflow(model: keras.Model, x: np.ndarray, mask: Any, jit_compile: b
     def train(events: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(events)
-            loss = tf.reduce_sum(tf.cast(model(events, mask=mask), tf.float32) ** 2)
+            loss = tf.reduce_sum(tf.square(tf.cast(model(events, mask=mask), tf.float32)))
         return tape.gradient(loss, [events, *values])
 
     compiled = [tf.function(f, jit_compile=jit_compile, autograph=False) for f in (forward, train)]
