@@ -75,7 +75,7 @@ def exported(zoo: Any, model: Any, data: Any, config: dict[str, Any], stem: str)
     """A row a precision: bytes, score, latency; what cannot be exported has a row that says why. The files go beside
     the weights."""
     x, y = data.arrays("test", SAMPLES)
-    seen = data.arrays("train", 200)[0]
+    seen = data.spread("train", 200)[0]
     rows = []
     for precision in PRECISIONS:
         core, prepare, told = zoo.device(model, precision) if zoo.device else (model, lambda x: x, {})

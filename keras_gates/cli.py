@@ -216,7 +216,7 @@ def _events(model: EdgeModel, source: str) -> Iterable[Any]:
     if kind not in (".npy", ".npz", ".wav"):
         if model.description.vocabulary:
             return (token for line in _lines(source) if line.strip() for token in model.events(line))
-        rows = _csv(source)
+        rows = map(model.events, _csv(source)) if model.description.scales else _csv(source)
         return rows if stride == 1 else (np.array(block) for block in zip(*[rows] * stride))
     if kind == ".npz":
         raise EdgeError("stream takes one input: give an .npy of shape (time, features).")
@@ -227,6 +227,7 @@ def _events(model: EdgeModel, source: str) -> Iterable[Any]:
 def _with_batch(model: EdgeModel, array: np.ndarray, name: str | None = None) -> np.ndarray:
     ports = {port.name: port for port in model.description.events}
     port = ports.get(name, next(iter(ports.values())))
+    array = model.events(array) if model.description.scales else array
     return array[None] if array.ndim == len(port.tensor.shape) - 1 else array
 
 

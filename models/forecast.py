@@ -102,11 +102,11 @@ def build(
     stm = layers.Dropout(dropout, name="dropout")(stm)
     straight = layers.Flatten(name="straight")(changes)
     steps = layers.Dense(horizon * series * len(QUANTILES), name="steps")(layers.Concatenate()([stm, straight]))
-    steps = layers.Reshape((horizon, series, len(QUANTILES)), name="quantiles")(steps)
-    ahead = layers.Reshape((1, series, 1), name="last")(last) + steps
-    answer = layers.Rescaling(deviation[:, None].tolist(), mean[:, None].tolist(), dtype="float32", name="forecast")(
-        ahead
-    )
+    steps = layers.Reshape((horizon, len(QUANTILES), series), name="quantiles")(steps)
+    ahead = layers.Reshape((1, 1, series), name="last")(last) + steps
+    in_units = layers.Dense(series, trainable=False, dtype="float32", name="in_units")
+    answer = layers.Permute((1, 3, 2), name="forecast")(in_units(ahead))
+    in_units.set_weights([np.diag(deviation), mean])
     return keras.Model(measured, answer, name="forecast")
 
 
@@ -171,7 +171,7 @@ def compile(model: Any, recipe: Any, steps: int | None) -> None:
     import keras
     from keras_gates.models.training.fitting import learning_rate
 
-    deviation = np.array(model.get_layer("forecast").scale, "float32")
+    deviation = _deviation(model)[:, None]
     quantiles = np.array(QUANTILES, "float32")
 
     def pinball(y: Any, forecast: Any) -> Any:
@@ -184,9 +184,25 @@ def compile(model: Any, recipe: Any, steps: int | None) -> None:
     model.compile(optimizer, loss=pinball)
 
 
+def _deviation(model: Any) -> np.ndarray:
+    """The standard deviation (series,) of each series, in its units."""
+    return np.diag(model.get_layer("in_units").get_weights()[0])
+
+
 def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
-    """The whole model; the file's labels are the names of its forecasts."""
-    return model, lambda measured: measured, {"labels": [f"{quantile:.0%}" for quantile in QUANTILES]}
+    """The whole model, what was measured in; with integer activations what was measured in standard deviations, since one
+    scale for all channels would leave the calendar without a step of its own: `keras_gates.edge` divides as the file's
+    metadata say. The file's labels are the names of its forecasts."""
+    import keras
+
+    told: dict[str, Any] = {"labels": [f"{quantile:.0%}" for quantile in QUANTILES]}
+    if precision not in ("int8", "int16x8"):
+        return model, lambda measured: measured, told
+    scale = model.get_layer("scale")
+    core = keras.Model(scale.output, model.output, name="forecast_on_device")
+    mean, deviation = (np.array(statistic).reshape(-1) for statistic in (scale.mean, np.sqrt(scale.variance)))
+    told["frontend"] = {"kind": "scale", "mean": mean.tolist(), "deviation": deviation.tolist()}
+    return core, lambda measured: np.array(scale(measured)), told
 
 
 def judge(model: Any, data: Any, folder: Path) -> Any:
@@ -199,7 +215,7 @@ def judge(model: Any, data: Any, folder: Path) -> Any:
     """
     from keras_gates.models.registry import Judgement
 
-    deviation = np.array(model.get_layer("forecast").scale, "float32")[:, 0]
+    deviation = _deviation(model)
     series, horizon = len(deviation), model.output_shape[1]
     x, y = data.arrays("test", 1_000_000)
     season = _season(x[0, :, series:])

@@ -10,7 +10,7 @@ import pytest
 from exported import CLASSES, FEATURES, LABELS, TIME, VOCABULARY, X, exported
 
 from keras_gates.edge import EdgeError, EdgeModel
-from keras_gates.edge.frontends import LogMel, read_wav, tokens
+from keras_gates.edge.frontends import LogMel, read_wav, scaled, tokens
 from keras_gates.edge.tflite import read, seal
 
 TOLERANCE = {
@@ -378,6 +378,21 @@ def test_log_mel_is_that_of_the_zoo_whole_and_in_pieces():
     np.testing.assert_allclose(mine(sound), wanted, atol=1e-3)
     pieces = [mine.push(piece) for piece in np.split(sound, [7, 300, 301, 2222])]
     np.testing.assert_allclose(np.concatenate(pieces), mine(sound), atol=1e-5)
+
+
+def test_measurements_are_scaled_as_keras_scales_them():
+    keras = pytest.importorskip("keras")
+    mean, variance = [2.0, -300.0, 0.0], [4.0, 1e4, 0.25]
+    values = np.random.default_rng(1).normal(size=(2, 5, 3)) * 100
+    wanted = keras.layers.Normalization(mean=mean, variance=variance)(values.astype("float32"))
+    told = {"kind": "scale", "mean": mean, "deviation": np.sqrt(variance).tolist()}
+    np.testing.assert_allclose(scaled(values, told), wanted, rtol=1e-6)
+    np.testing.assert_allclose(scaled(values[0, 0], told), wanted[0, 0], rtol=1e-6)
+    with pytest.raises(EdgeError, match="3 channels"):
+        scaled(values[..., :2], told)
+    for wrong in ({}, {"mean": "x", "deviation": [1.0]}, {"mean": [0.0], "deviation": [0.0]}):
+        with pytest.raises(EdgeError, match="scale front-end"):
+            scaled(values, wrong)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])

@@ -69,6 +69,7 @@ def test_overrides_reach_the_model():
 def test_digits_reads_rows_or_pixels_of_pictures_of_any_size(preset, events):
     model = models.build("digits", preset, units=4)
     assert model.get_layer("memory_1").input.shape[1:] == events
+    assert model.get_layer("memory_2").input.shape[1] == 28  # of pixels those at the end of a row
     other = models.build("digits", preset, units=4, height=3, width=5)
     answer = other(np.full((2, 3, 5), 255.0, "float32")).numpy()
     assert answer.shape == (2, 10)
@@ -126,6 +127,13 @@ def test_every_epoch_has_all_examples_in_an_order_of_its_own_that_can_be_had_aga
     assert not np.array_equal(order[1], order[2])
     np.testing.assert_array_equal(order[1], np.concatenate([x for x, _ in data.epoch(4, 7, 1)]))
     assert not np.array_equal(order[1], np.concatenate([x for x, _ in data.epoch(4, 8, 1)]))
+
+
+def test_examples_spread_over_a_split_come_from_its_beginning_its_middle_and_its_end():
+    x = np.arange(1000, dtype="float32")[:, None]
+    data = from_arrays((x, x), (x[:3], x[:3]), (x, x))
+    np.testing.assert_array_equal(data.spread("train", 4)[0].ravel(), [0, 250, 500, 750])
+    assert data.spread("validation", 4)[0].shape == (3, 1)
 
 
 def test_the_training_data_set_follows_the_clock_and_knows_its_length():

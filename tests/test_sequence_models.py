@@ -146,6 +146,23 @@ def test_an_untrained_forecast_starts_from_the_last_value_in_the_series_units():
     np.testing.assert_allclose(answer[0, :, 1], -2, rtol=1e-5)
 
 
+def test_an_int8_forecast_of_series_in_unlike_units_is_fed_in_their_own_units(tmp_path):
+    from keras_gates import export
+    from keras_gates.edge import EdgeModel
+
+    data = forecast.data()
+    keras.utils.set_random_seed(1)
+    model = forecast.build(**data.build, units=8)
+    x, _ = data.spread("train", 60)
+    core, prepare, told = forecast.device(model, "int8")
+    export(core, tmp_path, ["tflite"], "int8", calibration=prepare(x), metadata=told)
+    device = EdgeModel(tmp_path / "model.tflite")
+    seen, deviation = x[::6], np.sqrt(np.array(data.build["variance"], "float32"))[:, None]
+    np.testing.assert_array_equal(device.events(seen), prepare(seen))
+    off = (device.predict(device.events(seen)) - model.predict_on_batch(seen)) / deviation
+    assert np.sqrt(np.mean(off**2)) < 0.06
+
+
 def test_the_linear_forecast_finds_a_line():
     time = np.arange(300, dtype="float32")[:, None]
     behind, ahead = forecast.windows(5 + 0.1 * time, np.zeros((300, 4), "float32"), 10, 5)

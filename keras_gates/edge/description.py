@@ -115,6 +115,11 @@ class Description:
         return self.frontend.get("kind") == "log_mel" and not self.frontend.get("inside")
 
     @property
+    def scales(self) -> bool:
+        """Whether measurements must be brought to standard deviations before they go in."""
+        return self.frontend.get("kind") == "scale"
+
+    @property
     def predictions(self) -> list[tuple[int, Port]]:
         """The outputs that the user gets, each with its place among all outputs."""
         return [(place, port) for place, port in enumerate(self.outputs) if port.role == "prediction"]

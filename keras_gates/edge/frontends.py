@@ -1,4 +1,5 @@
-"""From what a sensor or a person gives to events: words to token numbers, sound to log-mel. NumPy and the standard library.
+"""From what a sensor or a person gives to events: words to token numbers, sound to log-mel, measurements to standard deviations.
+NumPy and the standard library.
 
 The parameters come from the file's own metadata (``vocabulary`` and ``frontend``), so that a device computes what the
 training computed.
@@ -141,6 +142,35 @@ def log_mel(frontend: dict[str, Any]) -> LogMel:
         return LogMel(**given)
     except TypeError:
         raise EdgeError(f"the file's log-mel front-end needs {names[:4]}, it has {sorted(given)}.") from None
+
+
+def scaled(values: np.ndarray, frontend: dict[str, Any]) -> np.ndarray:
+    """Measurements (…, channels) in a sensor's own units, as float32 in standard deviations from the mean of each channel.
+
+        event = (value − mean) / deviation
+
+    Args:
+        values: what was measured.
+        frontend: ``mean`` and ``deviation``, a number a channel.
+
+    Raises:
+        EdgeError: another number of channels, or an entry that holds no such numbers.
+
+    Example:
+        >>> scaled(np.array([[20.0, 3.0]]), {"mean": [18.0, 3.0], "deviation": [4.0, 1.0]})
+        array([[0.5, 0. ]], dtype=float32)
+    """
+    try:
+        mean, deviation = (np.array(frontend[name], "float32") for name in ("mean", "deviation"))
+    except (KeyError, TypeError, ValueError):
+        raise EdgeError(
+            "the file's scale front-end needs the numbers 'mean' and 'deviation' of each channel."
+        ) from None
+    if mean.ndim != 1 or mean.shape != deviation.shape or not np.all(deviation > 0):
+        raise EdgeError("the file's scale front-end needs a mean and a deviation above 0 for each channel.")
+    if values.shape[-1:] != mean.shape:
+        raise EdgeError(f"expected {len(mean)} channels on the last axis, got the shape {values.shape}.")
+    return ((np.asarray(values, "float32") - mean) / deviation).astype("float32")
 
 
 def read_wav(path: str | Path) -> tuple[np.ndarray, int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_gates.edge import runtime
 from keras_gates.edge.description import Description, Port, describe
-from keras_gates.edge.frontends import log_mel, tokens
+from keras_gates.edge.frontends import log_mel, scaled, tokens
 from keras_gates.edge.stream import Stream
 from keras_gates.edge.tflite import EdgeError, read
 from keras_gates.edge.values import checked, fed_back, numbers, quantized, real, stacked
@@ -115,7 +115,8 @@ class EdgeModel:
     def events(self, raw: str | np.ndarray) -> np.ndarray:
         """Events of one example from what the file's front-end takes.
 
-        A text gives its token numbers, int32 (time,); a sound (samples,) its log-mel, float32 (time, bins).
+        A text gives its token numbers, int32 (time,); a sound (samples,) its log-mel, float32 (time, bins); measurements
+        (…, channels) in their own units, standard deviations from the mean, float32.
 
         Raises:
             EdgeError: the file names no such front-end outside itself.
@@ -125,6 +126,8 @@ class EdgeModel:
             if not description.vocabulary:
                 raise EdgeError("expected numbers: this file holds no vocabulary to turn text into them.")
             return tokens(raw, description.vocabulary, description.frontend)
+        if description.scales:
+            return scaled(numbers(raw, "the measurements"), description.frontend)
         if not description.hears:
             raise EdgeError("this file names no front-end outside itself: give the numbers that the model takes.")
         return log_mel(description.frontend)(numbers(raw, "the sound"))

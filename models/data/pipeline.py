@@ -92,6 +92,13 @@ class Data:
         (text with "")."""
         return next(iter(getattr(self, split).take(limit).padded_batch(limit).as_numpy_iterator()))[:2]
 
+    def spread(self, split: str, limit: int) -> tuple[Any, Any]:
+        """As `arrays`: examples evenly from the whole split, where its length is known. What is in order (a series, a text) shows
+        all its seasons only so."""
+        examples = getattr(self, split)
+        step = max(1, int(examples.cardinality()) // limit)
+        return next(iter(examples.shard(step, 0).take(limit).padded_batch(limit).as_numpy_iterator()))[:2]
+
     def telling(self, limit: int) -> tuple[Any, Any]:
         """As `arrays`: test examples that show what the model is about; here the first."""
         return self.arrays("test", limit)

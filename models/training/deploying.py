@@ -39,7 +39,7 @@ def deploy(zoo: ZooModel, model: Any, data: Any, config: dict[str, Any], folder:
     import keras_gates
 
     x, y = data.arrays("test", SAMPLES)
-    seen = data.arrays("train", CALIBRATION)[0]
+    seen = data.spread("train", CALIBRATION)[0]
     rows, reports, failures = [], [], []
     for number, precision in enumerate(config["precision"]):
         core, prepare, told = zoo.device(model, precision) if zoo.device is not None else (model, lambda x: x, {})
