@@ -64,6 +64,7 @@ def _section(card: dict[str, Any]) -> list[str]:
     lines = [f"## {card['preset']}", "", f"{card['about']}; {card['parameters']:,} weights.", ""]
     lines += ["```bash", card["command"], "```", ""]
     lines += [f"Data: {data['name']}. Licence: {data['licence'] or 'the user’s own'}. {data['attribution']}", ""]
+    lines += [f"Split: {data['split']}.", ""] if data.get("split") else []
     lines += ["| score on the test split | value |", "|---|---|"]
     lines += [f"| {name} | {number(value, name)} |" for name, value in card["scores"].items()]
     lines += [f"| {first}, seeds {', '.join(card['seeds'])} | {spread(seeds, first)} |"]

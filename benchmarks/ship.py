@@ -138,7 +138,7 @@ def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> 
         "preset": config["preset"],
         "about": registry.find(zoo.name).preset(config["preset"])[1]["about"],
         "command": command(config),
-        "data": metrics[0]["data"],
+        "data": {**metrics[0]["data"], "split": data.split},
         "parameters": metrics[0]["parameters"],
         "scores": scores,
         "seeds": {str(run["config"]["seed"]): run["scores"][first] for run in metrics},

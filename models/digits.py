@@ -139,6 +139,7 @@ SCIKIT_LEARN = {
     "name": "scikit-learn digits",
     "attribution": "Alpaydin and Kaynak: Optical Recognition of Handwritten Digits. UCI repository, 1998",
     "licence": "CC BY 4.0",
+    "split": "1,297 / 200 / 300, at random, the same for every seed",
 }
 
 
@@ -159,7 +160,11 @@ def _mnist(data_dir: str | None) -> tuple[list[tuple[np.ndarray, np.ndarray]], d
     for split in ("train[:55000]", "train[55000:]", "test"):
         examples = read(builder, split)
         splits.append((examples["image"][..., 0].astype("float32"), examples["label"].astype("int32")))
-    return splits, {"name": "MNIST", "attribution": attribution(builder), "licence": "commonly quoted as CC BY-SA 3.0"}
+    about = {"name": "MNIST", "attribution": attribution(builder), "licence": "commonly quoted as CC BY-SA 3.0"}
+    return splits, {
+        **about,
+        "split": "the first 55,000 and the last 5,000 of the training split; the official test split",
+    }
 
 
 def _moved(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:

@@ -154,6 +154,7 @@ def data(
             "mean": known.mean(0).tolist(),
             "variance": np.maximum(known.var(0), 1e-9).tolist(),
         },
+        split=f"rows {rows[0]:,} / {rows[1]:,} / {rows[2]:,}, in the order of time",
         **series.about,
     )
 

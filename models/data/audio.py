@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from keras_gates.models.data.files import labelled_files
-from keras_gates.models.data.splits import Split, divide, take, three_parts
+from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take, three_parts
 from keras_gates.models.data.wav import read_wav, resample
 from keras_gates.models.registry import UserError
 
@@ -70,6 +70,9 @@ def spoken_digit(data_dir: str | None, speaker: str | None = None) -> Recordings
         "name": "spoken_digit (Free Spoken Digit Dataset)",
         "attribution": attribution(builder),
         "licence": "CC BY-SA 4.0",
+        "split": "recordings 8–49, 5–7 and 0–4 of each digit and speaker; 0–4 are the official test split"
+        if speaker is None
+        else f"recordings 5–49 and 0–4 of the other speakers; all of {speaker}",
     }
     return Recordings(*(take(audio, classes, mask) for mask in masks), [str(digit) for digit in range(10)], 8000, about)
 
@@ -88,6 +91,7 @@ def speech_commands(data_dir: str | None, sample_rate: int = 16000) -> Recording
             classes.append(int(row["label"]))
         splits.append((audio, np.array(classes, "int32")))
     about = {"name": "speech_commands", "attribution": attribution(builder), "licence": "CC BY 4.0"}
+    about["split"] = "the official splits"
     return Recordings(*splits, builder.info.features["label"].names, sample_rate, about)
 
 
@@ -125,7 +129,7 @@ def vowels(seed: int = 0, sample_rate: int = 8000, each: int = 90) -> Recordings
     classes = np.tile(np.arange(len(labels), dtype="int32"), each)
     audio = [_vowel(np.array(formants[labels[index]]), draw, sample_rate) for index in classes]
     masks = divide(classes, labels)
-    about = {"name": "generated vowels", "licence": "made by this project"}
+    about = {"name": "generated vowels", "licence": "made by this project", "split": AT_RANDOM}
     return Recordings(*(take(audio, classes, mask) for mask in masks), labels, sample_rate, about)
 
 

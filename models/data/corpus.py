@@ -60,9 +60,8 @@ def tiny_shakespeare(data_dir: str | None) -> Corpus:
 
     builder = open_tfds("tiny_shakespeare", data_dir)
     splits = [read(builder, split)["text"][0].decode() for split in ("train", "validation", "test")]
-    return Corpus(
-        *splits, {"name": "tiny_shakespeare", "attribution": attribution(builder), "licence": "public domain"}
-    )
+    about = {"name": "tiny_shakespeare", "attribution": attribution(builder), "licence": "public domain"}
+    return Corpus(*splits, {**about, "split": "the official splits, 90 / 5 / 5 % of the text"})
 
 
 def own_corpus(path: str | Path) -> Corpus:
@@ -102,6 +101,7 @@ def standard_library(characters: int = 600_000) -> Corpus:
         if len(text) >= characters:
             break
     about = {"name": "Python's standard library", "attribution": "Python Software Foundation", "licence": "PSF-2.0"}
+    about["split"] = "the first 90 %, the next 5 % and the last 5 % of the text"
     return Corpus(*_ninety_five_five("".join(sign for sign in text[:characters] if sign.isascii())), about)
 
 

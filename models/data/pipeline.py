@@ -24,7 +24,8 @@ class Data:
         labels: the names of the classes, or ().
         vocabulary: the tokens, or ().
         build: arguments of the model's `build` that the data dictates, e.g. {"classes": 10}.
-        name, attribution, licence: of the data; they go into the report and the card.
+        name, attribution, licence, split: of the data; they go into the report and the card. `split` says which examples are for
+            training, validation and test.
         augment: (x, y, seed) → (x, y) in TensorFlow operations, for one training example; seed is an int64 tensor of
             shape (2,) for `tf.random.stateless_*`.
         augment_batch: the same over a whole batch (after padding).
@@ -44,6 +45,7 @@ class Data:
     name: str = ""
     attribution: str = ""
     licence: str = ""
+    split: str = ""
     augment: Callable[..., Any] | None = None
     augment_batch: Callable[..., Any] | None = None
     boundaries: Sequence[int] | None = None

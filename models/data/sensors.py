@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from keras_gates.models.data.files import labelled_files, numbers, read_table
-from keras_gates.models.data.splits import Split, divide, take, three_parts
+from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take, three_parts
 from keras_gates.models.registry import UserError
 
 TIME = {"time", "timestamp", "date", "datetime", "seconds", "t", "index"}
@@ -68,6 +68,8 @@ def smartwatch_gestures(data_dir: str | None, participant: int | None = None) ->
     else:
         raise UserError(f"smartwatch_gestures has no participant {participant}; it has 1 to {who.max()}")
     about = {"name": "smartwatch_gestures", "attribution": attribution(builder), "licence": "none stated; for research"}
+    left_out = f"90 / 10 % of the other participants; all of participant {participant}"
+    about["split"] = AT_RANDOM if participant is None else left_out
     return Movements(*(take(recordings, classes, part) for part in parts), labels, names, about)
 
 
@@ -141,7 +143,7 @@ def drawn_gestures(seed: int = 0, each: int = 100) -> Movements:
     draw = np.random.default_rng(seed)
     classes = np.tile(np.arange(len(labels), dtype="int32"), each)
     recordings = [_gesture(labels[index], draw) for index in classes]
-    about = {"name": "generated gestures", "licence": "made by this project"}
+    about = {"name": "generated gestures", "licence": "made by this project", "split": AT_RANDOM}
     return Movements(
         *(take(recordings, classes, part) for part in divide(classes, labels)), labels, ("x", "y", "z"), about
     )

@@ -99,6 +99,7 @@ def shows(banks: dict[str, dict[str, np.ndarray]], lags: tuple[int, int], steps:
         show=lambda x, y: np.concatenate(np.asarray(x, "uint8"), 1),
         banks=banks,
         frames=frames,
+        split="each split draws its shows from pictures of its own",
         **about,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras_gates.models.registry import UserError
 
 Split = tuple[list[Any], np.ndarray]
+AT_RANDOM = "70 / 10 / 20 % of each class, at random, the same for every seed"  # what `divide` does
 
 
 def divide(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from keras_gates.models.data.files import labelled_files, read_table, read_text
-from keras_gates.models.data.splits import Split, divide, take, three_parts
+from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take, three_parts
 from keras_gates.models.registry import UserError
 
+OFFICIAL = "90 and 10 % of the training split, at random, the same for every seed; the official test split"
 PUNCTUATION = str.maketrans("", "", "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'")
 
 
@@ -41,7 +42,7 @@ def imdb_reviews(data_dir: str | None) -> Texts:
     """TFDS imdb_reviews: 25,000 and 25,000 film reviews, negative or positive; a tenth of the training split is for
     validation."""
     splits, labels, about = _tfds("imdb_reviews", data_dir, "label")
-    about["licence"] = "none stated; for research"
+    about |= {"licence": "none stated; for research", "split": OFFICIAL}
     unmarked = [([text.replace("<br />", " ") for text in texts], classes) for texts, classes in splits]
     return Texts(*_with_validation(unmarked, labels), labels, about)
 
@@ -52,7 +53,7 @@ def trec(data_dir: str | None, level: str = "coarse") -> Texts:
     if level not in ("coarse", "fine"):
         raise UserError(f'level must be "coarse" (6 classes) or "fine" (47), not {level!r}')
     splits, labels, about = _tfds("trec", data_dir, f"label-{level}")
-    about["licence"] = "none stated"
+    about |= {"licence": "none stated", "split": OFFICIAL}
     return Texts(*_with_validation(splits, labels), labels, about)
 
 
@@ -127,7 +128,7 @@ def generated_reviews(seed: int = 0, count: int = 1500) -> Texts:
         middle = f"{pick(turns) if turned else pick(plain)} {pick(judged)}"
         texts.append(" ".join(f"{pick(starts).format(pick(things))} {middle} {pick(ends)}".split()))
     labels = ["negative", "positive"]
-    about = {"name": "generated reviews", "licence": "made by this project"}
+    about = {"name": "generated reviews", "licence": "made by this project", "split": AT_RANDOM}
     return Texts(*(take(texts, classes, part) for part in divide(classes, labels)), labels, about)
 
 

@@ -83,6 +83,7 @@ def write_report(
         ]
     lines += [*exports.failures, ""] if exports.failures else []
     lines += ["## Data", "", f"{data.name}. {data.attribution}. Licence: {data.licence}.", ""]
+    lines += [f"Split: {data.split}.", ""] if data.split else []
     if zoo.published:
         lines += [
             "## Published figures to stand beside",

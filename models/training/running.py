@@ -109,7 +109,7 @@ def train(config: dict[str, Any], out: str, folder: Path | None, job: Job, locks
         {
             "config": config,
             "versions": versions(),
-            "data": {name: getattr(data, name) for name in ("name", "attribution", "licence")},
+            "data": {name: getattr(data, name) for name in ("name", "attribution", "licence", "split")},
             "parameters": model.count_params(),
             "scores": judgement.scores,
             "best_epoch": keeper.best_epoch + 1,
