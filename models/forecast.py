@@ -194,16 +194,15 @@ def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, 
     """The whole model, what was measured in; with integer activations what was measured in standard deviations, since one
     scale for all channels would leave the calendar without a step of its own: `keras_gates.edge` divides as the file's
     metadata say. The file's labels are the names of its forecasts."""
-    import keras
+    from keras_gates.models.device import behind
 
     told: dict[str, Any] = {"labels": [f"{quantile:.0%}" for quantile in QUANTILES]}
     if precision not in ("int8", "int16x8"):
         return model, lambda measured: measured, told
     scale = model.get_layer("scale")
-    core = keras.Model(scale.output, model.output, name="forecast_on_device")
     mean, deviation = (np.array(statistic).reshape(-1) for statistic in (scale.mean, np.sqrt(scale.variance)))
     told["frontend"] = {"kind": "scale", "mean": mean.tolist(), "deviation": deviation.tolist()}
-    return core, lambda measured: np.array(scale(measured)), told
+    return behind(model, "scale", "measured"), lambda measured: np.array(scale(measured)), told
 
 
 def judge(model: Any, data: Any, folder: Path) -> Any:

@@ -165,22 +165,14 @@ def data(
 def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
     """The whole model, sound in; with integers, where a logarithm and a Fourier transform have no place, log-mel events in: those
     `keras_gates.edge` and the C kit make of the sound as the file's metadata say."""
-    import keras
+    from keras_gates.models.device import behind
 
     ear = model.get_layer("log_mel")
     frontend = {name: getattr(ear, name) for name in ("sample_rate", "frame", "hop", "bins", "low", "high", "floor")}
     frontend = {"kind": "log_mel", **{name: value for name, value in frontend.items() if value is not None}}
     if precision in ("float32", "float16"):
         return model, lambda sound: sound, {"frontend": {**frontend, "inside": True}}
-    events = keras.Input(ear.output.shape[1:], name="log_mel_events")
-    answer = events
-    for layer in model.layers[model.layers.index(ear) + 1 :]:
-        answer = layer(answer)
-    return (
-        keras.Model(events, answer, name="speech_on_device"),
-        lambda sound: np.array(ear(sound)),
-        {"frontend": frontend},
-    )
+    return behind(model, "log_mel", "log_mel_events"), lambda sound: np.array(ear(sound)), {"frontend": frontend}
 
 
 def _long_enough(recordings: Any) -> float:

@@ -99,6 +99,7 @@ def build(
     pooled: bool = True,
     dropout: float = 0.4,
     word_dropout: float = 0.1,
+    pairs: int = 0,
     formulation: str = "standard",
 ) -> Any:
     """Texts (batch,), strings, to probabilities (batch, classes).
@@ -114,16 +115,17 @@ def build(
             short ones, most of whose places are empty, are better masked and read to their last word.
         dropout: of the words' vectors and before the answer.
         word_dropout: share of the words that are left out while training.
+        pairs: where above 0, neighbouring words vote beside the memory (`PairVotes`), with a table of so many rows.
         formulation: "standard" or "article".
     """
     import keras
-    from keras_gates.models.words import Words
+    from keras_gates.models.words import PairVotes, Words
 
     from keras_gates import GateLSTM
 
     text = keras.Input((), dtype="string", name="text")
+    words = Words(vocabulary, longest, name="words")(text)
     layers = [
-        Words(vocabulary, longest, name="words"),
         keras.layers.Embedding(len(vocabulary), width, mask_zero=not pooled, name="meaning"),
         keras.layers.Dropout(word_dropout, noise_shape=(None, None, 1), name="word_dropout"),
         keras.layers.Dropout(dropout * 0.8, name="meaning_dropout"),
@@ -132,32 +134,32 @@ def build(
     layers.append(memory if directions == 1 else keras.layers.Bidirectional(memory, name="memory_both_ways"))
     if pooled:
         layers.append(keras.layers.GlobalMaxPooling1D(name="read"))
-    layers += [
-        keras.layers.Dropout(dropout, name="dropout"),
-        keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class"),
-    ]
-    answer = text
+    layers.append(keras.layers.Dropout(dropout, name="dropout"))
+    said = words
     for layer in layers:
-        answer = layer(answer)
+        said = layer(said)
+    if not pairs:
+        answer = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class")(said)
+        return keras.Model(text, answer, name="text")
+    votes = PairVotes(classes, pairs, scale=6.0, name="pairs")(words)
+    votes = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="pair_dropout")(votes)
+    said = keras.layers.Dense(classes, name="said")(said)
+    answer = keras.layers.Softmax(dtype="float32", name="class")(said + keras.ops.sum(votes, 1))
     return keras.Model(text, answer, name="text")
 
 
 def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
     """The device's share: numbers of words (batch, longest) in; `keras_gates.edge` makes them of a text with the
     file's vocabulary."""
-    import keras
+    from keras_gates.models.device import behind
 
     words = model.get_layer("words")
-    numbers = keras.Input(words.output.shape[1:], dtype="int32", name="words")
-    answer = numbers
-    for layer in model.layers[model.layers.index(words) + 1 :]:
-        answer = layer(answer)
 
     def prepare(texts: Any) -> np.ndarray:
         return np.array(words(texts))
 
     frontend = {"standardize": "lower_and_strip_punctuation", "split": "whitespace", "longest": words.longest}
-    return keras.Model(numbers, answer, name="text_on_device"), prepare, {"frontend": frontend}
+    return behind(model, "words", "words"), prepare, {"frontend": frontend}
 
 
 def data(
