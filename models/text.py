@@ -123,6 +123,8 @@ def build(
 
     from keras_gates import GateLSTM
 
+    if pairs and len(vocabulary) > 19_000:
+        raise UserError(f"pairs of words need a vocabulary of 19,000 at most, not {len(vocabulary)}: set words lower")
     text = keras.Input((), dtype="string", name="text")
     words = Words(vocabulary, longest, name="words")(text)
     layers = [

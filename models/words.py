@@ -65,7 +65,7 @@ class PairVotes(keras.layers.Layer):
 
     Args:
         classes: how many there are.
-        pairs: rows of the table; more, and fewer pairs share one.
+        pairs: rows of the table; more, and fewer pairs share one. Word numbers must be below 19,000 (int32).
         scale: how fast the table learns, beside the rest of the model.
 
     Example:

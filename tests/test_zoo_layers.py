@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras_gates.models.alphabet import Alphabet
 from keras_gates.models.logmel import AnotherVoice, LogMel
-from keras_gates.models.words import Words
+from keras_gates.models.words import PairVotes, Words
 
 from keras_gates.edge import frontends
 
@@ -109,6 +109,25 @@ def test_words_come_back_from_a_file(tmp_path):
     again = keras.saving.load_model(tmp_path / "words.keras")
     texts = keras.ops.convert_to_tensor(np.array(["so good", "a b c good"]))
     np.testing.assert_array_equal(numbers_of(again(texts)), [[1, 2, 0], [1, 1, 2]])
+
+
+def test_pairs_of_words_vote_and_padding_does_not(tmp_path):
+    layer = PairVotes(3, pairs=50, scale=2.0)
+    words = keras.Input((6,), dtype="int32")
+    model = keras.Model(words, layer(words))
+    table = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    layer.set_weights([table])
+    x = np.array([[4, 7, 7, 9_998, 0, 0], [18_999, 18_999, 1, 2, 3, 4]], "int32")
+    wanted = np.zeros((2, 6, 3), "float32")
+    for row in range(2):
+        for t in range(6):
+            after = int(x[row, t + 1]) if t < 5 else 0
+            if x[row, t]:
+                wanted[row, t] = 2 * table[(7919 * int(x[row, t]) + 104729 * after) % 50]
+    np.testing.assert_allclose(numbers_of(model(x)), wanted, rtol=1e-6)
+    model.save(tmp_path / "votes.keras")
+    again = keras.saving.load_model(tmp_path / "votes.keras")
+    np.testing.assert_array_equal(numbers_of(again(x)), numbers_of(model(x)))
 
 
 def test_an_alphabet_knows_its_letters_also_from_a_file(tmp_path):
