@@ -19,7 +19,7 @@ from tensorflow.python.ops import control_flow_util
 from keras_gates.sequence.choice import has_gpu
 from keras_gates.sequence.steps import Saved, shown, step, step_back
 
-SPLIT_FROM = 16  # rows: below, half a batch is no less work for a core than a whole one
+SPLIT_FROM = 8  # rows: below, half a batch is no less work for a core than a whole one
 SPLIT_WORK = 2**15  # multiplications a gate and step (an unknown batch counts as 32): below, a second island costs more
 BUCKET = 32  # steps: a time that is known only at run time is compiled for the next multiple
 SPARING_FROM = (
@@ -284,7 +284,6 @@ def _loop(body: Callable, stm: Any, ltm: Any, widths: list[int], length: Any, co
         lambda n, *_: n < count,
         lambda n, *state: (n + 1, *body(n, *state)),
         (tf.constant(0), stm, ltm, *arrays),
-        maximum_iterations=length,
     )
     return stm, ltm, *[array.stack() for array in arrays]
 
