@@ -1,10 +1,12 @@
 """From finished runs to what the zoo ships: weights, the files for the device, and the card beside them.
 
     python benchmarks/ship.py runs/gesture-A [runs/gesture-B runs/gesture-C] [--score NAME=RUN,RUN,…]
+    python benchmarks/ship.py --again gesture-base [runs/gesture-B runs/gesture-C]    # other seeds, exports made anew
 
 The first run's weights are shipped; the others are the same command with other seeds, and give the spread. `--score`
 adds a figure that is a mean over runs of its own (one speaker or participant left out each). The weights are rounded
-to bfloat16 before anything is measured.
+to bfloat16 before anything is measured. `--again` keeps the shipped weights: it adds the seeds of other runs to their card
+and exports them once more, in every precision.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import importlib
 import json
 import os
+import shlex
 import sys
 import tempfile
 import zipfile
@@ -24,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from keras_gates.models import registry
-from keras_gates.models.training import deploying, judging
+from keras_gates.models.training import deploying, judging, options
 from keras_gates.models.training.folder import read_json, write_json
 from ml_dtypes import bfloat16
 
@@ -158,6 +161,27 @@ def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> 
     return path
 
 
+def refresh(stem: str, runs: list[Path]) -> Path:
+    """Exports shipped weights once more and adds the scores of other seeds to their card; returns the card's path."""
+    path = registry.WEIGHTS / f"{stem}.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    config = options.configuration(options.parser().parse_args(shlex.split(card["command"])[2:]))
+    zoo, first = registry.find(card["model"]), next(iter(card["scores"]))
+    data = zoo.data(config["data"], config["data_dir"], config["seed"], **config["data_arguments"])
+    for run in map(read_json, (run / "metrics.json" for run in runs)):
+        if (run["config"]["model"], run["config"]["preset"]) != (card["model"], card["preset"]):
+            raise SystemExit(f"{run['config']['arguments']} is no run of {stem}")
+        card["seeds"][str(run["config"]["seed"])] = run["scores"][first]
+    card["data"]["split"] = data.split
+    card["published"] = list(zoo.published)
+    card["about"] = zoo.preset(card["preset"])[1]["about"]
+    card["exports"] = exported(zoo, registry.load(card["model"], card["preset"]), data, config, stem)
+    card["sizes"] = {"keras": card["sizes"]["keras"]}
+    card["sizes"] |= {row["precision"]: row["bytes"] for row in card["exports"] if "bytes" in row}
+    write_json(path, card)
+    return path
+
+
 def command(config: dict[str, Any]) -> str:
     """The run's command, without what only this machine needs."""
     words = ["python", "train.py", *config["arguments"]]
@@ -170,7 +194,8 @@ def command(config: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("runs", nargs="*", type=Path)
+    parser.add_argument("--again", metavar="MODEL-PRESET", help="shipped weights to keep, and to export once more")
     parser.add_argument("--score", action="append", default=[], metavar="NAME=RUN,RUN")
     parser.add_argument("--scores-of-run", action="store_true", help="do not score the test split again after rounding")
     arguments = parser.parse_args()
@@ -178,7 +203,10 @@ def main() -> int:
         name: [Path(run) for run in runs.split(",")]
         for name, _, runs in (score.partition("=") for score in arguments.score)
     }
-    path = ship(arguments.runs, means, not arguments.scores_of_run)
+    if not arguments.runs and not arguments.again:
+        parser.error("name the folder of a run, or what to ship --again")
+    path = refresh(arguments.again, arguments.runs) if arguments.again else None
+    path = path or ship(arguments.runs, means, not arguments.scores_of_run)
     card = json.loads(path.read_text(encoding="utf-8"))
     print(path, card["scores"], card["sizes"])
     for row in card["exports"]:

@@ -26,6 +26,12 @@ PRESETS = {
         "data": {"columns": ("OT",), "rows": (8640, 2880, 2880)},
         "recipe": {"epochs": 15},
     },
+    "etth1-nano": {
+        "about": "the same for a microcontroller: 16 units",
+        "build": {"units": 16},
+        "data": {"columns": ("OT",), "rows": (8640, 2880, 2880)},
+        "recipe": {"epochs": 15},
+    },
 }
 
 RECIPE = {
