@@ -24,7 +24,7 @@ def shown_events(model: keras.layers.Layer, x: np.ndarray, time: int, vocabulary
     """
     x = np.asarray(x)
     if x.dtype.kind in "USO":
-        return {"kind": "words", "items": _words(x.item(), time, _reads_marks(model))}
+        return {"kind": "words", "items": _words(x.item(), time)}
     if x.ndim == 1 and x.dtype.kind in "iu" and len(x) == time:
         names = vocabulary or _vocabulary(model)
         return {"kind": "words", "items": [str(names[n]) if n < len(names) else str(n) for n in x.tolist()]}
@@ -53,16 +53,10 @@ def event_names(shown: dict[str, Any], time: int) -> list[str]:
     return list(shown["items"]) if shown["kind"] == "words" else [str(t + 1) for t in range(time)]
 
 
-def _reads_marks(model: keras.layers.Layer) -> bool:
-    return any(getattr(layer, "punctuation", "") == "split" for layer in model._flatten_layers())
-
-
-def _words(text: Any, time: int, marks: bool) -> list[str]:
-    """The words as they are split before `keras_gates.models.words.Words`: those of nothing but punctuation are none, or with
-    `marks` every mark is one."""
+def _words(text: Any, time: int) -> list[str]:
+    """The words as they are split before `keras_gates.models.words.Words`: those of nothing but punctuation are none."""
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    text = PUNCTUATION.sub(r" \g<0> ", text) if marks else text
-    words = [word for word in text.split() if marks or PUNCTUATION.sub("", word)][-time:]
+    words = [word for word in text.split() if PUNCTUATION.sub("", word)][-time:]
     return words + [""] * (time - len(words))
 
 

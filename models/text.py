@@ -30,18 +30,10 @@ PRESETS = {
         "recipe_for": FEWER,
     },
     "questions": {
-        "about": "questions by what they ask for, read to their end in both directions; pairs of words vote beside",
-        "build": {
-            "units": 32,
-            "width": 32,
-            "longest": 40,
-            "pooled": False,
-            "dropout": 0.4,
-            "word_dropout": 0.0,
-            "pairs": 65536,
-        },
-        "data": {**QUESTIONS, "words": 4200, "punctuation": "split"},
-        "recipe": {"epochs": 8, "batch_size": 32},
+        "about": "questions by what they ask for, read to their end in both directions",
+        "build": {"units": 64, "width": 64, "longest": 40, "pooled": False, "dropout": 0.5, "word_dropout": 0.0},
+        "data": {**QUESTIONS, "words": 3600},
+        "recipe": {"epochs": 6, "batch_size": 32, "learning_rate": 1e-3},
     },
     "questions-nano": {
         "about": "the same under 200 KB: read once",
@@ -108,7 +100,6 @@ def build(
     dropout: float = 0.4,
     word_dropout: float = 0.1,
     pairs: int = 0,
-    punctuation: str = "strip",
     formulation: str = "standard",
 ) -> Any:
     """Texts (batch,), strings, to probabilities (batch, classes).
@@ -125,7 +116,6 @@ def build(
         dropout: of the words' vectors and before the answer.
         word_dropout: share of the words that are left out while training.
         pairs: where above 0, neighbouring words vote beside the memory (`PairVotes`), with a table of so many rows.
-        punctuation: "strip", or "split" where every mark is a word of its own.
         formulation: "standard" or "article".
     """
     import keras
@@ -136,7 +126,7 @@ def build(
     if pairs and len(vocabulary) > 19_000:
         raise UserError(f"pairs of words need a vocabulary of 19,000 at most, not {len(vocabulary)}: set words lower")
     text = keras.Input((), dtype="string", name="text")
-    words = Words(vocabulary, longest, punctuation, name="words")(text)
+    words = Words(vocabulary, longest, name="words")(text)
     layers = [
         keras.layers.Embedding(len(vocabulary), width, mask_zero=not pooled, name="meaning"),
         keras.layers.Dropout(word_dropout, noise_shape=(None, None, 1), name="word_dropout"),
@@ -170,8 +160,7 @@ def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, 
     def prepare(texts: Any) -> np.ndarray:
         return np.array(words(texts))
 
-    standardize = f"lower_and_{words.punctuation}_punctuation"
-    frontend = {"standardize": standardize, "split": "whitespace", "longest": words.longest}
+    frontend = {"standardize": "lower_and_strip_punctuation", "split": "whitespace", "longest": words.longest}
     return behind(model, "words", "words"), prepare, {"frontend": frontend}
 
 
@@ -181,14 +170,12 @@ def data(
     seed: int = 0,
     dataset: str = "imdb_reviews",
     words: int = 8000,
-    punctuation: str = "strip",
 ) -> Any:
     """Generated reviews ("builtin"), imdb_reviews or trec ("tfds"), or the user's CSV file or folder of texts.
 
     Args:
         dataset: "imdb_reviews", "trec" (6 classes) or "trec-fine" (47), where source is "tfds".
         words: size of the vocabulary, at most.
-        punctuation: "strip", or "split" where every mark is a word of its own.
     """
     from keras_gates.models.data import text
     from keras_gates.models.data.pipeline import from_arrays
@@ -203,12 +190,12 @@ def data(
         texts = text.trec(data_dir, "fine" if dataset == "trec-fine" else "coarse")
     else:
         raise UserError(f'dataset must be "imdb_reviews", "trec" or "trec-fine", not {dataset!r}')
-    vocabulary = text.vocabulary(texts.train[0], words, punctuation)
+    vocabulary = text.vocabulary(texts.train[0], words)
     return from_arrays(
         *((np.array(content, object), classes) for content, classes in texts.splits()),
         labels=texts.labels,
         vocabulary=vocabulary,
-        build={"vocabulary": vocabulary, "classes": len(texts.labels), "punctuation": punctuation},
+        build={"vocabulary": vocabulary, "classes": len(texts.labels)},
         show=lambda x, y: x.decode() if isinstance(x, bytes) else str(x),
         **texts.about,
     )

@@ -14,27 +14,24 @@ class Words(keras.layers.Layer):
     come zeros.
 
     Lower case, without punctuation, split at white space: what `keras.layers.TextVectorization` does by default, and what
-    `keras_gates.edge` does on a device, which finds the vocabulary in the file. Or with every mark of punctuation as a word of
-    its own. Strings are TensorFlow's, so this layer needs its backend.
+    `keras_gates.edge` does on a device, which finds the vocabulary in the file. Strings are TensorFlow's, so this layer
+    needs its backend.
 
     Args:
         vocabulary: the word behind each number; the first is "" (padding), the second "[UNK]" (any other word).
         longest: how many words are kept.
-        punctuation: "strip", or "split" where it is read as well.
 
     Example:
         Words(["", "[UNK]", "good"], longest=4)(tf.constant(["Good, good film!"]))     # [[2, 2, 1, 0]]
     """
 
-    def __init__(self, vocabulary: Sequence[str], longest: int = 400, punctuation: str = "strip", **kwargs):
+    def __init__(self, vocabulary: Sequence[str], longest: int = 400, **kwargs):
         super().__init__(**kwargs)
-        if punctuation not in ("strip", "split"):
-            raise ValueError(f'punctuation must be "strip" or "split", not {punctuation!r}')
         if list(vocabulary[:2]) != ["", "[UNK]"]:
             raise ValueError(f'a vocabulary starts with "" and "[UNK]"; got {list(vocabulary[:2])}')
         import tensorflow as tf
 
-        self.vocabulary, self.longest, self.punctuation = list(vocabulary), longest, punctuation
+        self.vocabulary, self.longest = list(vocabulary), longest
         numbers = tf.range(len(self.vocabulary), dtype="int32")
         pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(self.vocabulary), numbers)
         self._numbers = tf.lookup.StaticHashTable(pairs, default_value=1)
@@ -42,9 +39,9 @@ class Words(keras.layers.Layer):
     def call(self, texts):
         import tensorflow as tf
 
-        marks = r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']"
-        instead = "" if self.punctuation == "strip" else r" \0 "
-        plain = tf.strings.regex_replace(tf.strings.lower(texts, encoding="utf-8"), marks, instead)
+        plain = tf.strings.regex_replace(
+            tf.strings.lower(texts, encoding="utf-8"), r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']", ""
+        )
         words = tf.strings.split(plain)[:, -self.longest :]
         numbers = words.with_flat_values(self._numbers.lookup(words.flat_values))
         return numbers.to_tensor(shape=(None, self.longest))
@@ -53,8 +50,7 @@ class Words(keras.layers.Layer):
         return keras.KerasTensor((texts.shape[0], self.longest), "int32")
 
     def get_config(self):
-        told = {"vocabulary": self.vocabulary, "longest": self.longest, "punctuation": self.punctuation}
-        return {**super().get_config(), **told}
+        return {**super().get_config(), "vocabulary": self.vocabulary, "longest": self.longest}
 
 
 @keras.saving.register_keras_serializable("keras_gates")

@@ -368,22 +368,6 @@ def test_words_are_padded_as_the_zoo_pads_them():
         tokens("film", vocabulary, {"longest": -1})
 
 
-def test_marks_of_punctuation_are_words_where_the_zoo_reads_them():
-    pytest.importorskip("tensorflow")
-    from keras_gates.models.data.text import words_of
-    from keras_gates.models.words import Words
-
-    vocabulary = ["", "[UNK]", "what", "'", "s", "?", "up", "\\"]
-    layer = Words(vocabulary, longest=6, punctuation="split")
-    told = {"standardize": "lower_and_split_punctuation", "longest": 6}
-    for text, wanted in (("What's up?", [2, 3, 4, 6, 5, 0]), ("UP \\ ? ??[", [6, 7, 5, 5, 5, 1])):
-        np.testing.assert_array_equal(tokens(text, vocabulary, told), wanted)
-        np.testing.assert_array_equal(np.asarray(layer(np.array([text])))[0], wanted)
-        known = dict(zip(vocabulary, range(len(vocabulary))))
-        numbers = [known.get(word, 1) for word in words_of(text, "split")][-6:]
-        assert numbers == [number for number in wanted if number]
-
-
 def test_log_mel_is_that_of_the_zoo_whole_and_in_pieces():
     pytest.importorskip("keras")
     from keras_gates.models.logmel import LogMel as Layer

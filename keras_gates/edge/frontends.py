@@ -28,8 +28,7 @@ def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np
     Args:
         text: one text.
         vocabulary: the word behind each number.
-        frontend: ``standardize`` ("lower_and_strip_punctuation", "lower_and_split_punctuation": each mark is a word,
-            "lower" or None) and ``split`` ("whitespace" or
+        frontend: ``standardize`` ("lower_and_strip_punctuation", "lower" or None) and ``split`` ("whitespace" or
             "character"); with ``longest``, of so many words the last are kept, and zeros follow a shorter text.
 
     Raises:
@@ -40,7 +39,7 @@ def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np
         array([2, 1, 3], dtype=int32)
     """
     standardize = frontend.get("standardize", "lower_and_strip_punctuation")
-    if standardize not in ("lower_and_strip_punctuation", "lower_and_split_punctuation", "lower", None):
+    if standardize not in ("lower_and_strip_punctuation", "lower", None):
         raise EdgeError(
             f"this file wants its text standardized by {standardize!r}, which keras_gates.edge does not know."
         )
@@ -48,8 +47,6 @@ def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np
         text = text.lower()
     if standardize == "lower_and_strip_punctuation":
         text = _PUNCTUATION.sub("", text)
-    if standardize == "lower_and_split_punctuation":
-        text = _PUNCTUATION.sub(r" \g<0> ", text)
     words = list(text) if frontend.get("split") == "character" else text.split()
     if not words:
         raise EdgeError("expected a text with at least one word, got none.")

@@ -14,8 +14,7 @@ from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take, three
 from keras_gates.models.registry import UserError
 
 OFFICIAL = "90 and 10 % of the training split, at random, the same for every seed; the official test split"
-PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
-STRIPPED, SPLIT = str.maketrans("", "", PUNCTUATION), str.maketrans({mark: f" {mark} " for mark in PUNCTUATION})
+PUNCTUATION = str.maketrans("", "", "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'")
 
 
 @dataclass(frozen=True)
@@ -133,15 +132,15 @@ def generated_reviews(seed: int = 0, count: int = 1500) -> Texts:
     return Texts(*(take(texts, classes, part) for part in divide(classes, labels)), labels, about)
 
 
-def words_of(text: str, punctuation: str = "strip") -> list[str]:
+def words_of(text: str) -> list[str]:
     """The words of a text: lower case, without punctuation, split at white space, as `keras.layers.TextVectorization`
-    does; with `punctuation="split"` each mark is a word."""
-    return text.lower().translate(STRIPPED if punctuation == "strip" else SPLIT).split()
+    does."""
+    return text.lower().translate(PUNCTUATION).split()
 
 
-def vocabulary(texts: Iterable[str], size: int, punctuation: str = "strip") -> list[str]:
+def vocabulary(texts: Iterable[str], size: int) -> list[str]:
     """The `size` − 2 most frequent words (of equally frequent ones the first in the alphabet), after "" (padding) and
     "[UNK]" (any other word)."""
-    counts = Counter(word for text in texts for word in words_of(text, punctuation))
+    counts = Counter(word for text in texts for word in words_of(text))
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     return ["", "[UNK]", *ordered[: size - 2]]
