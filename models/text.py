@@ -15,6 +15,15 @@ import numpy as np
 from keras_gates.models.registry import UserError, ZooModel
 
 QUESTIONS = {"dataset": "trec"}
+READ_ONCE = {
+    "units": 32,
+    "width": 32,
+    "longest": 40,
+    "directions": 1,
+    "pooled": False,
+    "dropout": 0.4,
+    "word_dropout": 0.0,
+}
 FEWER = {"builtin": {"epochs": 15}, "files": {"epochs": 20}}
 PRESETS = {
     "sentiment": {
@@ -30,22 +39,14 @@ PRESETS = {
         "recipe_for": FEWER,
     },
     "questions": {
-        "about": "questions by what they ask for, read to their end in both directions",
-        "build": {"units": 64, "width": 64, "longest": 40, "pooled": False, "dropout": 0.5, "word_dropout": 0.0},
+        "about": "questions by what they ask for, read once to their end; pairs of words vote beside the memory",
+        "build": {**READ_ONCE, "pairs": 32768},
         "data": {**QUESTIONS, "words": 3600},
-        "recipe": {"epochs": 6, "batch_size": 32, "learning_rate": 1e-3},
+        "recipe": {"epochs": 8, "batch_size": 32},
     },
     "questions-nano": {
-        "about": "the same under 200 KB: read once",
-        "build": {
-            "units": 32,
-            "width": 32,
-            "longest": 40,
-            "directions": 1,
-            "pooled": False,
-            "dropout": 0.4,
-            "word_dropout": 0.0,
-        },
+        "about": "the same under 200 KB, without the pairs",
+        "build": READ_ONCE,
         "data": {**QUESTIONS, "words": 3600},
         "recipe": {"epochs": 14, "batch_size": 32},
     },
