@@ -103,10 +103,11 @@ def build(
     scale = layers.Normalization(mean=[*mean, *[0.0] * 4], variance=[*deviation**2, *[1.0] * 4], name="scale")
     values = scale(measured)
     last = values[:, -1:, :series]
-    changes = layers.Concatenate(name="changes")([values[:, :, :series] - last, values[:, :, series:]])
+    distances = values[:, :, :series] - last
+    changes = layers.Concatenate(name="changes")([distances, values[:, :, series:]])
     stm = GateLSTM(units, formulation=formulation, name="memory")(changes)
     stm = layers.Dropout(dropout, name="dropout")(stm)
-    straight = layers.Flatten(name="straight")(changes)
+    straight = layers.Flatten(name="straight")(distances)
     steps = layers.Dense(horizon * series * len(QUANTILES), name="steps")(layers.Concatenate()([stm, straight]))
     steps = layers.Reshape((horizon, len(QUANTILES), series), name="quantiles")(steps)
     ahead = layers.Reshape((1, 1, series), name="last")(last) + steps

@@ -42,7 +42,7 @@ def run(
 ) -> tuple[Any, Any, list[Any]]:
     """Run the plain cell over a sequence; arguments and result as for `keras_gates.sequence.portable.run`."""
     chunks = _chunks(events.shape[0], events.shape[1], weights.kernel.shape[1])
-    flags = {"backwards": go_backwards, "sequences": return_sequences, "zeros": zero_output_for_mask, "chunks": chunks}
+    flags = {"sequences": return_sequences, "zeros": zero_output_for_mask, "chunks": chunks}
     steps = None
     spare = 0 if events.shape[1] is None else -events.shape[1] % chunks
     if events.shape[1] is None or spare:
@@ -53,11 +53,18 @@ def run(
 
     stm, ltm = tf.convert_to_tensor(stm), tf.convert_to_tensor(ltm)  # a stateful layer's are Keras variables
     tensors = tuple(None if weight is None else tf.convert_to_tensor(weight) for weight in weights)
+    joint = tf.concat(tensors[:2], 0)
 
     def island(events: Any, stm: Any, ltm: Any, mask: Any) -> tuple:
-        given = (events, stm, ltm, mask, steps, tensors)
+        events, mask = tf.transpose(events, (1, 0, 2)), None if mask is None else tf.transpose(mask)
+        if go_backwards:
+            events, mask = _turned(events, steps), None if mask is None else _turned(mask, steps)
+        room = tf.zeros((*tf.unstack(tf.shape(events)[:2]), stm.shape[1]), stm.dtype)
+        room.set_shape((*events.shape[:2], stm.shape[1]))
+        given = (events, stm, ltm, mask, steps, tensors, joint, room)
         signature = tuple(t if t is None else (*t.shape, t.dtype) for t in tf.nest.flatten(given))
-        return _compiled(signature, **flags)(*given)
+        outputs, stm, ltm = _compiled(signature, **flags)(*given)
+        return tf.transpose(outputs, (1, 0, 2)), stm, ltm
 
     work = (events.shape[0] or 32) * weights.kernel.shape[1] // 4 * sum(w.shape[0] for w in weights[:2])
     if work < SPLIT_WORK:
@@ -77,6 +84,12 @@ def _chunks(batch: int | None, time: int | None, width: int) -> int:
     """
     activations = (batch or 32) * (time or 0) * width
     return 1 if activations < SPARING_FROM else min(time or 1, activations // CHUNK)
+
+
+def _turned(steps_first: Any, steps: Any) -> Any:
+    """The steps in the other order; what is padded stays behind them."""
+    turned = tf.reverse(steps_first, [0])
+    return turned if steps is None else tf.roll(turned, steps, 0)
 
 
 def _side_by_side(island: Callable, *tensors: Any) -> tuple:
@@ -113,26 +126,27 @@ def _island(
     mask: Any,
     steps: Any,
     weights: tuple,
+    joint: Any,
+    room: Any,
     *,
-    backwards: bool,
     sequences: bool,
     zeros: bool,
     chunks: int,
 ) -> tuple:
-    """Outputs `(batch, time or 1, units)`, STM and LTM."""
-    events = tf.transpose(events, (1, 0, 2))
-    mask = None if mask is None else tf.transpose(mask)
-    if backwards:
-        turn = (lambda t: tf.reverse(t, [0])) if steps is None else (lambda t: tf.roll(tf.reverse(t, [0]), steps, 0))
-        events, mask = turn(events), None if mask is None else turn(mask)
-    loop = Loop(events, steps, mask, weights, sequences, chunks)
+    """Outputs `(time or 1, batch, units)`, STM and LTM, of time-major events and mask.
+
+    `joint` (kernel and recurrent kernel) and `room` (zeros, `(time, batch, units)`) come from outside: a large operation
+    before the loop is one that XLA shares out among threads, the loop then runs on the thread that ended it, and where
+    two islands meet there the second waits for the first.
+    """
+    loop = Loop(events, steps, mask, weights, joint, room, sequences, chunks)
     *stms, stm, ltm = loop.run(events, stm, ltm, *[weight for weight in weights if weight is not None])
     stms = stms[0] if sequences else stm[None]
     if mask is not None and not sequences:
         mask = _last_mask(mask, steps, zeros)
     if mask is not None:
         stms = shown(stms, mask, zeros, axis=0, before_first="zeros")
-    return tf.transpose(stms, (1, 0, 2)), stm, ltm
+    return stms, stm, ltm
 
 
 def _last_mask(mask: Any, steps: Any, zeros: bool) -> Any:
@@ -146,12 +160,24 @@ class Loop:
     events, STM, LTM and the weights that are there. Its results are every STM (with `sequences`), the last STM and LTM.
     `chunks` divides the number of steps."""
 
-    def __init__(self, events: Any, steps: Any, mask: Any, weights: tuple, sequences: bool, chunks: int) -> None:
+    def __init__(
+        self,
+        events: Any,
+        steps: Any,
+        mask: Any,
+        weights: tuple,
+        joint: Any,
+        room: Any,
+        sequences: bool,
+        chunks: int,
+    ) -> None:
         self.time = events.shape[0] if events.shape[0] is not None else tf.shape(events)[0]
         self.end = self.time if steps is None else steps
         self.units = weights[1].shape[0]
         self.present = [weight is not None for weight in weights]
         self.mask = mask
+        self.joint = joint
+        self.room = room
         self.sequences = sequences
         self.chunks = chunks
 
@@ -176,11 +202,10 @@ class Loop:
 
     def forward(self, events: Any, stm: Any, ltm: Any, *weights: Any) -> tuple:
         """The results, every STM, and of every step what the way back needs: `Saved`, or with several chunks its LTM before."""
-        kernel, recurrent_kernel, bias, kept_kernel, kept_bias = self.named(weights)
-        joint = tf.concat([kernel, recurrent_kernel], 0)
+        _, _, bias, kept_kernel, kept_bias = self.named(weights)
 
         def body(t: Any, stm: Any, ltm: Any, *arrays: Any) -> tuple:
-            projected = tf.matmul(tf.concat([events[t], stm], 1), joint)
+            projected = tf.matmul(tf.concat([events[t], stm], 1), self.joint)
             projected = projected if bias is None else projected + bias
             new_stm, new_ltm, saved = step(projected, ltm, kept_kernel, kept_bias)
             if self.mask is not None:
@@ -189,13 +214,13 @@ class Loop:
             return new_stm, new_ltm, *[array.write(t, value) for array, value in zip(arrays, (new_stm, *saved))]
 
         widths = [self.units] * (7 if self.chunks == 1 else 2)
-        stm, ltm, stms, *saved = _loop(body, stm, ltm, widths, self.time, self.end)
+        stm, ltm, stms, *saved = _loop(body, stm, ltm, widths, self.time, self.end, self.room)
         return (stms, stm, ltm) if self.sequences else (stm, ltm), stms, *saved
 
     def backward(self, given: tuple, saved: list, d_results: tuple) -> list:
         """The gradients of `given`, chunk by chunk."""
         events, stm_0, _, *weights = given
-        kernel, recurrent_kernel, bias, kept_kernel, kept_bias = self.named(weights)
+        _, _, bias, kept_kernel, kept_bias = self.named(weights)
         d_stms, d_stm, d_ltm = d_results if self.sequences else (None, *d_results)
         stms, *saved = saved
         if self.chunks == 1:
@@ -205,7 +230,6 @@ class Loop:
             return [d_events, d_stm, d_ltm, *d_weights]
 
         length = self.time // self.chunks
-        joint = tf.concat([kernel, recurrent_kernel], 0)
         parts = [tf.reshape(every, (self.chunks, length, -1, every.shape[-1])) for every in (events, stms, *saved)]
 
         def body(n: Any, d_stm: Any, d_ltm: Any, d_events: Any, *d_weights: Any) -> tuple:
@@ -213,7 +237,7 @@ class Loop:
             events, chunk_stms, before = [part[c] for part in parts]
             first = tf.where(c > 0, stms[tf.maximum(c * length, 1) - 1], stm_0)
             stm_before = tf.concat([first[None], chunk_stms[:-1]], 0)
-            projected = tf.matmul(tf.concat([events, stm_before], 2), joint)
+            projected = tf.matmul(tf.concat([events, stm_before], 2), self.joint)
             projected = projected if bias is None else projected + bias
             given = (events, stm_before, step(projected, before, kept_kernel, kept_bias)[2], weights)
             d_event, d_stm, d_ltm, found = self.chunk_back(c * length, *given, d_stms, d_stm, d_ltm)
@@ -277,9 +301,11 @@ class Loop:
         return [next(left) if there else None for there in self.present]
 
 
-def _loop(body: Callable, stm: Any, ltm: Any, widths: list[int], length: Any, count: Any) -> tuple:
-    """`body` `count` times: what it carries, and one `(length, batch, width)` tensor for each of `widths`."""
+def _loop(body: Callable, stm: Any, ltm: Any, widths: list[int], length: Any, count: Any, room: Any = None) -> tuple:
+    """`body` `count` times: what it carries, and one `(length, batch, width)` tensor for each of `widths`, which starts as
+    `room` or as zeros."""
     arrays = [tf.TensorArray(stm.dtype, length, element_shape=(stm.shape[0], width)) for width in widths]
+    arrays = arrays if room is None else [array.unstack(room) for array in arrays]
     _, stm, ltm, *arrays = tf.while_loop(
         lambda n, *_: n < count,
         lambda n, *state: (n + 1, *body(n, *state)),
