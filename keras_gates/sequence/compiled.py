@@ -16,11 +16,14 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
-from keras_gates.sequence.choice import has_gpu
+from keras_gates.sequence.choice import USUAL, has_gpu
 from keras_gates.sequence.steps import Saved, shown, step, step_back
 
 SPLIT_FROM = 8  # rows: below, half a batch is no less work for a core than a whole one
-SPLIT_WORK = 2**15  # multiplications a gate and step (an unknown batch counts as 32): below, a second island costs more
+SPLIT_WORK = (
+    2**15
+)  # multiplications a gate and step (an unknown batch counts as `USUAL`): below, a second island costs more
+APART_FROM = 2**18  # numbers, two halves of 512 KB in float32: from there XLA shares an operation out among threads
 BUCKET = 32  # steps: a time that is known only at run time is compiled for the next multiple
 SPARING_FROM = (
     2**25
@@ -42,7 +45,7 @@ def run(
 ) -> tuple[Any, Any, list[Any]]:
     """Run the plain cell over a sequence; arguments and result as for `keras_gates.sequence.portable.run`."""
     chunks = _chunks(events.shape[0], events.shape[1], weights.kernel.shape[1])
-    flags = {"sequences": return_sequences, "zeros": zero_output_for_mask, "chunks": chunks}
+    flags = {"backwards": go_backwards, "sequences": return_sequences, "zeros": zero_output_for_mask, "chunks": chunks}
     steps = None
     spare = 0 if events.shape[1] is None else -events.shape[1] % chunks
     if events.shape[1] is None or spare:
@@ -53,24 +56,16 @@ def run(
 
     stm, ltm = tf.convert_to_tensor(stm), tf.convert_to_tensor(ltm)  # a stateful layer's are Keras variables
     tensors = tuple(None if weight is None else tf.convert_to_tensor(weight) for weight in weights)
-    joint = tf.concat(tensors[:2], 0)
+    features, units = weights.kernel.shape[0], weights.recurrent_kernel.shape[0]
+    rows = events.shape[0] or USUAL
+    halves = rows * units * (features + units) >= SPLIT_WORK
+    apart = halves and rows * (events.shape[1] or USUAL) * max(features, units) >= APART_FROM
 
-    def island(events: Any, stm: Any, ltm: Any, mask: Any) -> tuple:
-        events, mask = tf.transpose(events, (1, 0, 2)), None if mask is None else tf.transpose(mask)
-        if go_backwards:
-            events, mask = _turned(events, steps), None if mask is None else _turned(mask, steps)
-        room = tf.zeros((*tf.unstack(tf.shape(events)[:2]), stm.shape[1]), stm.dtype)
-        room.set_shape((*events.shape[:2], stm.shape[1]))
-        given = (events, stm, ltm, mask, steps, tensors, joint, room)
-        signature = tuple(t if t is None else (*t.shape, t.dtype) for t in tf.nest.flatten(given))
-        outputs, stm, ltm = _compiled(signature, **flags)(*given)
-        return tf.transpose(outputs, (1, 0, 2)), stm, ltm
+    def island(*sequence: Any) -> tuple:
+        given = (*sequence, steps, tensors)
+        return _around(*given, apart=True, **flags) if apart else _in_xla(_around, *given, apart=False, **flags)
 
-    work = (events.shape[0] or 32) * weights.kernel.shape[1] // 4 * sum(w.shape[0] for w in weights[:2])
-    if work < SPLIT_WORK:
-        outputs, stm, ltm = island(events, stm, ltm, mask)
-    else:
-        outputs, stm, ltm = _side_by_side(island, events, stm, ltm, mask)
+    outputs, stm, ltm = _side_by_side(island, events, stm, ltm, mask) if halves else island(events, stm, ltm, mask)
     if steps is not None and return_sequences:
         outputs = outputs[:, :steps]
     last = outputs[:, -1]
@@ -112,14 +107,46 @@ def _side_by_side(island: Callable, *tensors: Any) -> tuple:
     return tuple(tf.cond(tf.shape(tensors[0])[0] < SPLIT_FROM, lambda: list(island(*tensors)), halves))
 
 
+def _around(
+    events: Any,
+    stm: Any,
+    ltm: Any,
+    mask: Any,
+    steps: Any,
+    weights: tuple,
+    *,
+    backwards: bool,
+    apart: bool,
+    **flags: Any,
+) -> tuple:
+    """The loop and what stands around it: outputs `(batch, time or 1, units)`, STM and LTM.
+
+    XLA shares large operations out among threads, and a loop that follows runs on the thread that ended them: two islands
+    that meet there run one after the other. So where they are large only the loop is an island, the rest is `apart`.
+    """
+    events, mask = tf.transpose(events, (1, 0, 2)), None if mask is None else tf.transpose(mask)
+    if backwards:
+        events, mask = _turned(events, steps), None if mask is None else _turned(mask, steps)
+    joint = tf.concat(weights[:2], 0)
+    room = tf.zeros((*tf.unstack(tf.shape(events)[:2]), stm.shape[1]), stm.dtype) if apart else None
+    given = (events, stm, ltm, mask, steps, weights, joint, room)
+    outputs, stm, ltm = _in_xla(_loop_alone, *given, **flags) if apart else _loop_alone(*given, **flags)
+    return tf.transpose(outputs, (1, 0, 2)), stm, ltm
+
+
+def _in_xla(function: Callable, *given: Any, **flags: Any) -> tuple:
+    signature = tuple(t if t is None else (*t.shape, t.dtype) for t in tf.nest.flatten(given))
+    return _compiled(function, signature, **flags)(*given)
+
+
 @functools.cache
-def _compiled(signature: tuple, **flags: Any) -> Callable:
+def _compiled(function: Callable, signature: tuple, **flags: Any) -> Callable:
     """The island for tensors of one signature. One function for all, and TensorFlow warns of retracing where a few layers
     differ."""
-    return tf.function(functools.partial(_island, **flags), jit_compile=True, autograph=False)
+    return tf.function(functools.partial(function, **flags), jit_compile=True, autograph=False)
 
 
-def _island(
+def _loop_alone(
     events: Any,
     stm: Any,
     ltm: Any,
@@ -133,12 +160,7 @@ def _island(
     zeros: bool,
     chunks: int,
 ) -> tuple:
-    """Outputs `(time or 1, batch, units)`, STM and LTM, of time-major events and mask.
-
-    `joint` (kernel and recurrent kernel) and `room` (zeros, `(time, batch, units)`) come from outside: a large operation
-    before the loop is one that XLA shares out among threads, the loop then runs on the thread that ended it, and where
-    two islands meet there the second waits for the first.
-    """
+    """Outputs `(time or 1, batch, units)`, STM and LTM, of time-major events and mask."""
     loop = Loop(events, steps, mask, weights, joint, room, sequences, chunks)
     *stms, stm, ltm = loop.run(events, stm, ltm, *[weight for weight in weights if weight is not None])
     stms = stms[0] if sequences else stm[None]
