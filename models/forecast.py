@@ -62,8 +62,13 @@ PUBLISHED = (
 )
 
 TRIED = (
-    "int8: one scale for all channels of the input leaves the calendar, between -0.5 and 0.5, without a step of its own "
-    "beside a series in its units; the forecasts are useless. Take dynamic range, or int16x8.",
+    "int8 had a mean squared error of 0.76: calibrated with the first 200 training windows, all of one season, and "
+    "the output in units by a multiplication, whose range the converter gives to the sum before it. Calibrated with "
+    "windows from the whole training part, the input in standard deviations and the output by a dense layer, it is "
+    "that of float.",
+    "ETTh1: 16 units and six epochs gave 0.0299, a straight share that sees the calendar as well 0.0311, as here "
+    "without it: none comes to the linear model by ridge regression, 0.0264. The last eight months are another regime"
+    " than the first twelve, and the more a model has learned of these the less it gains.",
 )
 
 

@@ -84,7 +84,7 @@ class PairVotes(keras.layers.Layer):
         after = ops.pad(words[:, 1:], [[0, 0], [0, 1]])
         row = (words * 7919 + after * 104729) % self.pairs + 1
         silence = ops.zeros((1, self.classes), self.table.dtype)
-        return ops.take(ops.concatenate([silence, self.table * self.scale]), row * ops.minimum(words, 1), axis=0)
+        return ops.take(ops.concatenate([silence, self.table]), row * ops.minimum(words, 1), axis=0) * self.scale
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.classes)
