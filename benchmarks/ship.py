@@ -172,7 +172,7 @@ def refresh(stem: str, runs: list[Path]) -> Path:
         if (run["config"]["model"], run["config"]["preset"]) != (card["model"], card["preset"]):
             raise SystemExit(f"{run['config']['arguments']} is no run of {stem}")
         card["seeds"][str(run["config"]["seed"])] = run["scores"][first]
-    card["data"]["split"] = data.split
+    card["data"] = {name: getattr(data, name) for name in ("name", "attribution", "licence", "split")}
     card["published"] = list(zoo.published)
     card["about"] = zoo.preset(card["preset"])[1]["about"]
     card["exports"] = exported(zoo, registry.load(card["model"], card["preset"]), data, config, stem)

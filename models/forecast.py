@@ -16,6 +16,12 @@ import numpy as np
 from keras_gates.models.registry import UserError, ZooModel
 
 QUANTILES = (0.1, 0.5, 0.9)
+ETTH1 = {
+    "columns": ("OT",),
+    "rows": (8640, 2880, 2880),
+    "attribution": "Zhou et al.: Informer. Beyond Efficient Transformer for Long Sequence Time-Series Forecasting, 2021",
+    "licence": "CC BY-ND 4.0",
+}
 PRESETS = {
     "base": {"about": "96 steps behind, 24 ahead", "build": {"units": 64}},
     "small": {"about": "32 units", "build": {"units": 32}},
@@ -23,13 +29,13 @@ PRESETS = {
     "etth1": {
         "about": "oil temperature of a transformer, the standard split of ETTh1",
         "build": {"units": 64},
-        "data": {"columns": ("OT",), "rows": (8640, 2880, 2880)},
+        "data": ETTH1,
         "recipe": {"epochs": 15},
     },
     "etth1-nano": {
         "about": "the same for a microcontroller: 16 units",
         "build": {"units": 16},
-        "data": {"columns": ("OT",), "rows": (8640, 2880, 2880)},
+        "data": ETTH1,
         "recipe": {"epochs": 15},
     },
 }
@@ -130,6 +136,8 @@ def data(
     rows: Sequence[int] = (),
     history: int = 96,
     horizon: int = 24,
+    attribution: str = "",
+    licence: str = "",
 ) -> Any:
     """Two generated series ("builtin") or a CSV file with a column of times.
 
@@ -138,6 +146,7 @@ def data(
         rows: of the training, validation and test part, from the first row on; () is 70, 10 and 20 %. The windows of a
             later part look back into the one before.
         history, horizon: steps behind and ahead.
+        attribution, licence: of a file that is not the user's own.
     """
     from keras_gates.models.data import series as loading
     from keras_gates.models.data.pipeline import from_arrays
@@ -167,7 +176,7 @@ def data(
             "variance": np.maximum(known.var(0), 1e-9).tolist(),
         },
         split=f"rows {rows[0]:,} / {rows[1]:,} / {rows[2]:,}, in the order of time",
-        **series.about,
+        **{"attribution": attribution, "licence": licence, **series.about},
     )
 
 
