@@ -58,8 +58,10 @@ PUBLISHED = (
 )
 
 TRIED = (
-    "pixels: 98.2 % is not reached, and no weights are shipped: an epoch of MNIST's 784 steps takes 64 units 100 s and 128 "
-    "units 290 s of processor time (two cores of an AMD EPYC); one epoch, 64 units, gave 32 % on the validation split.",
+    "pixels: one layer of 64 that must carry all 784 steps itself gave 32 % on the validation split after one epoch "
+    "(100 s of processor time; 128 units take 290 s) and was not trained further. With a second layer that hears the "
+    "first at the end of each row the gradient has 28 steps to go instead of 784: 54 % after one epoch, 94.5 % after "
+    "three, 98.4 % after eight.",
 )
 
 
