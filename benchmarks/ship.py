@@ -34,6 +34,7 @@ from ml_dtypes import bfloat16
 import keras_gates
 
 SAMPLES = 500
+CALIBRATION = 200
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 SHIPPED = ("dynamic", "int8")
 UNROLLED = 128  # steps: of more, 16-bit activations (the steps one by one, on a CPU) are left out
@@ -75,11 +76,13 @@ def save(model: Any, path: Path) -> None:
         os.replace(waiting, path)
 
 
-def exported(zoo: Any, model: Any, data: Any, config: dict[str, Any], stem: str) -> list[dict[str, Any]]:
+def exported(
+    zoo: Any, model: Any, data: Any, config: dict[str, Any], stem: str, calibration: int
+) -> list[dict[str, Any]]:
     """A row a precision: bytes, score, latency; what cannot be exported has a row that says why. The files go beside
     the weights."""
     x, y = data.arrays("test", SAMPLES)
-    seen = data.spread("train", 200)[0]
+    seen = data.spread("train", calibration)[0]
     recurrent = (keras_gates.GateLSTM, keras.layers.Bidirectional)
     steps = max(layer.input.shape[1] or 0 for layer in model.layers if isinstance(layer, recurrent))
     rows = []
@@ -137,7 +140,7 @@ def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> 
     if again:
         with tempfile.TemporaryDirectory() as folder:
             scores = (zoo.judge or judging.judge)(model, data, Path(folder)).scores
-    rows = exported(zoo, model, data, config, stem)
+    rows = exported(zoo, model, data, config, stem, CALIBRATION)
     first = next(iter(scores))
     sizes = {"keras": (registry.WEIGHTS / f"{stem}.keras").stat().st_size}
     sizes |= {row["precision"]: row["bytes"] for row in rows if "bytes" in row}
@@ -167,7 +170,7 @@ def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> 
     return path
 
 
-def refresh(stem: str, runs: list[Path]) -> Path:
+def refresh(stem: str, runs: list[Path], calibration: int) -> Path:
     """Exports shipped weights once more and adds the scores of other seeds to their card; returns the card's path."""
     path = registry.WEIGHTS / f"{stem}.json"
     card = json.loads(path.read_text(encoding="utf-8"))
@@ -181,7 +184,7 @@ def refresh(stem: str, runs: list[Path]) -> Path:
     card["data"] = {name: getattr(data, name) for name in ("name", "attribution", "licence", "split")}
     card["published"] = list(zoo.published)
     card["about"] = zoo.preset(card["preset"])[1]["about"]
-    card["exports"] = exported(zoo, registry.load(card["model"], card["preset"]), data, config, stem)
+    card["exports"] = exported(zoo, registry.load(card["model"], card["preset"]), data, config, stem, calibration)
     card["sizes"] = {"keras": card["sizes"]["keras"]}
     card["sizes"] |= {row["precision"]: row["bytes"] for row in card["exports"] if "bytes" in row}
     write_json(path, card)
@@ -202,6 +205,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--again", metavar="MODEL-PRESET", help="shipped weights to keep, and to export once more")
+    parser.add_argument("--calibration", type=int, default=CALIBRATION, help="with --again: examples to calibrate with")
     parser.add_argument("--score", action="append", default=[], metavar="NAME=RUN,RUN")
     parser.add_argument("--scores-of-run", action="store_true", help="do not score the test split again after rounding")
     arguments = parser.parse_args()
@@ -211,7 +215,7 @@ def main() -> int:
     }
     if not arguments.runs and not arguments.again:
         parser.error("name the folder of a run, or what to ship --again")
-    path = refresh(arguments.again, arguments.runs) if arguments.again else None
+    path = refresh(arguments.again, arguments.runs, arguments.calibration) if arguments.again else None
     path = path or ship(arguments.runs, means, not arguments.scores_of_run)
     card = json.loads(path.read_text(encoding="utf-8"))
     print(path, card["scores"], card["sizes"])

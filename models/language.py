@@ -74,6 +74,15 @@ PUBLISHED = (
 )
 
 
+TRIED = (
+    "Words of tiny_shakespeare (the Penn Treebank is not free): zaremba-small, seed 0, perplexity 97.5 on the test "
+    "split (86.5 on the validation split after epoch 5 of 13, then the training text is learned by heart). The same "
+    "size with Adam, a cosine schedule, dropout 0.4, 35 steps and 8 epochs: 138.",
+    "nano in int8: calibrated with 200 pieces of text the file is refused, one of 40 samples differing by 0.52 in a "
+    "probability (0.5 is allowed); with 40 pieces it passes and takes 0.2 bits a character more than float.",
+)
+
+
 def build(
     vocabulary: Any = ("<unk>",),
     units: int = 256,
@@ -301,6 +310,7 @@ MODEL = ZooModel(
     tfds=("tiny_shakespeare",),
     files="a text file, or a folder with train, valid and test .txt files (Penn Treebank)",
     published=PUBLISHED,
+    tried=TRIED,
     compile=compile,
     callbacks=callbacks,
     judge=judge,

@@ -33,6 +33,12 @@ RECIPE = {
 }
 
 
+TRIED = (
+    "Other seeds: 1 gives 98.5 %, 2 stays at 86.8 % (85.5 % at lag 60). With half the learning rate (--learning-rate "
+    "2.5e-3) seed 2 reaches 98.3 % (96.8 % at lag 60).",
+)
+
+
 def build(
     frames: int = LAGS[1] + 1,
     size: int = 16,
@@ -135,6 +141,7 @@ MODEL = ZooModel(
     recipe=RECIPE,
     builtin="shows made of sprites from an emoji font",
     tfds=("cifar10", "cifar100"),
+    tried=TRIED,
     judge=judge,
     compare=compare,
 )
