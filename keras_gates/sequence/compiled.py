@@ -40,7 +40,17 @@ def run(
     zero_output_for_mask: bool = False,
     **_: Any,
 ) -> tuple[Any, Any, list[Any]]:
-    """Run the plain cell over a sequence; arguments and result as for `keras_gates.sequence.portable.run`."""
+    """Run the plain cell over a sequence; arguments and result as for `keras_gates.sequence.portable.run`.
+
+    Half precision is computed in float32 on a CPU, whose compiled loops have no other arithmetic and would convert at every
+    operation of every step.
+    """
+    if events.dtype in (tf.float16, tf.bfloat16) and not has_gpu("tensorflow"):
+        options = {"mask": mask, "go_backwards": go_backwards, "return_sequences": return_sequences}
+        options["zero_output_for_mask"] = zero_output_for_mask
+        wide = [None if tensor is None else tf.cast(tensor, tf.float32) for tensor in (events, stm, ltm, *weights)]
+        last, outputs, memories = run(*wide[:3], type(weights)(*wide[3:]), **options)
+        return tf.nest.map_structure(lambda tensor: tf.cast(tensor, events.dtype), (last, outputs, memories))
     chunks = _chunks(events.shape[0], events.shape[1], weights.kernel.shape[1])
     flags = {"backwards": go_backwards, "sequences": return_sequences, "zeros": zero_output_for_mask, "chunks": chunks}
     steps = None
