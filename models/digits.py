@@ -17,6 +17,11 @@ PRESETS = {
         "build": {"units": 128, "layers": 2},
         "recipe_for": {"tfds": {"epochs": 12}},
     },
+    "small": {
+        "about": "the same in one layer of 96",
+        "build": {"units": 96, "layers": 1},
+        "recipe_for": {"tfds": {"epochs": 12}},
+    },
     "nano": {
         "about": "the same for a microcontroller: one layer of 48",
         "build": {"units": 48, "layers": 1, "dropout": 0.1},

@@ -157,7 +157,7 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
 
     Args:
         name: one of `names()`.
-        preset: one of the model's presets; None is its first.
+        preset: one of the model's presets; None is the first one whose weights are shipped.
         format: "keras" or "tflite".
         precision: of the tflite file: "float32", "float16", "dynamic" or "int8", where the zoo ships it.
 
@@ -167,7 +167,8 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
     Example:
         model = keras_gates.models.load("digits")
     """
-    preset, _ = find(name).preset(preset)
+    model = find(name)
+    preset, _ = model.preset(preset or next((known for known in model.presets if card(name, known)), None))
     if format not in ("keras", "tflite"):
         raise UserError(f'format must be "keras" or "tflite", not {format!r}')
     path = WEIGHTS / (f"{name}-{preset}.keras" if format == "keras" else f"{name}-{preset}-{precision}.tflite")

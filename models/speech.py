@@ -18,7 +18,7 @@ PRESETS = {
         "about": "two layers that read the sound once, and can follow a microphone",
         "build": {"units": 96, "layers": 2},
     },
-    "small": {"about": "one layer of 64; streams", "build": {"units": 64, "layers": 1, "pooled": False}},
+    "small": {"about": "two layers of 64; streams", "build": {"units": 64, "layers": 2, "pooled": False}},
     "nano": {
         "about": "for a microcontroller; streams",
         "build": {"units": 48, "layers": 2, "bins": 24, "dropout": 0.1, "pooled": False},

@@ -44,7 +44,7 @@ def test_listing_the_models_imports_no_data_library():
 def test_unknown_names_are_told_with_what_there_is():
     with pytest.raises(UserError, match=r"no model 'digit'; the zoo has: show, digits"):
         models.build("digit")
-    with pytest.raises(UserError, match=r"digits has no preset 'tall'; it has: rows, nano, pixels"):
+    with pytest.raises(UserError, match=r"digits has no preset 'tall'; it has: rows, small, nano, pixels"):
         models.build("digits", "tall")
     with pytest.raises(UserError, match="format must be"):
         models.load("digits", format="onnx")
@@ -56,6 +56,11 @@ def test_weights_that_are_not_shipped_are_told(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"digits-rows.keras is not shipped; for digits there is: digits-pixels.keras"):
         models.load("digits")
     assert registry.card("digits") == {}
+
+
+def test_without_a_preset_the_first_one_that_is_shipped_is_loaded():
+    assert registry.card("forecast", "base") == {}
+    assert models.load("forecast", format="tflite", precision="int8").name == "forecast-etth1-int8.tflite"
 
 
 def test_overrides_reach_the_model():

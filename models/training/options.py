@@ -15,6 +15,7 @@ from keras_gates.models.training.distribution import KINDS
 from keras_gates.exporting.choices import MODES, PRECISIONS, TARGETS
 
 DEFAULT_MODEL = "show"
+SIZES = ("keras", "dynamic", "int8")
 EXAMPLES = """examples:
   python train.py                              the default model on built-in data, about two minutes
   python train.py --list                       every model, its presets and its scores
@@ -186,25 +187,32 @@ def _seed(text: str) -> int:
 
 
 def print_list(names: Sequence[str] | None = None) -> None:
-    """The table of `--list`: a row a preset, with the score and the size of its shipped weights."""
+    """What `--list` prints: of each model what it does and what it learns from, of each preset what it is, and the score
+    and the sizes of its shipped weights."""
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
 
-    table = Table(title="python train.py MODEL --preset PRESET", title_justify="left")
-    for heading in ("model", "preset", "what", "data", "score of the shipped weights", "size"):
-        table.add_column(heading)
+    console = Console()
+    console.print("[bold]python train.py MODEL --preset PRESET[/bold]")
+    console.print("[green]score and sizes of the weights that are shipped[/green]")
     for name in names or registry.names():
         model = registry.find(name)
-        sources = "\n".join(
-            filter(None, [model.builtin, ", ".join(f"TFDS {data}" for data in model.tfds), model.files])
-        )
-        for row, (preset, chosen) in enumerate(model.presets.items()):
+        console.print(f"\n[bold]{name}[/bold]: {model.line}")
+        sources = {"built in": model.builtin, "TFDS": ", ".join(model.tfds), "your own": model.files}
+        for kind, source in sources.items():
+            if source:
+                console.print(Padding(f"[dim]{kind}: {source}[/dim]", (0, 0, 0, 2)))
+        table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
+        for preset, chosen in model.presets.items():
             card = registry.card(name, preset)
-            about = f"[bold]{model.line}[/bold]\n{chosen['about']}" if row == 0 else chosen["about"]
-            score = ", ".join(f"{key} {value:.4g}" for key, value in list(card.get("scores", {}).items())[:1])
-            size = ", ".join(f"{key} {value / 1024:.0f} KB" for key, value in card.get("sizes", {}).items())
-            table.add_row(
-                name if row == 0 else "", preset, about, sources if row == 0 else "", score or "–", size or "–"
-            )
-        table.add_section()
-    Console().print(table)
+            table.add_row(preset, chosen["about"])
+            if card:
+                told = [f"{key} {value:.4g}" for key, value in list(card["scores"].items())[:1]]
+                told += [
+                    f"{kind} {card['sizes'][kind] / 1024:.0f}\N{NO-BREAK SPACE}KB"
+                    for kind in SIZES
+                    if kind in card["sizes"]
+                ]
+                table.add_row("", f"[green]{' · '.join(told)}[/green]")
+        console.print(table)
