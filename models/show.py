@@ -23,7 +23,7 @@ PRESETS = {
 RECIPE = {
     "epochs": 16,
     "batch_size": 32,
-    "learning_rate": 5e-3,
+    "learning_rate": 2.5e-3,
     "schedule": "cosine",
     "warmup": 0.05,
     "clipnorm": 1.0,
@@ -34,9 +34,10 @@ RECIPE = {
 
 
 TRIED = (
-    "Other seeds: 1 gives 98.5 %, 2 stays at 86.8 % (85.5 % at lag 60). With half the learning rate (--learning-rate "
-    "2.5e-3) seed 2 reaches 98.3 % (96.8 % at lag 60). Seed 0 on another processor than that of the shipped weights gave "
-    "96.4 % (96.0 % at lag 60).",
+    "An eye that ends in a ReLU, with twice the learning rate, as shipped before: 99.7, 98.5 and 86.8 % with seeds 0, 1, 2, "
+    "and 96.4 % with seed 0 on another processor. Eight to fourteen of its 24 units were dead after training (they said "
+    "nothing at any picture), and with half the learning rate still: 98.9, 98.4 and 98.3 %, in 20 epochs instead of 16 99.1, "
+    "99.0 and 92.5 %. A leaky ReLU 99.1, 98.8 and 98.9 %; no squashing before the gates, as now, 99.5, 99.1 and 99.5 %.",
 )
 
 
@@ -84,7 +85,7 @@ def build(
             layers.BatchNormalization(),
             layers.ReLU(),
             layers.Flatten(),
-            layers.Dense(24, activation="relu"),
+            layers.Dense(24),
         ],
         name="eye",
     )
