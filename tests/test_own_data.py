@@ -283,6 +283,9 @@ def test_the_calendar_knows_hour_and_weekday():
     ("content", "said"),
     [
         ("date,x\nsoon,1\n", "'soon' is not a time"),
+        ("date,x\n1704067200000,1\n", "'1704067200000' is not a time; .* or seconds since 1970"),
+        ("date,x\n1704067200,1\ninf,2\n", "data row 2: 'inf' is not a time"),
+        ("date,x\nnan,1\n", "'nan' is not a time"),
         ("date\n2024-01-01\n", "no column beside 'date'"),
         ("date,x\n2024-01-01,1\n2024-01-02,2\n2024-01-05,3\n2024-01-06,4\n", "data row 3: 2024-01-05 comes 3 days"),
         ("date,x\n2024-01-02,1\n2024-01-01,2\n2023-12-31,3\n", "sort them"),

@@ -11,6 +11,7 @@ import numpy as np
 from keras_gates.models.data.files import numbers, read_table
 from keras_gates.models.registry import UserError
 
+LATEST = 1e11  # seconds since 1970: the year 5138
 TIME = ("time", "date", "datetime", "timestamp", "ds")
 FORMATS = ("%d.%m.%Y %H:%M", "%d.%m.%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y-%m", "%Y")
 
@@ -73,15 +74,24 @@ def csv_series(path: str | Path, columns: Sequence[str] = ()) -> Series:
 def _seconds(cell: str, row: int, column: str, path: str | Path) -> int:
     cell = cell.strip()
     try:
-        return round(float(cell)) if not cell.isdigit() or len(cell) > 6 else _moment(cell)
+        counted = (
+            float(cell) if not cell.isdigit() or len(cell) > 6 else None
+        )  # up to six digits are a date: 2016, 201607
     except ValueError:
-        pass
+        counted = None
     try:
-        return _moment(cell)
+        return _moment(cell) if counted is None else _counted(counted)
     except ValueError:
         raise UserError(
-            f"{path}, column {column!r}, data row {row}: {cell!r} is not a time; write 2016-07-01 00:00:00"
+            f"{path}, column {column!r}, data row {row}: {cell!r} is not a time; write 2016-07-01 00:00:00, or seconds "
+            "since 1970"
         ) from None
+
+
+def _counted(seconds: float) -> int:
+    if not abs(seconds) < LATEST:  # milliseconds, infinity, NaN
+        raise ValueError(seconds)
+    return round(seconds)
 
 
 def _moment(cell: str) -> int:
