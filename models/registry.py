@@ -167,8 +167,7 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
     Example:
         model = keras_gates.models.load("digits")
     """
-    model = find(name)
-    preset, _ = model.preset(preset or next((known for known in model.presets if card(name, known)), None))
+    preset = _shipped(name, preset)
     if format not in ("keras", "tflite"):
         raise UserError(f'format must be "keras" or "tflite", not {format!r}')
     path = WEIGHTS / (f"{name}-{preset}.keras" if format == "keras" else f"{name}-{preset}-{precision}.tflite")
@@ -185,8 +184,15 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
 
 
 def card(name: str, preset: str | None = None) -> dict[str, Any]:
-    """What is known of the shipped weights (scores, sizes, command, data): the JSON beside them; empty where none are
-    shipped."""
-    preset, _ = find(name).preset(preset)
+    """What is known of the shipped weights (scores, sizes, command, data) that `load` gives for the same name and preset:
+    the JSON beside them; empty where none are shipped."""
+    preset = _shipped(name, preset)
     path = WEIGHTS / f"{name}-{preset}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _shipped(name: str, preset: str | None) -> str:
+    """The preset's name; None is the first one whose weights are shipped, or the first where none are."""
+    model = find(name)
+    cards = (known for known in model.presets if (WEIGHTS / f"{name}-{known}.json").exists())
+    return model.preset(preset or next(cards, None))[0]

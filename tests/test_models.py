@@ -61,6 +61,7 @@ def test_weights_that_are_not_shipped_are_told(tmp_path, monkeypatch):
 def test_without_a_preset_the_first_one_that_is_shipped_is_loaded():
     assert registry.card("forecast", "base") == {}
     assert models.load("forecast", format="tflite", precision="int8").name == "forecast-etth1-int8.tflite"
+    assert registry.card("forecast") == registry.card("forecast", "etth1")
 
 
 def test_overrides_reach_the_model():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
-from collections.abc import Sequence
 from typing import Any
 
 from keras_gates.models import registry
@@ -186,7 +185,7 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def print_list(names: Sequence[str] | None = None) -> None:
+def print_list() -> None:
     """What `--list` prints: of each model what it does and what it learns from, of each preset what it is, and the score
     and the sizes of its shipped weights."""
     from rich.console import Console
@@ -196,7 +195,7 @@ def print_list(names: Sequence[str] | None = None) -> None:
     console = Console()
     console.print("[bold]python train.py MODEL --preset PRESET[/bold]")
     console.print("[green]score and sizes of the weights that are shipped[/green]")
-    for name in names or registry.names():
+    for name in registry.names():
         model = registry.find(name)
         console.print(f"\n[bold]{name}[/bold]: {model.line}")
         sources = {"built in": model.builtin, "TFDS": ", ".join(model.tfds), "your own": model.files}
@@ -208,11 +207,11 @@ def print_list(names: Sequence[str] | None = None) -> None:
             card = registry.card(name, preset)
             table.add_row(preset, chosen["about"])
             if card:
-                told = [f"{key} {value:.4g}" for key, value in list(card["scores"].items())[:1]]
-                told += [
-                    f"{kind} {card['sizes'][kind] / 1024:.0f}\N{NO-BREAK SPACE}KB"
-                    for kind in SIZES
-                    if kind in card["sizes"]
+                score, value = next(iter(card["scores"].items()))
+                sizes = {kind: card["sizes"][kind] / 1024 for kind in SIZES if kind in card["sizes"]}
+                told = [
+                    f"{score} {value:.4g}",
+                    *(f"{kind} {size:.0f}\N{NO-BREAK SPACE}KB" for kind, size in sizes.items()),
                 ]
                 table.add_row("", f"[green]{' · '.join(told)}[/green]")
         console.print(table)
