@@ -57,14 +57,19 @@ def commands(path):
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    module = importlib.import_module(name)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("jax", "torch"):
+            raise
+        pytest.skip(f"{name} needs {error.name}, which is not installed")
     known = {"keras": keras, "keras_gates": keras_gates, "numpy": np, "np": np}
     if HAS_TORCH:
         known["torch"] = importlib.import_module("torch")
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     told = []
     for case in doctest.DocTestFinder().find(module, extraglobs=known):
-        if HAS_TORCH or not any("torch." in example.source for example in case.examples):
+        if HAS_TORCH or not any("torch" in example.source for example in case.examples):
             runner.run(case, out=told.append)
     assert runner.summarize(verbose=False).failed == 0, "".join(told)
 
