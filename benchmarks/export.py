@@ -16,7 +16,7 @@ import time
 import traceback
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests/support"), str(Path(__file__).resolve().parent)]
 
 
 def random_models(count: int, first: int, log: Path) -> None:
@@ -67,7 +67,7 @@ def figures(path: str | None) -> None:
     import numpy as np
 
     import keras_gates
-    from keras_gates.exporting import children
+    from keras_gates.exporting import subprocess_worker
 
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((100, 16)), keras_gates.GateLSTM(64)])
@@ -103,10 +103,10 @@ def figures(path: str | None) -> None:
             report = keras_gates.export(model, folder, ("tflite",), precision, form=form, calibration=x)
             files[f"{precision} {form}"] = Path(folder, "model.tflite").read_bytes()
             found[f"{precision} {form}"] = {"bytes": report.bytes, "metadata": report.metadata_bytes}
-    files["dynamic Keras unrolled"] = children.call(importable.keras_unrolled)
+    files["dynamic Keras unrolled"] = subprocess_worker.call(importable.keras_unrolled)
     found["dynamic Keras unrolled"] = {"bytes": len(files["dynamic Keras unrolled"])}
     timed = {key: data for key, data in files.items() if "int16x8" not in key and "stream" not in key}
-    seconds = children.call(importable.interleaved, timed, x[:1], 300)
+    seconds = subprocess_worker.call(importable.interleaved, timed, x[:1], 300)
     for key, times in seconds.items():
         found[key]["microseconds"] = [round(1e6 * float(each)) for each in (min(times), np.median(times))]
     ratios = np.array(seconds["dynamic Keras unrolled"]) / np.array(seconds["dynamic sequence cpu"])

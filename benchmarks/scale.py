@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py [--devices 1 2 4] [--processes 1 2 4]
 
-Runs tests/distributed_worker.py alone, mirrored over virtual CPU devices, and as JAX processes on this host, from the same
-weights over the same batches (Adam, clipped gradients, a last batch that is smaller). Prints how far the weights are at most
+Runs tests/support/distributed_worker.py alone, mirrored over virtual CPU devices, and as JAX processes on this host, from the
+same weights over the same batches (Adam, clipped gradients, a last batch that is smaller). Prints how far the weights are at most
 from those of one process, how far the processes are from each other, and the seconds and processor seconds of each job.
 """
 

@@ -22,17 +22,17 @@ except PackageNotFoundError:
     __version__ = "unknown"
 
 _NAMES = {
-    "ablation": ("ablate", "worth_of_gates"),
-    "callbacks": ("GateMonitor", "GateWarning"),
-    "cell": ("GateLSTMCell", "Weights"),
-    "conversion": ("convert", "from_keras", "to_keras"),
-    "dependence": ("Horizon", "Influence", "influence", "memory_horizon"),
+    "inspection.ablation": ("ablate", "worth_of_gates"),
+    "inspection.monitor": ("GateMonitor", "GateWarning"),
+    "layers.cell": ("GateLSTMCell", "Weights"),
+    "conversion.keras_lstm": ("convert", "from_keras", "to_keras"),
+    "inspection.attribution": ("Horizon", "Influence", "influence", "memory_horizon"),
     "edge": ("EdgeModel",),
     "exporting": ("ExportError", "ExportReport", "export"),
-    "gates": ("ForgetGate", "Gate", "LearnGate", "RememberGate", "UseGate"),
-    "lstm": ("GateLSTM",),
-    "open_gates": ("OpenForgetGate", "OpenLearnGate", "OpenUseGate"),
-    "plots": (
+    "layers.gates": ("ForgetGate", "Gate", "LearnGate", "RememberGate", "UseGate"),
+    "layers.lstm": ("GateLSTM",),
+    "layers.variants.always_open": ("OpenForgetGate", "OpenLearnGate", "OpenUseGate"),
+    "inspection.plots": (
         "plot_confusion",
         "plot_curves",
         "plot_flow",
@@ -41,14 +41,14 @@ _NAMES = {
         "plot_memory",
         "plot_units",
     ),
-    "projection": ("ProjectionUseGate",),
-    "reporting": ("report",),
-    "statistics": ("gate_summary",),
-    "torch_conversion": ("from_torch", "to_torch"),
-    "traces": ("LayerTrace", "Trace"),
-    "tracing": ("trace",),
-    "units": ("Unit", "find_units"),
-    "variants": (
+    "layers.variants.projection": ("ProjectionUseGate",),
+    "inspection.html_report.build": ("report",),
+    "inspection.summary": ("gate_summary",),
+    "conversion.torch_lstm": ("from_torch", "to_torch"),
+    "inspection.trace_data": ("LayerTrace", "Trace"),
+    "inspection.tracing": ("trace",),
+    "inspection.probing": ("Unit", "find_units"),
+    "layers.variants.peephole": (
         "CoupledForgetGate",
         "LayerNormForgetGate",
         "LayerNormLearnGate",
@@ -57,26 +57,27 @@ _NAMES = {
         "PeepholeLearnGate",
         "PeepholeUseGate",
     ),
-    "zoneout": ("ZoneoutRememberGate", "ZoneoutUseGate"),
+    "layers.variants.zoneout": ("ZoneoutRememberGate", "ZoneoutUseGate"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(_MODULE_OF)
+_PACKAGES = ("cli", "conversion", "edge", "exporting", "inspection", "layers", "loops", "models")
 _HAS_KERAS = importlib.util.find_spec("keras") is not None
 _DEFINING = (
-    "lstm",
-    "open_gates",
-    "projection",
-    "variants",
-    "zoneout",
-    "models.alphabet",
-    "models.logmel",
-    "models.words",
+    "layers.lstm",
+    "layers.variants.always_open",
+    "layers.variants.projection",
+    "layers.variants.peephole",
+    "layers.variants.zoneout",
+    "models.layers.alphabet",
+    "models.layers.logmel",
+    "models.layers.words",
 )
-_WITHOUT_KERAS = ("cli", "edge", "exporting", "models", "quiet")
+_WITHOUT_KERAS = ("cli", "edge", "exporting", "models", "_quiet")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NAMES or name == "models":
+    if name in _PACKAGES:
         return importlib.import_module(f"keras_gates.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'keras_gates' has no attribute {name!r}")

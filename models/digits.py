@@ -92,10 +92,10 @@ def build(
             what the one below says at the end of a row, and each memory starts with a span of the whole picture.
         dropout: of the last STM, before the answer.
         formulation: "standard" or "article".
-        variant: of the gates: one of `keras_gates.models.memory.VARIANTS`.
+        variant: of the gates: one of `keras_gates.models.gate_variants.VARIANTS`.
     """
     import keras
-    from keras_gates.models.memory import gates, start_with_span
+    from keras_gates.models.gate_variants import gates, start_with_span
 
     from keras_gates import GateLSTM
 

@@ -218,7 +218,7 @@ def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, 
     """The whole model, what was measured in; with integer activations what was measured in standard deviations, since one
     scale for all channels would leave the calendar without a step of its own: `keras_gates.edge` divides as the file's
     metadata say. The file's labels are the names of its forecasts."""
-    from keras_gates.models.device import behind
+    from keras_gates.models.front_end_split import behind
 
     told: dict[str, Any] = {"labels": [f"{quantile:.0%}" for quantile in QUANTILES]}
     if precision not in ("int8", "int16x8"):

@@ -103,7 +103,7 @@ def build(
         formulation: "standard" or "article".
     """
     import keras
-    from keras_gates.models.alphabet import Alphabet
+    from keras_gates.models.layers.alphabet import Alphabet
 
     from keras_gates import GateLSTM
 

@@ -63,12 +63,12 @@ def build(
         start: of the RNN's recurrent kernel: "glorot_uniform", as of any linear layer, or "orthogonal", as Keras'
             SimpleRNN has it, which at first neither stretches nor shrinks the STM.
         formulation: of the LSTM: "standard" or "article".
-        variant: of the LSTM's gates: one of `keras_gates.models.memory.VARIANTS`.
+        variant: of the LSTM's gates: one of `keras_gates.models.gate_variants.VARIANTS`.
         span: the LSTM starts with biases that hold a memory for up to so many frames; 0 starts as Keras does.
     """
     import keras
     from keras import layers
-    from keras_gates.models.memory import gates, start_with_span
+    from keras_gates.models.gate_variants import gates, start_with_span
 
     from keras_gates import GateLSTM
 
@@ -120,17 +120,17 @@ def data(source: str = "builtin", data_dir: str | None = None, seed: int = 0, si
 
 
 def judge(model: Any, data: Any, folder: Any) -> Any:
-    """See `keras_gates.models.lags.judge`."""
-    from keras_gates.models import lags
+    """See `keras_gates.models.show_study.judge`."""
+    from keras_gates.models import show_study
 
-    return lags.judge(model, data, folder)
+    return show_study.judge(model, data, folder)
 
 
 def compare(config: Any, folder: Any, verbose: int) -> Any:
-    """See `keras_gates.models.lags.compare`."""
-    from keras_gates.models import lags
+    """See `keras_gates.models.show_study.compare`."""
+    from keras_gates.models import show_study
 
-    return lags.compare(config, folder, verbose)
+    return show_study.compare(config, folder, verbose)
 
 
 MODEL = ZooModel(

@@ -96,7 +96,7 @@ def build(
         formulation: "standard" or "article".
     """
     import keras
-    from keras_gates.models.logmel import AnotherVoice, LogMel
+    from keras_gates.models.layers.logmel import AnotherVoice, LogMel
 
     from keras_gates import GateLSTM
 
@@ -165,7 +165,7 @@ def data(
 def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
     """The whole model, sound in; with integers, where a logarithm and a Fourier transform have no place, log-mel events in: those
     `keras_gates.edge` and the C kit make of the sound as the file's metadata say."""
-    from keras_gates.models.device import behind
+    from keras_gates.models.front_end_split import behind
 
     ear = model.get_layer("log_mel")
     frontend = {name: getattr(ear, name) for name in ("sample_rate", "frame", "hop", "bins", "low", "high", "floor")}

@@ -133,7 +133,7 @@ def build(
         formulation: "standard" or "article".
     """
     import keras
-    from keras_gates.models.words import PairVotes, Words
+    from keras_gates.models.layers.words import PairVotes, Words
 
     from keras_gates import GateLSTM
 
@@ -167,7 +167,7 @@ def build(
 def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
     """The device's share: numbers of words (batch, longest) in; `keras_gates.edge` makes them of a text with the
     file's vocabulary."""
-    from keras_gates.models.device import behind
+    from keras_gates.models.front_end_split import behind
 
     words = model.get_layer("words")
 

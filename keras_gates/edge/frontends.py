@@ -69,7 +69,7 @@ class LogMel:
     power = (frame · C)² + (frame · S)² with Hann-windowed cosines C and sines S; an event is log(power · mel + floor).
 
     Args:
-        sample_rate, frame, hop, bins, low, high, floor: as in `keras_gates.models.logmel.LogMel` (Hz and samples).
+        sample_rate, frame, hop, bins, low, high, floor: as in `keras_gates.models.layers.logmel.LogMel` (Hz and samples).
 
     Example:
         >>> LogMel(8000, frame=256, hop=128, bins=40)(np.zeros(8000, "float32")).shape

@@ -11,11 +11,11 @@ from typing import Any
 
 import keras
 
-from keras_gates.exporting import children, saved_model
-from keras_gates.exporting.choices import FORMATS, FORMS, MODES, PRECISIONS, TARGETS
-from keras_gates.exporting.ports import inputs_of
+from keras_gates.exporting import saved_model, subprocess_worker
+from keras_gates.exporting.build import Request, build
+from keras_gates.exporting.lowering.inputs import inputs_of
+from keras_gates.exporting.options import FORMATS, FORMS, MODES, PRECISIONS, TARGETS
 from keras_gates.exporting.report import ExportError, ExportReport
-from keras_gates.exporting.tflite_file import Request, build
 
 try:
     import fcntl
@@ -106,7 +106,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix=".export_", dir=out) as folder:
         made = Path(folder)
         if "tflite" in formats:
-            children.start()
+            subprocess_worker.start()
             request = Request(
                 model,
                 inputs,
@@ -126,9 +126,9 @@ def export(
             made.joinpath(f"{name}.tflite").write_bytes(built.data)
             report.files["tflite"] = str(out / f"{name}.tflite")
             if "c" in formats:
-                from keras_gates.exporting import micro
+                from keras_gates.exporting.micro.kit import write_c_kit
 
-                kit = micro.write_c_kit(built.data, made / "c", golden=built.golden, name=name)
+                kit = write_c_kit(built.data, made / "c", golden=built.golden, name=name)
                 report.arena_bytes, report.arena_used_bytes = kit.arena_bytes, kit.arena_used
                 report.files["c"] = str(out / "c")
         if "saved_model" in formats:

@@ -13,10 +13,11 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from keras_gates.exporting import graph, samples
-from keras_gates.exporting.ports import DEFAULT_STEPS, Inputs, output_names
+from keras_gates.exporting.lowering import signatures
+from keras_gates.exporting.lowering.inputs import DEFAULT_STEPS, Inputs, output_names
+from keras_gates.exporting.lowering.streamable import why_not_streamable
 from keras_gates.exporting.report import ExportReport
-from keras_gates.exporting.streaming import why_not_streamable
+from keras_gates.exporting.verify import samples
 
 
 def write(model: keras.Model, inputs: Inputs, folder: Path, report: ExportReport) -> None:
@@ -50,13 +51,13 @@ def _batch(model: keras.Model) -> int | None:
 
 
 def _add_step(archive: keras.export.ExportArchive, model: keras.Model, inputs: Inputs) -> str:
-    asked = graph.look(model, inputs, 1, inputs.steps or DEFAULT_STEPS, right_padded=False)
+    asked = signatures.look(model, inputs, 1, inputs.steps or DEFAULT_STEPS, right_padded=False)
     if not asked.calls:
         return "no layer has a memory"
     sample = samples.random_samples(model, inputs, inputs.steps or DEFAULT_STEPS, 1)[0]
     reason = why_not_streamable(model, inputs, asked.calls, sample)
     if not reason:
-        signature = graph.step_signature(model, inputs, asked.calls, 1, 1, guard=False)
+        signature = signatures.step_signature(model, inputs, asked.calls, 1, 1, guard=False)
         archive.add_endpoint("step", signature.traced)
-        archive.add_endpoint("initial_state", graph.initial_state_signature(signature).traced)
+        archive.add_endpoint("initial_state", signatures.initial_state_signature(signature).traced)
     return reason

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 from keras_gates.models.registry import UserError, ZooModel
-from keras_gates.models.training import numbers
+from keras_gates.models.training import finite
 from keras_gates.models.training.distribution import ALONE, Job
 from keras_gates.models.training.folder import read_json, write_json
 
@@ -195,19 +195,19 @@ def fit(
     if not keeper.finished(recipe["epochs"]):
         try:
             model.fit(
-                job.share(numbers.checked(batches)),
-                validation_data=job.share(numbers.checked(validation)),
+                job.share(finite.checked(batches)),
+                validation_data=job.share(finite.checked(validation)),
                 epochs=recipe["epochs"],
                 initial_epoch=len(keeper.history),
-                callbacks=[*counting, numbers.FiniteLoss(), keeper, *_watchers(zoo, model, folder, job)],
+                callbacks=[*counting, finite.FiniteLoss(), keeper, *_watchers(zoo, model, folder, job)],
                 verbose=verbose if job.writes else 0,
                 shuffle=False,
             )
         except Exception as error:
-            if numbers.MARK not in str(error):
+            if finite.MARK not in str(error):
                 raise
             train = data.epoch(recipe["batch_size"], seed, keeper.epoch).as_numpy_iterator()
-            raise UserError(numbers.sentence(train, validation.as_numpy_iterator(), keeper.epoch)) from error
+            raise UserError(finite.sentence(train, validation.as_numpy_iterator(), keeper.epoch)) from error
     if job.processes == 1:
         keeper.keep_best(model)
     return keeper

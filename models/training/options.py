@@ -11,7 +11,7 @@ from keras_gates.models import registry
 from keras_gates.models.registry import UserError, ZooModel
 from keras_gates.models.training.distribution import KINDS
 
-from keras_gates.exporting.choices import MODES, PRECISIONS, TARGETS
+from keras_gates.exporting.options import MODES, PRECISIONS, TARGETS
 
 DEFAULT_MODEL = "show"
 SIZES = ("keras", "dynamic", "int8")

@@ -19,7 +19,7 @@ from keras_gates.models.training import distribution, options
 from keras_gates.models.training import folder as folders
 from keras_gates.models.training.distribution import Job
 
-from keras_gates.quiet import quietly
+from keras_gates._quiet import quietly
 
 INTERRUPTED = 130  # the exit status after Ctrl-C
 INSIDE = 4  # test examples on the page that looks inside
@@ -61,7 +61,7 @@ def train(config: dict[str, Any], out: str, folder: Path | None, job: Job, locks
     if folder is not None and job.writes:
         locks.enter_context(folders.held(folder))
     import keras
-    from keras_gates.models.training import fitting, reporting
+    from keras_gates.models.training import fitting, report
 
     zoo = registry.find(config["model"])
     fitting.set_seed(config["seed"])
@@ -102,8 +102,8 @@ def train(config: dict[str, Any], out: str, folder: Path | None, job: Job, locks
         return go_on_under_tensorflow(folder)
     judgement, exports = finish(zoo, model, data, config, folder)
     epochs = f"Kept: epoch {keeper.best_epoch + 1} of {len(keeper.history)}, by {keeper.monitor}."
-    reporting.draw_curves(keeper.history, keeper.monitor, keeper.best_epoch, folder / "curves.png")
-    reporting.write_report(folder / "report.md", zoo, config, data, model.count_params(), judgement, exports, epochs)
+    report.draw_curves(keeper.history, keeper.monitor, keeper.best_epoch, folder / "curves.png")
+    report.write_report(folder / "report.md", zoo, config, data, model.count_params(), judgement, exports, epochs)
     folders.write_json(
         folder / "metrics.json",
         {
@@ -121,7 +121,7 @@ def train(config: dict[str, Any], out: str, folder: Path | None, job: Job, locks
     )
     folder = folders.finish(folder)
     keeper.clean(folder)
-    reporting.print_results(judgement, exports, folder / "report.md")
+    report.print_results(judgement, exports, folder / "report.md")
     return 1 if exports.failures else 0
 
 
@@ -161,7 +161,7 @@ def look_inside(zoo: Any, model: Any, data: Any, path: Path) -> None:
 
 def compare(config: dict[str, Any], out: str, folder: Path | None = None) -> int:
     """Trains what the model's `compare` names, and writes one report of all; `folder` is that of one to continue."""
-    from keras_gates.models.training import reporting
+    from keras_gates.models.training import report
 
     zoo = registry.find(config["model"])
     if zoo.compare is None:
@@ -176,7 +176,7 @@ def compare(config: dict[str, Any], out: str, folder: Path | None = None) -> int
         except KeyboardInterrupt:
             print(f"\nStopped. Go on: python train.py --compare --resume {folder}")
             return INTERRUPTED
-        reporting.write_comparison(folder / "report.md", zoo, config, judgement)
+        report.write_comparison(folder / "report.md", zoo, config, judgement)
         scores = {"config": config, "versions": versions(), "scores": judgement.scores}
         folders.write_json(folder / "metrics.json", scores)
         (folder / "config.json").unlink()

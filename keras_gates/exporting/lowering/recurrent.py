@@ -1,0 +1,111 @@
+"""What the export knows of a recurrent layer: which forms it can take, and how it runs when it is not fused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+from keras_gates.exporting.lowering.masks import Padding
+from keras_gates.layers.cell import GateLSTMCell
+from keras_gates.layers.lstm import GateLSTM
+
+_LOOPS = [
+    cls.inner_loop for cls in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN, GateLSTM)
+]
+
+
+def recurrent_layers(model: keras.Model) -> list[keras.layers.RNN]:
+    """Every layer of the model, at any depth, whose loop the export may replace."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    return [layer for layer in layers if type(layer).inner_loop in _LOOPS]
+
+
+def cells_of(layer: keras.layers.RNN) -> list[Any]:
+    """The layer's cell, or its cells from first to last where they are stacked."""
+    return list(layer.cell.cells) if isinstance(layer.cell, keras.layers.StackedRNNCells) else [layer.cell]
+
+
+def standard_weights(cell: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Kernel, recurrent kernel and bias of a cell that computes the standard LSTM, else None."""
+    if why_not_standard(cell):
+        return None
+    joint = cell.joint_weights() if isinstance(cell, GateLSTMCell) else cell
+    kernel, recurrent_kernel = (
+        np.asarray(keras.ops.convert_to_numpy(weight), np.float32) for weight in (joint.kernel, joint.recurrent_kernel)
+    )
+    bias = np.zeros(kernel.shape[1], np.float32)
+    if joint.bias is not None:
+        bias = np.asarray(keras.ops.convert_to_numpy(joint.bias), np.float32)
+    return kernel, recurrent_kernel, bias
+
+
+def why_not_standard(cell: Any) -> str:
+    """Why the fused operator cannot stand for this cell; empty where it can."""
+    if type(cell) not in (keras.layers.LSTMCell, GateLSTMCell):
+        return f"its cell is {type(cell).__name__}, the operator is an LSTM"
+    if isinstance(cell, GateLSTMCell) and cell.formulation != "standard":
+        return "the operator knows the standard formulation only, this is the article's"
+    if isinstance(cell, GateLSTMCell) and not cell.is_plain:
+        return "a gate is not the plain one"
+    if cell.activation is not keras.activations.tanh or cell.recurrent_activation is not keras.activations.sigmoid:
+        return "the operator's activations are tanh and sigmoid"
+    return ""
+
+
+def run_unrolled(
+    layer: keras.layers.RNN, weights: tuple | None, events: tf.Tensor, states: list, padding: Padding | None
+) -> tuple[Any, Any, list]:
+    """The cell once a step, each step its own operators: last output, every output, states.
+
+    `weights` are the standard ones where the cell is standard: gate by gate, integers keep a scale for each.
+    """
+    step = _any_step(layer.cell) if weights is None else _standard_step(weights)
+    outputs, history = [], [states]
+    steps = range(events.shape[1])
+    for time in reversed(steps) if layer.go_backwards and padding is None else steps:
+        output, states = step(events[:, time], states)
+        outputs.append(output)
+        history.append(states)
+    if padding is not None:
+        picked = [tf.stack(each, axis=1) for each in zip(*(tree.flatten(states) for states in history))]
+        picked = [tf.gather(each, padding.lengths, axis=1, batch_dims=1) for each in picked]
+        states = tree.pack_sequence_as(states, picked)
+    return outputs[-1], tf.stack(outputs, axis=1), states
+
+
+Step = Callable[[Any, list], tuple[Any, list]]
+
+
+def _any_step(cell: Any) -> Step:
+    training = {"training": False} if getattr(cell, "_call_has_training_arg", False) else {}
+
+    def step(event, states):
+        output, states = cell(event, states, **training)
+        return output, list(states) if tree.is_nested(states) else [states]
+
+    return step
+
+
+def _standard_step(weights: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Step:
+    gates = list(zip(*(np.split(weight, 4, axis=-1) for weight in weights)))
+
+    def step(event, states):
+        stm, ltm = states
+        ignore, forget, candidate, use = (
+            tf.matmul(event, kernel) + tf.matmul(stm, recurrent) + bias for kernel, recurrent, bias in gates
+        )
+        ltm = tf.sigmoid(forget) * ltm + tf.sigmoid(ignore) * tf.tanh(candidate)
+        stm = tf.sigmoid(use) * tf.tanh(ltm)
+        return stm, [stm, ltm]
+
+    return step
+
+
+def run_loop(layer: keras.layers.RNN, events: tf.Tensor, states: list, mask: Any) -> tuple[Any, Any, list]:
+    """Keras' own loop over the cell, one WHILE in the file (or unrolled, where `layer.unroll`)."""
+    return keras.layers.RNN.inner_loop(layer, events, states, mask, training=False)

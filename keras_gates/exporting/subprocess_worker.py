@@ -1,0 +1,153 @@
+"""Run a function in a child process, so that a crash in native code becomes a Python error.
+
+TensorFlow's converter and TFLM's interpreter are C++ that aborts or segfaults on some models. Importing TensorFlow takes
+seconds, so one server process imports it once and forks a child for every job. `multiprocessing`'s own fork server is
+not used because its children import the caller's `__main__` again: a training script without a guard would train twice.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class ChildError(RuntimeError):
+    """The job raised, crashed or ran out of time; the message holds the end of what it printed."""
+
+
+_lock = threading.Lock()
+_server: subprocess.Popen | None = None
+_log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the server)
+
+
+def start() -> None:
+    """Begin starting the server now, so that its TensorFlow import overlaps with other work."""
+    with _lock:
+        _ensure_server()
+
+
+def call(job: Callable, *args: Any, timeout: float = 900.0) -> Any:
+    """`job(*args)` in a fresh child process, and its result.
+
+    Args:
+        job: a function importable by name (module level).
+        *args: anything that can be pickled.
+        timeout: seconds after which the child is ended.
+
+    Raises:
+        ChildError: the job raised (its traceback is in the message), crashed (the signal is named) or took too long.
+
+    Example:
+
+    ```python
+    children.call(os.path.join, "a", "b")  # "a/b"
+    ```
+    """
+    with _lock, tempfile.TemporaryDirectory(prefix="keras_gates_job_") as folder:
+        server = _ensure_server()
+        task = {"module": job.__module__, "name": job.__qualname__, "args": args, "timeout": timeout}
+        Path(folder, "job").write_bytes(pickle.dumps(task))
+        try:
+            server.stdin.write(folder + "\n")
+            server.stdin.flush()
+            answer = server.stdout.readline().strip()
+        except BrokenPipeError:
+            answer = ""
+        result = Path(folder, "result")
+        if answer == "0" and result.exists():
+            succeeded, value = pickle.loads(result.read_bytes())
+            if succeeded:
+                return value
+            raise ChildError(value)
+        log = Path(folder, "log")
+        printed = log.read_bytes() if log.exists() else _server_said()
+        tail = printed[-2000:].decode(errors="replace").strip()
+        raise ChildError(f"{job.__module__}.{job.__qualname__}: {_reason(answer, timeout)}. It printed last:\n{tail}")
+
+
+def _server_said() -> bytes:
+    _log.seek(0)
+    return _log.read()
+
+
+def _reason(answer: str, timeout: float) -> str:
+    if answer == "-14":
+        return f"took longer than {timeout:.0f} s"
+    if answer.startswith("-"):
+        return f"crashed with signal {answer[1:]}"
+    return f"ended with status {answer}" if answer else "the process that starts children has ended"
+
+
+def _ensure_server() -> subprocess.Popen:
+    global _server
+    if _server is None or _server.poll() is not None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        }
+        _server = subprocess.Popen(
+            [sys.executable, "-c", "from keras_gates.exporting import subprocess_worker; subprocess_worker.serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=_log,
+            text=True,
+            env=environment,
+        )
+        atexit.register(_end, _server)
+    return _server
+
+
+def _end(server: subprocess.Popen) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        server.stdin.close()
+    try:
+        server.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+def serve() -> None:
+    """The server's loop: a folder name a line on stdin, the child's exit code a line on stdout."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    importlib.import_module("tensorflow")
+    for line in sys.stdin:
+        folder = Path(line.strip())
+        child = os.fork()
+        if child == 0:
+            _work(folder)
+        _, status = os.waitpid(child, 0)
+        answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        answers.flush()
+
+
+def _work(folder: Path) -> None:
+    """In the child: run the job, write its result, leave without Python's clean-up."""
+    import signal
+
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        task = pickle.loads((folder / "job").read_bytes())
+        signal.alarm(max(1, int(task["timeout"])))
+        job = getattr(importlib.import_module(task["module"]), task["name"])
+        outcome = (True, job(*task["args"]))
+        data = pickle.dumps(outcome)
+    except BaseException:
+        data = pickle.dumps((False, traceback.format_exc()))
+    (folder / "result").write_bytes(data)
+    os._exit(0)

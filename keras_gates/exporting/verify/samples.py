@@ -1,0 +1,127 @@
+"""Data that an export calibrates with and verifies itself with: whole sequences in order, one sample at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from keras_gates.exporting.lowering.inputs import Inputs
+from keras_gates.exporting.report import ExportError
+
+Sample = list[np.ndarray]
+ENOUGH = 50
+MOST = 512
+
+
+def samples_of(data: Any, inputs: Inputs) -> list[Sample]:
+    """One flat list of arrays a sample, each with a batch axis of 1.
+
+    Args:
+        data: an array `(samples, …)`, a dict or tuple of arrays by input, a list of arrays that are one sequence each, or an
+            iterable (a `tf.data.Dataset`) of inputs or `(inputs, target)`, batched or not.
+
+    Raises:
+        ExportError: shapes that do not fit the model's inputs.
+    """
+    ports = inputs.ports
+    if isinstance(data, dict):
+        missing = {port.name for port in ports} - set(data)
+        if missing:
+            raise ExportError(f"the data has {sorted(data)}; the model's inputs are {[port.name for port in ports]}.")
+        return _cut([np.asarray(data[port.name]) for port in ports], inputs)
+    if hasattr(data, "shape"):
+        return _cut([np.asarray(data)], inputs)
+    if isinstance(data, tuple) or (isinstance(data, list) and len(ports) > 1 and len(data) == len(ports)):
+        return _cut([np.asarray(each) for each in data], inputs)
+    if not isinstance(data, Iterable):
+        raise ExportError(f"calibration data must be an array, a dict, a list or a dataset, got {type(data).__name__}.")
+    found: list[Sample] = []
+    for element in data:
+        element = element[0] if isinstance(element, tuple) and len(element) in (2, 3) else element
+        by_name = isinstance(element, dict)
+        flat = [element[port.name] for port in ports] if by_name else tree.flatten(element)
+        flat = [np.asarray(each) for each in flat]
+        if flat and flat[0].ndim == len(ports[0].shape):
+            flat = [each[None] for each in flat]
+        found += _cut(flat, inputs)
+        if len(found) >= MOST:
+            break
+    return found
+
+
+def _cut(arrays: list[np.ndarray], inputs: Inputs) -> list[Sample]:
+    if len(arrays) != len(inputs.ports):
+        raise ExportError(f"the data has {len(arrays)} arrays, the model {len(inputs.ports)} inputs.")
+    typed = []
+    for array, port in zip(arrays, inputs.ports):
+        fits = array.ndim == len(port.shape) + 1 and all(
+            want in (None, have) or (axis == 0 and port.time)
+            for axis, (want, have) in enumerate(zip(port.shape, array.shape[1:]))
+        )
+        if not fits:
+            raise ExportError(
+                f"the data for input {port.name!r} has the shape {array.shape}; expected (samples, "
+                f"{', '.join('time' if size is None else str(size) for size in port.shape)})."
+            )
+        typed.append(array.astype(port.dtype))
+    if len({len(array) for array in typed}) != 1:
+        raise ExportError(
+            f"the data's arrays have {[len(array) for array in typed]} samples; expected as many in each."
+        )
+    return [[array[i : i + 1] for array in typed] for i in range(len(typed[0]))]
+
+
+def spread(samples: list[Sample], most: int) -> list[Sample]:
+    """At most so many of them, evenly from first to last."""
+    if len(samples) <= most:
+        return samples
+    return [samples[i] for i in np.linspace(0, len(samples) - 1, most).astype(int)]
+
+
+def repeated(sample: Sample, inputs: Inputs, steps: int) -> Sample:
+    """The sample over so many steps: cut, or again and again."""
+    return [
+        np.take(x, np.arange(steps) % x.shape[1], axis=1) if port.time else x for x, port in zip(sample, inputs.ports)
+    ]
+
+
+def random_samples(model: keras.Model, inputs: Inputs, steps: int | None, count: int = 8) -> list[Sample]:
+    """Standard normal events, tokens below the smallest vocabulary; the same at every call."""
+    generator = np.random.default_rng(0)
+    sizes = [layer.input_dim for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
+    tokens = min(sizes, default=2)
+
+    def draw(port):
+        shape = port.sized(1, steps)
+        if port.dtype == "float32":
+            return generator.normal(size=shape).astype("float32")
+        return generator.integers(min(1, tokens - 1), max(tokens, 1), size=shape).astype(port.dtype)
+
+    return [[draw(port) for port in inputs.ports] for _ in range(count)]
+
+
+def with_steps(samples: list[Sample], inputs: Inputs, steps: int, padding: float | None) -> list[Sample]:
+    """Every sample cut to `steps`, or padded on the right where the model knows padding.
+
+    Raises:
+        ExportError: a sample is shorter and the model does not know padding.
+    """
+
+    def fit(x: np.ndarray, timed: bool) -> np.ndarray:
+        if not timed or x.shape[1] == steps:
+            return x
+        if x.shape[1] > steps:
+            return x[:, :steps]
+        if padding is None:
+            raise ExportError(
+                f"a sequence has {x.shape[1]} steps, the file is made for {steps}, and the model has no mask that would skip "
+                "padding. Give sequences of one length, or `steps=` the shortest."
+            )
+        rest = [(0, 0), (0, steps - x.shape[1])] + [(0, 0)] * (x.ndim - 2)
+        return np.pad(x, rest, constant_values=padding)
+
+    return [[fit(x, port.time) for x, port in zip(sample, inputs.ports)] for sample in samples]

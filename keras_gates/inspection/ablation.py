@@ -1,0 +1,168 @@
+"""What each gate is worth: a model whose gates are held open, closed or at their mean, at prediction time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_gates.inspection.hooks import NamedStep, Recurrent, exchanged_loops, recurrent_layers, run_steps
+from keras_gates.inspection.tracing import text_tensors, trace
+
+HOLDS = ("open", "closed", "mean")
+
+
+def ablate(
+    model: keras.layers.Layer, *, x: Any = None, layers: Sequence[str] | None = None, **held: str | float
+) -> keras.Model:
+    """The same model with factors of its gates held at a value, for prediction; the model itself stays as it is.
+
+    Args:
+        model: a built Keras model with `GateLSTM`, `RNN(GateLSTMCell)` or `keras.layers.LSTM` layers.
+        x: input to take means from, for `"mean"`.
+        layers: names of the layers to hold; default: all with named gates.
+        **held: by factor (`ignore`, `forget`, `use`, `candidate`, `U`, or one of your own gates): `"open"` (1), `"closed"` (0),
+            `"mean"` (each unit's mean over `x`), or a number.
+
+    Returns:
+        A `keras.Model` for `predict`, `evaluate` and calls, compiled as `model` is; it shares the model's weights. (Those of
+        `keras.layers.LSTM` are copied when it is made.)
+
+    Raises:
+        ValueError: nothing to hold, an unknown value or layer, a mean without `x`; when it runs: a factor that
+            a layer does not have.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4)])
+    >>> keras_gates.ablate(model, forget="open").predict(numpy.ones((2, 5, 3), "float32"), verbose=0).shape
+    (2, 4)
+    """
+    if not held:
+        raise ValueError("ablate: say which factor to hold and how, for example forget='open'.")
+    for factor, value in held.items():
+        if value not in HOLDS and (isinstance(value, str) or not isinstance(value, int | float)):
+            raise ValueError(f"ablate: {factor} must be one of {', '.join(HOLDS)} or a number, got {value!r}.")
+    gated = [one for one in recurrent_layers(model) if one.gated]
+    names = [one.name for one in gated]
+    unknown = [name for name in layers or () if name not in names]
+    if unknown or not gated:
+        raise ValueError(
+            f"ablate: no layer with named gates called {', '.join(unknown) or 'anything'}; there are: {', '.join(names)}."
+        )
+    chosen = [one for one in gated if layers is None or one.name in layers]
+    means = {}
+    if "mean" in held.values():
+        if x is None:
+            raise ValueError("ablate: 'mean' needs `x`, the input to take the means from.")
+        traced = trace(model, x, keep=[factor for factor, value in held.items() if value == "mean"])
+        means = {name: {f: np.nanmean(one[f], axis=(0, 1)) for f in held if f in one} for name, one in traced.items()}
+    ablated = _Ablated(model, chosen, held, means)
+    if getattr(model, "compiled", False):
+        with keras.saving.custom_object_scope(_own_objects(model)):
+            ablated.compile_from_config(model.get_compile_config())
+    return ablated
+
+
+def _own_objects(model: keras.Model) -> dict[str, Any]:
+    """By name: the losses and metrics that the model was compiled with; Keras does not find those of the user alone."""
+    given = getattr(getattr(model, "_compile_config", None), "config", {"loss": model.loss})
+    things = [thing for thing in keras.tree.flatten(dict(given)) if callable(thing) and not isinstance(thing, str)]
+    named = [thing if hasattr(thing, "__name__") else type(thing) for thing in things]
+    return {thing.__name__: thing for thing in named}
+
+
+class _Ablated(keras.Model):
+    """Calls `model` with the loops of some of its layers exchanged for one in which factors are held."""
+
+    def __init__(
+        self,
+        model: keras.layers.Layer,
+        chosen: Sequence[Recurrent],
+        held: Mapping[str, str | float],
+        means: Mapping[str, Mapping[str, np.ndarray]],
+    ) -> None:
+        super().__init__(name=f"{model.name}_ablated")
+        self.model = model
+        held = dict(held)
+
+        def run(recurrent: Recurrent, events: Any, memories: Any, mask: Any, training: bool) -> tuple:
+            holds = {f: _hold(value, means.get(recurrent.name, {}).get(f)) for f, value in held.items()}
+            step = NamedStep(recurrent, lambda name: name in held, holds)
+            outputs, memories = run_steps(step, recurrent.layer, events, memories, mask)
+            last_cell = list(recurrent.cells)[-1]
+            missing = [f for f in held if f not in step.names[last_cell]]
+            if missing:
+                raise ValueError(f"ablate: {recurrent.name} has no factor {', '.join(missing)} to hold.")
+            outputs = outputs[..., -recurrent.layer.cell.output_size :]
+            last = outputs[:, -1]
+            if mask is not None and recurrent.layer.zero_output_for_mask:
+                read = ops.flip(mask, axis=1) if recurrent.layer.go_backwards else mask
+                outputs = outputs * ops.cast(ops.expand_dims(read, -1), outputs.dtype)
+            return last, outputs, memories
+
+        self._exchanged: Callable[[], Any] = lambda: exchanged_loops(list(chosen), run, put_back=False)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        with self._exchanged():
+            return self.model(inputs, training=training)
+
+
+def _hold(value: str | float, mean: np.ndarray | None) -> Callable[[Any], Any]:
+    if value == "mean":
+        return lambda factor: ops.zeros_like(factor) + ops.convert_to_tensor(mean, dtype=factor.dtype)
+    number = {"open": 1.0, "closed": 0.0}[value] if isinstance(value, str) else value
+    return lambda factor: ops.full_like(factor, number)
+
+
+def worth_of_gates(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    *,
+    factors: Sequence[str] = ("ignore", "forget", "use"),
+    holds: Sequence[str | float] = HOLDS,
+    layers: Sequence[str] | None = None,
+    batch_size: int = 64,
+) -> list[dict[str, Any]]:
+    """A compiled model's scores with and without each gate.
+
+    Args:
+        model: compiled, so that `model.evaluate` gives its scores.
+        x, y: data to score on; means are taken from `x`.
+        factors: which to hold, one after the other.
+        holds: how to hold each.
+        layers: names of the layers to hold; default: all with named gates.
+
+    Returns:
+        A list of rows: `{"factor", "held", "scores"}`, the first with `factor=None`: the model as it is. `scores` is what
+        `model.evaluate(..., return_dict=True)` gives.
+
+    Raises:
+        ValueError: the model is not compiled; and those of `ablate`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> x, y = numpy.ones((8, 5, 3), "float32"), numpy.ones((8, 1), "float32")
+    >>> len(keras_gates.worth_of_gates(model, x, y, holds=["open"]))
+    4
+    """
+    if not getattr(model, "compiled", False):
+        raise ValueError("worth_of_gates: compile the model first: its loss and metrics are the scores.")
+
+    def score(one: keras.Model) -> dict[str, float]:
+        measured = one.evaluate(text_tensors(x), y, batch_size=batch_size, verbose=0, return_dict=True)
+        return {name: float(value) for name, value in measured.items()}
+
+    rows: list[dict[str, Any]] = [{"factor": None, "held": None, "scores": score(model)}]
+    for factor in factors:
+        for value in holds:
+            ablated = ablate(model, x=x if value == "mean" else None, layers=layers, **{factor: value})
+            rows.append({"factor": factor, "held": value, "scores": score(ablated)})
+    return rows

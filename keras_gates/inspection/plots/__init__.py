@@ -1,0 +1,8 @@
+"""Pictures of what a model did. Each function returns a matplotlib `Figure` and shows nothing by itself."""
+
+from keras_gates.inspection.plots.flow import plot_flow
+from keras_gates.inspection.plots.gates import plot_gates, plot_units
+from keras_gates.inspection.plots.memory import plot_horizon, plot_memory
+from keras_gates.inspection.plots.training import plot_confusion, plot_curves
+
+__all__ = ["plot_confusion", "plot_curves", "plot_flow", "plot_gates", "plot_horizon", "plot_memory", "plot_units"]

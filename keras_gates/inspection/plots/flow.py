@@ -1,0 +1,168 @@
+"""The cell as the article draws it, with the numbers of one step on its arrows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_gates.inspection.plots.style import chosen_layer, chosen_row, title_of
+from keras_gates.inspection.trace_data import LayerTrace, Trace
+
+GATES = {
+    "forget": ("Forget gate", (2.6, 5.2), "#a8328a"),
+    "remember": ("Remember gate", (5.9, 5.2), "#1f5fb4"),
+    "learn": ("Learn gate", (4.3, 1.2), "#0b7a55"),
+    "use": ("Use gate", (8.2, 1.2), "#a85f00"),
+}
+WIDTH, HEIGHT = 1.9, 1.0
+
+
+def plot_flow(
+    trace: Trace | LayerTrace,
+    at: int = -1,
+    *,
+    layer: str | None = None,
+    example: int = 0,
+    unit: int | None = None,
+    event: str | None = None,
+) -> Any:
+    """The cell with the values of one step on its arrows: LTM above, STM and the event below, the four gates between.
+
+    Args:
+        trace: what `keras_gates.trace` returned, or one of its layers.
+        at: which event.
+        layer, example: which.
+        unit: whose numbers; default: the mean size of all units' numbers.
+        event: a word for the event.
+
+    Returns:
+        A matplotlib `Figure`. The thicker an arrow, the more it carries.
+
+    Raises:
+        ValueError: the layer has no long-term memory with named gates.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4)])
+    >>> figure = keras_gates.plot_flow(keras_gates.trace(model, numpy.ones((1, 5, 3), "float32")), at=2)
+    """
+    from matplotlib.figure import Figure
+
+    one = chosen_layer(trace, layer)
+    if "ltm" not in one:
+        raise ValueError(f"{one.name} has no long-term memory with named gates, so there is no flow to draw.")
+    example, at = chosen_row(example, one.stm.shape[0], "example"), chosen_row(at, one.time, "event")
+    if unit is not None:
+        unit = chosen_row(unit, one.units, "unit")
+    number = _Numbers(one, example, at, unit)
+    figure = Figure((10.5, 5.2), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(-0.5, 11.9), ylim=(0.2, 6.9))
+    axes.axis("off")
+    _draw_wires(axes, number, one.formulation)
+    for name, (text, (x, y), colour) in GATES.items():
+        _draw_gate(axes, text, x, y, colour)
+        axes.text(x, y + (0.72 if y > 3 else -0.72), number.line(name), ha="center", va="center", fontsize=10)
+    for x, y, text in (
+        (0, 5.2, number.line("ltm_before")),
+        (11.0, 5.2, number.line("ltm")),
+        (0, 3.3, number.line("stm_before")),
+        (11.0, 1.2, number.line("stm") + "\nprediction"),
+        (0, 1.2, f"event {at + 1}" + (f"\n“{event}”" if event else "")),
+    ):
+        axes.text(x, y, text, ha="center", va="center", fontsize=10)
+    whose = "mean size over units" if unit is None else f"unit {unit + 1}"
+    skipped = [] if one.mask[example, at] else ["skipped"]
+    figure.suptitle(title_of(one, example, [f"event {at + 1} of {one.time}", whose, *skipped]))
+    return figure
+
+
+class _Numbers:
+    """The numbers of one step, and how thick the arrow is that carries each."""
+
+    def __init__(self, one: LayerTrace, example: int, at: int, unit: int | None) -> None:
+        self.values: dict[str, float] = {}
+        self.largest: dict[str, float] = {}
+        before = at + 1 if one.direction == "backward" else at - 1
+        for name, array in one.over_time.items():
+            self.values[name] = self._of(array[example, at], unit)
+            self.largest[name] = float(np.nanmax(np.abs(array[example]), initial=0.0)) or 1.0
+        for name in ("stm", "ltm"):
+            row = one[name][example, before] if 0 <= before < one.time else one[f"first_{name}"][example]
+            self.values[f"{name}_before"], self.largest[f"{name}_before"] = self._of(row, unit), self.largest[name]
+
+    @staticmethod
+    def _of(row: np.ndarray, unit: int | None) -> float:
+        return float(np.abs(row).mean()) if unit is None else float(row[unit])
+
+    def text(self, name: str) -> str:
+        value = self.values.get(name, np.nan)
+        return "–" if np.isnan(value) else f"{value:.2f}" if abs(value) >= 0.005 or not value else f"{value:.0e}"
+
+    def width(self, name: str) -> float:
+        share = abs(self.values.get(name, 0.0)) / self.largest.get(name, 1.0)
+        return 1.2 + 6 * (min(1.0, share) if np.isfinite(share) else 0.0)
+
+    def line(self, name: str) -> str:
+        return {
+            "forget": f"$f$ = {self.text('forget')}",
+            "remember": "LTM = kept + learned",
+            "learn": f"$N$ = {self.text('candidate')}   $i$ = {self.text('ignore')}",
+            "use": f"$U$ = {self.text('U')}   $V$ = {self.text('use')}",
+            "ltm_before": f"LTM before\n{self.text('ltm_before')}",
+            "ltm": f"LTM\n{self.text('ltm')}",
+            "stm_before": f"STM before\n{self.text('stm_before')}",
+            "stm": f"STM\n{self.text('stm')}",
+        }[name]
+
+
+def _draw_gate(axes: Any, text: str, x: float, y: float, colour: str) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    corner = (x - WIDTH / 2, y - HEIGHT / 2)
+    box = FancyBboxPatch(
+        corner,
+        WIDTH,
+        HEIGHT,
+        boxstyle="round,pad=0,rounding_size=0.2",
+        facecolor="white",
+        edgecolor=colour,
+        linewidth=2.2,
+        zorder=3,
+    )
+    axes.add_patch(box)
+    axes.text(x, y, text, ha="center", va="center", fontsize=11, zorder=4)
+
+
+def _draw_wires(axes: Any, number: _Numbers, formulation: str) -> None:
+    def wire(
+        points: list[tuple[float, float]], name: str | None = None, label: str = "", place: tuple[float, float] = (0, 0)
+    ) -> None:
+        width = 1.2 if name is None else number.width(name)
+        xs, ys = zip(*points)
+        axes.plot(xs[:-1], ys[:-1], color="0.45", linewidth=width, solid_joinstyle="round", solid_capstyle="butt")
+        head = {
+            "arrowstyle": f"-|>,head_width={0.25 + width / 18},head_length={0.45 + width / 18}",
+            "color": "0.45",
+            "linewidth": width,
+            "shrinkA": 0,
+            "shrinkB": 0,
+        }
+        axes.annotate("", points[-1], points[-2], arrowprops=head, zorder=2)
+        if label:
+            axes.text(*place, f"{label}\n{number.text(name)}", ha="center", va="center", fontsize=10, color="0.2")
+
+    wire([(0.7, 5.2), (1.65, 5.2)], "ltm_before")
+    wire([(3.55, 5.2), (4.95, 5.2)], "kept", "kept", (4.25, 5.75))
+    wire([(6.85, 5.2), (10.3, 5.2)], "ltm")
+    wire([(0.7, 3.3), (7.6, 3.3), (7.6, 1.7)], "stm_before")
+    wire([(2.6, 3.3), (2.6, 4.7)], "stm_before")
+    wire([(3.9, 3.3), (3.9, 1.7)], "stm_before")
+    axes.plot([0.7, 1.6, 1.6], [1.2, 1.2, 3.3], color="0.45", linewidth=1.2)
+    wire([(5.25, 1.2), (5.9, 1.2), (5.9, 4.7)], "learned", "learned", (6.5, 1.55))
+    source = (
+        [(4.45, 5.2), (4.45, 4.1), (8.8, 4.1), (8.8, 1.7)] if formulation == "article" else [(8.8, 5.2), (8.8, 1.7)]
+    )
+    wire(source, "kept" if formulation == "article" else "ltm")
+    wire([(9.15, 1.2), (10.3, 1.2)], "stm")

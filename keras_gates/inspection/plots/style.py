@@ -1,0 +1,135 @@
+"""What all pictures share: names in words, colours the colour-blind can tell apart, events along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_gates.inspection.trace_data import FACTORS, LayerTrace, Trace
+
+WORDS = {
+    "ignore": "ignore factor",
+    "candidate": "candidate",
+    "learned": "learned",
+    "forget": "forget factor",
+    "kept": "kept",
+    "ltm": "long-term memory",
+    "U": "U",
+    "use": "use factor",
+    "stm": "short-term memory",
+}
+# Okabe and Ito's colours.
+CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c7a00", "#7f7f7f")
+SHARE, SIGNED = "cividis", "PuOr_r"
+MOST_TICKS = 64
+
+
+def chosen_layer(trace: Trace | LayerTrace, layer: str | None) -> LayerTrace:
+    """The layer by name, or the first."""
+    if isinstance(trace, LayerTrace):
+        return trace
+    return trace.first if layer is None else trace[layer]
+
+
+def chosen_row(value: int, size: int, what: str) -> int:
+    """`value` as an index from 0, or an `IndexError` that says what there is."""
+    if not -size <= value < size:
+        raise IndexError(f"There is no {what} {value}: there are {size}.")
+    return value % size
+
+
+def colours(name: str, array: np.ndarray) -> dict[str, Any]:
+    """How an array is coloured: factors from 0 to 1, everything else symmetric about 0, a few outliers aside."""
+    sizes = np.abs(array[np.isfinite(array)])
+    largest = (float(np.quantile(sizes, 0.995)) or float(sizes.max())) if sizes.size else 0.0
+    largest = largest or 1.0
+    if name in FACTORS and np.nanmin(array, initial=0.0) >= 0 and sizes.max(initial=0.0) <= 1:
+        return {"cmap": SHARE, "vmin": 0.0, "vmax": 1.0}
+    return {"cmap": SIGNED, "vmin": -largest, "vmax": largest}
+
+
+def kind_of(labels: Any, time: int) -> str:
+    """What stands for the events: "none", "words", "pictures" or "wave"."""
+    if labels is None:
+        return "none"
+    if len(labels) == time and all(isinstance(label, str) for label in labels):
+        return "words"
+    shape = np.asarray(labels).shape
+    if len(shape) in (3, 4) and shape[0] == time:
+        return "pictures"
+    if len(shape) == 1:
+        return "wave"
+    raise ValueError(
+        f"labels must be {time} strings, {time} pictures (time, height, width[, 3]) or samples (samples,), got the shape {shape}."
+    )
+
+
+def width_for(time: int) -> float:
+    """The width of a figure over so many events, in inches."""
+    return float(np.clip(3.5 + 0.16 * time, 7, 15))
+
+
+def label_events(axes: Any, labels: Any, time: int) -> None:
+    """Ticks along the time axis: words where they fit, numbers from 1 elsewhere."""
+    axes.set_xlim(-0.5, time - 0.5)
+    if kind_of(labels, time) == "words" and time <= MOST_TICKS:
+        short = [label if len(label) <= 14 else label[:13] + "…" for label in labels]
+        shown = [label.replace("\n", "↵").replace(" ", "␣").replace("$", r"\$") for label in short]
+        characters = max(map(len, shown)) == 1
+        axes.set_xticks(
+            range(time), shown, rotation=0 if characters else 90, fontsize=8, family="monospace" if characters else None
+        )
+        axes.set_xlabel("event")
+        return
+    ticks = np.unique(np.linspace(0, time - 1, min(time, 11)).round().astype(int))
+    axes.set_xticks(ticks, [str(t + 1) for t in ticks])
+    axes.set_xlabel("event, counted from 1")
+
+
+def draw_events(axes: Any, labels: Any, time: int) -> None:
+    """Pictures or a waveform above the time axis of the picture below."""
+    axes.set_xlim(-0.5, time - 0.5)
+    axes.set_xticks([])
+    if kind_of(labels, time) == "wave":
+        samples = np.asarray(labels, "float64")
+        axes.plot(np.linspace(-0.5, time - 0.5, len(samples)), samples, color=CURVES[0], linewidth=0.6)
+        axes.set_ylabel("sound", rotation=0, ha="right", va="center")
+        axes.set_yticks([])
+        return
+    pictures = np.asarray(labels)
+    step = max(1, int(np.ceil(time / 32)))
+    for t in range(0, time, step):
+        picture = pictures[t] if pictures.max() <= 1 else pictures[t] / 255
+        axes.imshow(
+            np.clip(picture, 0, 1), extent=(t - 0.46, t - 0.54 + step, 0, 1), aspect="auto", cmap="gray", vmin=0, vmax=1
+        )
+    axes.set(xlim=(-0.5, time - 0.5), ylim=(0, 1), yticks=[])
+    axes.set_frame_on(False)
+
+
+def figure_over_time(
+    rows: int, row_height: float, labels: Any, time: int, width: float | None = None
+) -> tuple[Any, list[Any]]:
+    """A figure with `rows` axes under each other that share their time axis, the events drawn above where they are pictures or
+    sound; returns the figure and the rows' axes.
+    """
+    from matplotlib.figure import Figure
+
+    width = width or width_for(time)
+    above = kind_of(labels, time) in ("pictures", "wave")
+    event_height = min(1.4, width / min(time, 32)) if kind_of(labels, time) == "pictures" else 0.8
+    heights = [event_height] * above + [row_height] * rows
+    figure = Figure((width, sum(heights) + 1.0), layout="constrained")
+    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    if above:
+        draw_events(axes[0], labels, time)
+    return figure, list(axes[above:])
+
+
+def title_of(layer: LayerTrace, example: int, rest: Sequence[str] = ()) -> str:
+    """Which layer and example a picture shows."""
+    direction = " (reads backward)" if layer.direction == "backward" else ""
+    several = f", example {example + 1}" if layer.stm.shape[0] > 1 else ""
+    return ", ".join([f"{layer.name}{direction}{several}", *rest])

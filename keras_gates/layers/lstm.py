@@ -1,0 +1,271 @@
+"""GateLSTM: the cell over a whole sequence, fast. It stands wherever `keras.layers.LSTM` stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_gates import loops
+from keras_gates.layers.arguments import SHARED
+from keras_gates.layers.cell import GateLSTMCell, readable_config
+
+LOOPS = loops.LOOPS
+
+
+@keras.saving.register_keras_serializable("keras_gates")
+class GateLSTM(keras.layers.RNN):
+    """An LSTM over a whole sequence whose gates have names: `layer.cell.learn`, `.forget`, `.remember`, `.use`.
+
+        learned = N_t * i_t        kept = LTM_{t-1} * f_t        LTM_t = kept + learned        STM_t = U_t * V_t
+        standard:  U_t = tanh(LTM_t)        article:  U_t = tanh(W_u kept + b_u)
+
+    Same weights and numbers as `keras.layers.RNN(GateLSTMCell(units))`, run fast: all events are projected in one matmul
+    before the loop. `GateLSTM(u)` takes the arguments of `keras.layers.LSTM(u)` with the same names, order, defaults and
+    meaning, starts from the same weights for the same seed, and gives the same numbers for the same weights.
+
+    Args:
+        units: Positive integer, the size of STM and LTM.
+        activation ... use_cudnn: as for `keras.layers.LSTM`.
+        formulation: `"standard"` (Keras, PyTorch, cuDNN) or `"article"`.
+        learn, forget, remember, use: a gate of your own in the place of the plain one (see `keras_gates.Gate`). With one,
+            the layer runs at the speed of `keras.layers.RNN`.
+        loop: how the sequence is run, `"auto"` or a loop by name (`layer.explain()` tells which and why).
+        **kwargs: `implementation`, `zero_output_for_mask`, `name`, `dtype`, `trainable`.
+
+    Call arguments:
+        sequences: events, `(batch, time, features)`.
+        initial_state: `[STM, LTM]`, each `(batch, units)`; default: empty memories.
+        mask: `(batch, time)` booleans, False where an event is to be skipped.
+        training: whether dropout is active.
+
+    Returns:
+        The last STM `(batch, units)`; with `return_sequences` every STM `(batch, time, units)`; with `return_state` a tuple
+        with the last STM and LTM behind it. In the compute dtype.
+
+    Raises:
+        ValueError: units not a positive integer, unknown formulation or loop, events of another rank or number of features,
+            an initial state of another number or shape, `stateful` without a batch size, a gate that answers in another
+            shape or dtype.
+
+    Source: Hochreiter and Schmidhuber 1997; Gers et al. 2000.
+
+    Example:
+
+    >>> layer = keras_gates.GateLSTM(64, return_sequences=True)
+    >>> keras.ops.shape(layer(numpy.ones((2, 5, 3), "float32")))
+    (2, 5, 64)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: bool | str = "auto",
+        *,
+        formulation: str = "standard",
+        learn: keras.layers.Layer | None = None,
+        forget: keras.layers.Layer | None = None,
+        remember: keras.layers.Layer | None = None,
+        use: keras.layers.Layer | None = None,
+        loop: str = "auto",
+        implementation: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        scope = locals()
+        if use_cudnn not in ("auto", True, False):
+            raise ValueError(f"GateLSTM: `use_cudnn` must be 'auto', True or False, got {use_cudnn!r}.")
+        if loop not in LOOPS:
+            raise ValueError(f"GateLSTM: `loop` must be one of {', '.join(LOOPS)}, got {loop!r}.")
+        cell = GateLSTMCell(
+            units,
+            **{name: scope[name] for name in SHARED},
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            formulation=formulation,
+            learn=learn,
+            forget=forget,
+            remember=remember,
+            use=use,
+            implementation=implementation,
+            dtype=kwargs.get("dtype"),
+            trainable=kwargs.get("trainable", True),
+            name="cell",
+        )
+        super().__init__(
+            cell,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            activity_regularizer=activity_regularizer,
+            **kwargs,
+        )
+        self.use_cudnn = use_cudnn
+        self.loop = loop
+        self.input_spec = keras.layers.InputSpec(ndim=3)
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """The four gates, where `model.summary(expand_nested=True)` looks for them."""
+        return list(self.cell.gates())
+
+    def build(self, sequences_shape: tuple, initial_state_shape: Any = None) -> None:
+        """Build the gates for events of shape `(batch, time, features)`."""
+        super().build(sequences_shape)
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
+        if keras.backend.backend() == "tensorflow" and self.explain().name == "cudnn":
+            self.supports_jit = False  # XLA cannot compile TensorFlow's cuDNN operator
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+        """Run the sequence; see the class."""
+        if initial_state is not None:
+            self._check_initial_state(sequences, initial_state)
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+    def _check_initial_state(self, sequences: Any, initial_state: Any) -> None:
+        states = list(initial_state) if isinstance(initial_state, list | tuple) else [initial_state]
+        shapes = [tuple(ops.shape(state)) for state in states]
+        batch = sequences.shape[0]
+        right = len(states) == 2 and all(
+            len(shape) == 2
+            and shape[1] == self.units
+            and (not isinstance(shape[0], int) or batch is None or shape[0] == batch)
+            for shape in shapes
+        )
+        if not right:
+            raise ValueError(
+                f"{self.name}: initial_state must be [STM, LTM], two tensors of shape "
+                f"({'batch' if batch is None else batch}, {self.units}), got {len(states)} of shape {shapes}."
+            )
+
+    def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple:
+        """The sequence from given memories, by the loop that `explain` names."""
+        mask = mask[0] if isinstance(mask, list | tuple) else mask
+        choice = loops.choose(self._problem(sequences.shape[0], sequences.shape[1], mask is not None, bool(training)))
+        if choice.name == "general":
+            return self._general_loop(sequences, initial_state, mask, training)
+        if training and 0.0 < self.dropout < 1.0:
+            sequences = sequences * ops.expand_dims(self.cell.get_dropout_mask(sequences[:, 0, :]), 1)
+        stm, ltm = initial_state
+        return loops.run(
+            choice.name,
+            sequences,
+            stm,
+            ltm,
+            self.cell.joint_weights(),
+            activation=self.activation,
+            recurrent_activation=self.recurrent_activation,
+            mask=mask,
+            go_backwards=self.go_backwards,
+            return_sequences=self.return_sequences,
+            zero_output_for_mask=self.zero_output_for_mask,
+            unroll=self.unroll,
+        )
+
+    def _general_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple:
+        """`keras.layers.RNN` over the cell; unrolled where JAX would not let a gate change its state inside a loop."""
+        unroll = self.unroll
+        self.unroll: bool = unroll or (keras.backend.backend() == "jax" and self.cell.gates_keep_state)
+        try:
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        finally:
+            self.unroll = unroll
+
+    def explain(
+        self, batch: int | None = None, time: int | None = None, masked: bool = False, training: bool = False
+    ) -> loops.Choice:
+        """Which loop would run a sequence of this size, and why.
+
+        Args:
+            batch, time: sizes where they are known statically, else None.
+            masked: whether a mask comes with the sequence.
+            training: whether dropout is active.
+
+        Example:
+
+        >>> choice = keras_gates.GateLSTM(64).explain(batch=32, time=100)
+        >>> choice.name in keras_gates.layers.lstm.LOOPS
+        True
+        """
+        return loops.choose(self._problem(batch, time, masked, training))
+
+    def _problem(self, batch: int | None, time: int | None, masked: bool, training: bool) -> loops.Problem:
+        drops = training and (
+            0.0 < self.recurrent_dropout < 1.0 or (0.0 < self.dropout < 1.0 and self.implementation == 1)
+        )
+        return loops.Problem(
+            backend=keras.backend.backend(),
+            formulation=self.formulation,
+            batch=batch,
+            time=time,
+            features=self.input_spec.axes.get(-1),
+            units=self.units,
+            dtype=self.compute_dtype,
+            activation=_known(self.activation),
+            recurrent_activation=_known(self.recurrent_activation),
+            use_bias=self.use_bias,
+            masked=masked,
+            training=training,
+            own_gates=not self.cell.is_plain,
+            masks_per_gate=drops,
+            unroll=self.unroll,
+            go_backwards=self.go_backwards,
+            return_sequences=self.return_sequences,
+            use_cudnn=self.use_cudnn,
+            gpu=loops.has_gpu(keras.backend.backend()),
+            loop=self.loop,
+        )
+
+    def get_config(self) -> dict:
+        config = super().get_config()
+        del config["cell"]
+        cell = self.cell.get_config()
+        for name in ("name", "trainable", "dtype"):
+            del cell[name]
+        activity_regularizer = keras.regularizers.serialize(self.activity_regularizer)
+        own = {"activity_regularizer": activity_regularizer, "use_cudnn": self.use_cudnn, "loop": self.loop}
+        return {**config, **cell, **own}
+
+    @classmethod
+    def from_config(cls, config: dict) -> GateLSTM:
+        """The layer of a config, with its own gates deserialized."""
+        return cls(**readable_config(config))
+
+
+def _known(activation: Any) -> str:
+    """The name of one of Keras' activations; a function of the user's is `own`, whatever it is called."""
+    name = getattr(activation, "__name__", "own")
+    return name if getattr(keras.activations, name, None) is activation else "own"
+
+
+def _of_cell(name: str) -> property:
+    return property(lambda self: getattr(self.cell, name), doc=f"`cell.{name}`.")
+
+
+for _name in ("units", *SHARED, "dropout", "recurrent_dropout", "seed", "formulation", "implementation"):
+    setattr(GateLSTM, _name, _of_cell(_name))

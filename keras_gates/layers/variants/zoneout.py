@@ -1,0 +1,99 @@
+"""Zoneout: in training, some units keep their old memory for a step; afterwards, all keep a share of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_gates.layers.gates import RememberGate, UseGate
+
+
+class _Zoneout(keras.layers.Layer):
+    """What both gates share: `rate`, `seed`, and how an old and a new memory are mixed."""
+
+    def __init__(self, units: int, *args: Any, rate: float = 0.1, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(units, *args, **kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"{type(self).__name__}: `rate` must be from 0 to below 1, got {rate!r}.")
+        self.rate, self.seed = rate, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def mixed(self, old: Any, new: Any, training: bool | None) -> Any:
+        """The memory after zoneout, `(batch, units)`."""
+        if not training:
+            return self.rate * old + (1 - self.rate) * new
+        drawn = keras.random.uniform(ops.shape(new), dtype=new.dtype, seed=self.seed_generator)
+        return ops.where(drawn < self.rate, old, new)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("keras_gates")
+class ZoneoutRememberGate(_Zoneout, RememberGate):
+    """A remember gate with zoneout of the long-term memory.
+
+        training:   LTM_t = z * LTM_{t-1} + (1 - z) * (kept + learned)       z drawn anew for every unit and step, 1 with `rate`
+        otherwise:  the same with z = rate
+
+    No weights. With JAX, a layer that holds this gate is unrolled, since JAX lets nothing be drawn inside a loop.
+
+    Args:
+        units: Positive integer.
+        rate: how often a unit keeps its old memory, from 0 to below 1.
+        seed: of the draws.
+        **kwargs: `name`, `dtype`, `trainable`.
+
+    Call arguments: `ltm`, `kept`, `learned`, each `(batch, units)`; `training`.
+
+    Raises:
+        ValueError: a rate outside of [0, 1).
+
+    Source: Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2016.
+
+    Example:
+
+    >>> layer = keras_gates.GateLSTM(4, remember=keras_gates.ZoneoutRememberGate(4, rate=0.5))
+    """
+
+    def call(self, ltm: Any, kept: Any, learned: Any, training: bool | None = None) -> Any:
+        """LTM_t, `(batch, units)`."""
+        return self.mixed(ltm, kept + learned, training)
+
+
+@keras.saving.register_keras_serializable("keras_gates")
+class ZoneoutUseGate(_Zoneout, UseGate):
+    """A use gate with zoneout of the short-term memory.
+
+        training:   STM_t = z * STM_{t-1} + (1 - z) * U_t * V_t             z drawn anew for every unit and step, 1 with `rate`
+        otherwise:  the same with z = rate
+
+    Weights: those of `UseGate`. With JAX, a layer that holds this gate is unrolled.
+
+    Args: those of `UseGate`, then `rate` and `seed`, keyword-only, as for `ZoneoutRememberGate`.
+
+    Call arguments: those of `UseGate`; `training`.
+
+    Raises:
+        ValueError: a rate outside of [0, 1).
+
+    Source: Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2016.
+
+    Example:
+
+    >>> layer = keras_gates.GateLSTM(4, use=keras_gates.ZoneoutUseGate(4, rate=0.05))
+    """
+
+    def call(
+        self,
+        event: Any,
+        stm: Any,
+        kept: Any,
+        remembered: Any,
+        factors: dict | None = None,
+        training: bool | None = None,
+    ) -> Any:
+        """STM_t, `(batch, units)`."""
+        return self.mixed(stm, super().call(event, stm, kept, remembered, factors), training)

@@ -1,0 +1,126 @@
+"""GateMonitor: what it writes is read back from TensorBoard's files; each complaint is provoked by a model that deserves it."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import data
+
+import keras_gates
+from keras_gates import GateLSTM, GateMonitor
+from keras_gates.inspection import monitor as monitor_module
+from keras_gates.inspection.monitor import GateWarning
+from keras_gates.inspection.summary import complaints, gate_statistics
+
+
+def small_model(time=6):
+    layer = GateLSTM(4, name="memory")
+    model = keras.Sequential([keras.Input((time, 3)), layer, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model, layer
+
+
+def test_statistics_are_in_the_files_of_tensorboard(tmp_path):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    model, _ = small_model()
+    x = data(8, 6, 3)
+    monitor = GateMonitor(x[:4], log_dir=tmp_path, budget=1e9)
+    model.fit(x, data(8, 1), epochs=2, verbose=0, callbacks=[monitor])
+    files = reading.EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
+    tags = files.Tags()["tensors"]
+    assert {"gates/memory/forget/mean", "gates/memory/reach", "gates/memory/forget", "gates/memory/ltm"} <= set(tags)
+    from tensorboard.util.tensor_util import make_ndarray
+
+    written = [float(make_ndarray(event.tensor_proto)) for event in files.Tensors("gates/memory/forget/mean")]
+    assert np.allclose(written, [row["memory/forget/mean"] for row in monitor.history])
+    traced = keras_gates.trace(model, x[:4])["memory"]
+    assert np.isclose(written[-1], traced.forget.mean(), atol=1e-6)
+    counts = make_ndarray(files.Tensors("gates/memory/ltm")[-1].tensor_proto)[:, 2]
+    assert counts.sum() == traced.ltm.size
+
+
+def said_of(layer, model, x):
+    return " ".join(complaints("memory", gate_statistics(keras_gates.trace(model, x)["memory"])))
+
+
+def test_complaints():
+    x = data(8, 6, 3)
+    model, layer = small_model()
+    assert said_of(layer, model, x) == "", "a fresh model deserves none"
+    layer.cell.use.bias.assign(np.full(4, -30.0, "float32"))
+    said = said_of(layer, model, x)
+    assert "use factors are stuck, mostly closed" in said
+    assert "100% of the units hardly move" in said
+    model, layer = small_model(200)
+    layer.cell.learn.bias.assign(np.array([20.0] * 8, "float32"))
+    layer.cell.forget.bias.assign(np.full(4, 20.0, "float32"))
+    assert "the long-term memory reaches 200" in said_of(layer, model, 0.1 * data(4, 200, 3))
+
+
+def test_a_vanishing_gradient_is_said_once():
+    model, layer = small_model(60)
+    layer.cell.forget.bias.assign(np.full(4, -3.0, "float32"))
+    for gate in (layer.cell.learn, layer.cell.forget, layer.cell.use):
+        gate.recurrent_kernel.assign(np.zeros(gate.recurrent_kernel.shape, "float32"))
+    model.optimizer.learning_rate = 0.0
+    monitor = GateMonitor(data(4, 60, 3), budget=1e9)
+    with pytest.warns(GateWarning, match="the gradient vanishes") as caught:
+        model.fit(data(4, 60, 3), data(4, 1), epochs=2, verbose=0, callbacks=[monitor])
+    assert sum("vanishes" in str(one.message) for one in caught) == 1
+    assert sum("vanishes" in message for message in monitor.messages) == 2
+
+
+class Clock:
+    """Stands for `time` in keras_gates.inspection.monitor: an epoch takes 10 s, a look 2 s."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+def looks(monkeypatch, epochs, **options):
+    """After which epochs a monitor looks, and what share of the training that is."""
+    clock, monitor = Clock(), GateMonitor(None, **options)
+    monkeypatch.setattr(monitor_module, "time", clock)
+
+    def look(epoch):
+        clock.now += 2
+        monitor.history.append({"epoch": epoch})
+
+    monitor.look = look
+    for epoch in range(epochs):
+        monitor.on_epoch_begin(epoch)
+        clock.now += 10
+        monitor.on_epoch_end(epoch)
+    monitor.on_train_end()
+    return [row["epoch"] for row in monitor.history], monitor.cost
+
+
+def test_looks_are_paid_for_in_advance(monkeypatch):
+    # After epoch k, 10 (k + 1) s are trained: the first look (expected: 1 s) wants 20 s, the n-th 40 n s.
+    assert looks(monkeypatch, 12) == ([1, 7, 11], 6 / 120)
+    assert looks(monkeypatch, 12, every=5) == ([5, 10], 4 / 120)
+    assert looks(monkeypatch, 3, budget=10.0)[0] == [0, 1, 2]
+
+
+def test_a_run_too_short_for_a_look_gets_one_at_its_end(monkeypatch):
+    assert looks(monkeypatch, 1)[0] == [0]
+    assert looks(monkeypatch, 5, budget=0.0)[0] == [4]
+
+
+def test_a_monitor_goes_on_in_a_second_fit(tmp_path):
+    pytest.importorskip("tensorboard")
+    model, _ = small_model()
+    monitor = GateMonitor(data(4, 6, 3), log_dir=tmp_path, budget=1e9)
+    for _ in range(2):
+        model.fit(data(4, 6, 3), data(4, 1), verbose=0, callbacks=[monitor])
+    assert len(monitor.history) == len(list(tmp_path.iterdir())) == 2
+
+
+def test_gate_summary():
+    model, layer = small_model()
+    layer.cell.forget.bias.assign(np.full(4, 30.0, "float32"))
+    lines = keras_gates.gate_summary(model, data(4, 6, 3)).splitlines()
+    row = dict(zip(("layer", "units", "ignore", "forget"), lines[1].split()))
+    assert (row["layer"], row["units"], row["forget"]) == ("memory", "4", "1.00")

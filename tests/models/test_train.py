@@ -1,0 +1,261 @@
+"""train.py: a run from beginning to end, the same again from the same seed, interrupted and resumed, and what users get wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_gates.models import UserError, find
+from keras_gates.models.training import fitting, folder, main, options, running, warm_start
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["digits", "--units", "6", "--set", "layers=1", "--batch-size", "256"]
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    assert main([*SMALL, "--epochs", "2", "--out", str(out), "--precision", "float32,dynamic"]) == 0
+    (made,) = out.iterdir()
+    return made
+
+
+def test_a_run_leaves_all_it_promises_and_nothing_else(run):
+    names = {path.name for path in run.iterdir()}
+    promised = {"model.keras", "saved_model", "model.tflite", "metrics.json", "curves.png", "report.md", "tensorboard"}
+    assert promised <= names
+    assert not any("tmp" in name or name.startswith("epoch-") for name in names)
+    assert not run.name.endswith(folder.UNFINISHED)
+
+
+def test_metrics_say_what_was_done_and_how_well(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["config"]["build"]["units"] == 6
+    assert metrics["config"]["recipe"]["epochs"] == 2
+    assert metrics["versions"]["keras"] == keras.__version__
+    assert len(metrics["history"]) == 2
+    assert metrics["data"]["licence"] == "CC BY 4.0"
+    model = keras.saving.load_model(run / "model.keras")
+    x, y = find("digits").data().arrays("test", 300)
+    accuracy = float((model.predict(x, verbose=0).argmax(-1) == y).mean())
+    assert metrics["scores"]["accuracy"] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_every_export_was_loaded_back_and_says_what_keras_says(run):
+    rows = {row["file"]: row for row in json.loads((run / "metrics.json").read_text())["exports"]}
+    assert set(rows) == {"saved_model/", "model.tflite", "model-dynamic.tflite"}
+    assert rows["saved_model/"]["max_difference"] < 1e-5
+    assert rows["model.tflite"]["max_difference"] < 1e-5
+    for row in rows.values():
+        assert row["samples"] == 300
+        assert row["accuracy"] == pytest.approx(row["keras_accuracy"], abs=0.02)
+
+
+def test_the_tflite_runs_in_the_plain_interpreter(run):
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(str(run / "model.tflite"))
+    interpreter.allocate_tensors()
+    x, _ = find("digits").data().arrays("test", 1)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    interpreter.invoke()
+    answer = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    model = keras.saving.load_model(run / "model.keras")
+    np.testing.assert_allclose(answer, model(x), atol=1e-5)
+
+
+def test_the_report_shows_its_pictures_and_its_command(run):
+    report = (run / "report.md").read_text()
+    shown = [part.split(")")[0] for part in report.split("](")[1:]]
+    assert shown
+    assert all((run / name).exists() for name in shown)
+    assert "python train.py digits --units 6" in report
+
+
+def _fit(place, epochs, seed=0, stop_in=None):
+    """Trains the small model; `stop_in` is the epoch in whose middle Ctrl-C comes."""
+    zoo = find("digits")
+    fitting.set_seed(seed)
+    data = zoo.data()
+    model = zoo.build(**data.build, units=5, dropout=0.5)
+    recipe = {**zoo.recipe, "epochs": epochs, "batch_size": 300}
+    on_begin = fitting.Keeper.on_epoch_begin
+    fit = model.fit
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if stop_in == self.epoch and batch == 1:
+                raise KeyboardInterrupt
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+    model.fit = lambda *args, callbacks, **rest: fit(*args, callbacks=[*callbacks, Stop()], **rest)
+    assert on_begin is fitting.Keeper.on_epoch_begin
+    keeper = fitting.fit(zoo, model, data, recipe, seed, place, verbose=0)
+    return model, keeper
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path):
+    models = []
+    for number, seed in enumerate((3, 3, 4)):
+        place = tmp_path / str(number)
+        place.mkdir()
+        models.append(_fit(place, 2, seed)[0])
+    first, again, other = (model.get_weights() for model in models)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other))
+
+
+def test_interrupted_and_resumed_ends_where_the_uninterrupted_run_ends(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    model, keeper = _fit(whole, 4)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(parts, 4, stop_in=2)
+    assert (parts / "best.keras").exists()
+    resumed, resumed_keeper = _fit(parts, 4)
+    assert resumed_keeper.history == keeper.history
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), resumed.get_weights()))
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_a_run(tmp_path):
+    keeper = fitting.Keeper(tmp_path, "val_accuracy", patience=2)
+    keeper.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    keeper.model.stop_training = False
+    for epoch, accuracy in enumerate((0.5, 0.9, 0.7, 0.8)):
+        assert not keeper.model.stop_training, epoch
+        keeper.on_epoch_begin(epoch)
+        keeper.model.set_weights([np.full((1, 1), epoch), np.zeros(1)])
+        keeper.on_epoch_end(epoch, {"val_accuracy": accuracy})
+    assert keeper.model.stop_training
+    assert keeper.best_epoch == 1
+    assert keras.saving.load_model(tmp_path / "best.keras").get_weights()[0].item() == 1
+
+
+def test_ctrl_c_keeps_the_best_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-u", "train.py", *SMALL, "--epochs", "500", "--no-export", "--out", str(tmp_path)]
+    child = subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ}
+    )
+    said = []
+    for line in child.stdout:
+        said.append(line)
+        if "Epoch 3/500" in line:
+            child.send_signal(signal.SIGINT)
+            break
+    said.append(child.communicate(timeout=120)[0])
+    assert child.returncode == 130
+    (left,) = tmp_path.iterdir()
+    assert left.name.endswith(folder.UNFINISHED)
+    keras.saving.load_model(left / "best.keras")
+    text = "".join(said)
+    assert "Traceback" not in text
+    assert f"--resume {left}" in text
+    assert str(left / "best.keras") in text
+
+
+def test_a_run_never_touches_another(tmp_path):
+    made = [folder.start(tmp_path, "digits") for _ in range(3)]
+    assert len(set(made)) == 3
+    finished = folder.finish(made[0])
+    assert finished.exists()
+    assert folder.start(tmp_path, "digits") not in (*made, finished)
+
+
+def test_weights_are_taken_over_where_they_fit(run):
+    zoo = find("digits")
+    model = zoo.build(height=8, width=8, units=6, classes=3)
+    told = warm_start.start_from(model, str(run), "digits", "rows")
+    trained = keras.saving.load_model(run / "model.keras")
+    for ours, theirs in zip(model.get_layer("memory_1").get_weights(), trained.get_layer("memory_1").get_weights()):
+        np.testing.assert_array_equal(ours, theirs)
+    assert "starting fresh: digit" in told
+    with pytest.raises(UserError, match="no layer"):
+        warm_start.start_from(zoo.build(units=7), str(run), "digits", "rows")
+
+
+def test_learning_rate_rises_then_falls_as_a_cosine():
+    schedule = fitting.learning_rate({"learning_rate": 2.0, "schedule": "cosine", "warmup": 0.1}, 100)
+    found = [float(schedule(step)) for step in (0, 5, 10, 55, 100)]
+    np.testing.assert_allclose(found, [0.0, 1.0, 2.0, 1.0, 0.0], atol=1e-6)
+    steady = fitting.learning_rate({"learning_rate": 2.0, "schedule": "constant", "warmup": 0.1}, 100)
+    np.testing.assert_allclose([float(steady(step)) for step in (5, 10, 90)], [1.0, 2.0, 2.0], atol=1e-6)
+    assert fitting.learning_rate({"learning_rate": 2.0, "schedule": "constant", "warmup": 0.0}, 100) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], "there is no model 'nothing'"),
+        (["digits", "--preset", "big"], "has no preset 'big'"),
+        (["digits", "--data", "elsewhere"], 'reads "builtin" or "tfds", not \'elsewhere\''),
+        (["digits", "--data", "tfds", "--data-dir", "/no/such/folder"], "there is no folder /no/such/folder"),
+        (["digits", "--set", "colour=3"], "has nothing called 'colour'"),
+        (["digits", "--set", "colour"], "wants NAME=VALUE"),
+        (["digits", "--from-weights", "shipment.keras"], "wants a run folder, a .keras file"),
+        (["digits", "--set", "optimizer=newton"], 'optimizer must be "adam" or "sgd"'),
+        (["digits", "--compare"], "has no --compare; these have: show"),
+        (["--resume", "/no/run"], "there is no run folder /no/run"),
+        (["digits", "--precision", "int3"], "precision must be of"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_told_in_one_line(arguments, words, capsys, tmp_path):
+    assert main([*arguments, "--out", str(tmp_path / "runs")]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_data_that_cannot_be_downloaded_is_told_in_one_line(capsys, tmp_path, monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    def offline(*args, **rest):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+    assert main(["digits", "--data", "tfds", "--data-dir", str(tmp_path)]) == 2
+    assert "mnist is not in" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_not_resumed(run, capsys):
+    assert main(["--resume", str(run)]) == 2
+    assert f"--from-weights {run}" in capsys.readouterr().err
+
+
+def test_help_and_list_name_every_model(capsys):
+    options.print_list()
+    listed = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    helped = capsys.readouterr().out
+    for name in options.registry.names():
+        assert name in listed
+        assert name in helped
+
+
+def test_the_list_tells_scores_and_sizes(capsys):
+    options.print_list()
+    listed = capsys.readouterr().out
+    card = options.registry.card("speech")
+    size = f"{card['sizes']['keras'] / 1024:.0f}\N{NO-BREAK SPACE}KB"
+    assert f"accuracy {card['scores']['accuracy']:.4g} · keras {size}" in listed
+
+
+def test_the_given_options_reach_the_run():
+    arguments = options.parser().parse_args(
+        [*SMALL, "--epochs", "9", "--learning-rate", "0.5", "--formulation", "article", "--set", "dropout=0.1"]
+    )
+    config = options.configuration(arguments)
+    assert config["recipe"]["epochs"] == 9
+    assert config["recipe"]["learning_rate"] == 0.5
+    assert config["recipe"]["batch_size"] == 256
+    assert config["build"] == {"units": 6, "layers": 1, "formulation": "article", "dropout": 0.1}
+    assert running.versions()["numpy"] == np.__version__
