@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_gates._compat import dropout_cell
 from keras_gates.layers.arguments import resolve, serialize
 from keras_gates.layers.gates import (
     ForgetGate,
@@ -23,8 +24,7 @@ from keras_gates.layers.step_context import Offer
 FORMAT = 1
 GATE_NAMES = ("learn", "forget", "remember", "use")
 
-# keras.layers.RNN draws the dropout masks before the loop only for cells of this class, which Keras does not export.
-DropoutRNNCell: Any = next(base for base in keras.layers.LSTMCell.__mro__ if base.__name__ == "DropoutRNNCell")
+DropoutRNNCell: Any = dropout_cell()
 
 
 class Weights(NamedTuple):

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops import control_flow_util
 
+from keras_gates._compat import in_xla_context
 from keras_gates.loops.compiled_recurrence import Loop
 from keras_gates.loops.select import USUAL, has_gpu
 from keras_gates.loops.step_gradient import shown
@@ -97,9 +97,7 @@ def _turned(steps_first: Any, steps: Any) -> Any:
 def _side_by_side(island: Callable, *tensors: Any) -> tuple:
     """The island over two halves of the batch where there are cores for both, over the whole otherwise."""
     batch = tensors[0].shape[0]
-    in_xla = not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(
-        tf.compat.v1.get_default_graph()
-    )
+    in_xla = not tf.executing_eagerly() and in_xla_context()
     if in_xla or (os.cpu_count() or 1) < 2 or has_gpu("tensorflow") or (batch or SPLIT_FROM) < SPLIT_FROM:
         return island(*tensors)
 

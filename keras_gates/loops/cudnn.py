@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 from keras import ops
-from keras.src import backend
 
+from keras_gates._compat import backend_lstm
 from keras_gates.loops.step_gradient import shown
 
 
@@ -24,7 +24,7 @@ def run(
     **_: Any,
 ) -> tuple[Any, Any, list[Any]]:
     """Run the plain standard cell over a sequence; a mask must be right-padded. As `keras_gates.loops.portable.run`."""
-    last, outputs, states = backend.lstm(
+    last, outputs, states = backend_lstm()(
         events,
         stm,
         ltm,
