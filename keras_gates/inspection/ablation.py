@@ -14,10 +14,12 @@ from keras_gates._compat import compile_arguments
 from keras_gates.inspection.hooks import NamedStep, Recurrent, named_recurrent_layers, replaced_loops, run_steps
 from keras_gates.inspection.inputs import text_tensors
 from keras_gates.inspection.tracing import trace
+from keras_gates.inspection.unchanged import leaves_model_unchanged
 
 HOLDS = ("open", "closed", "mean")
 
 
+@leaves_model_unchanged
 def ablate(
     model: keras.layers.Layer, *, x: Any = None, layers: Sequence[str] | None = None, **held: str | float
 ) -> keras.Model:
@@ -125,6 +127,7 @@ def _hold(value: str | float, mean: np.ndarray | None) -> Callable[[Any], Any]:
     return lambda factor: ops.full_like(factor, number)
 
 
+@leaves_model_unchanged
 def worth_of_gates(
     model: keras.Model,
     x: Any,

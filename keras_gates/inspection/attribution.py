@@ -21,6 +21,7 @@ from keras_gates.inspection.hooks import (
     uncompiled_loop,
 )
 from keras_gates.inspection.inputs import select_examples, to_numpy
+from keras_gates.inspection.unchanged import leaves_model_unchanged
 from keras_gates.layers.cell import GateLSTMCell
 
 METHODS = ("gradient", "integrated")
@@ -66,6 +67,7 @@ class Influence:
         return np.linalg.norm(self.events, axis=-1) if self.method == "gradient" else self.events.sum(axis=-1)
 
 
+@leaves_model_unchanged
 def influence(
     model: keras.layers.Layer,
     x: Any,

@@ -23,10 +23,12 @@ from keras_gates.inspection.hooks import (
 )
 from keras_gates.inspection.inputs import concatenate_batches, fixed_batch, padded_time, select_examples, to_numpy
 from keras_gates.inspection.trace_data import LayerTrace, Trace
+from keras_gates.inspection.unchanged import leaves_model_unchanged
 
 _MEMORIES = {"used": "stm", "remembered": "ltm"}
 
 
+@leaves_model_unchanged
 def trace(
     model: keras.layers.Layer,
     x: Any,
