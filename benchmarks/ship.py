@@ -60,9 +60,32 @@ def rounded(model: Any) -> Any:
     return model
 
 
+# Arguments that Keras added to its own classes after 3.10, with the value that means what 3.10 does.
+ADDED_SINCE = {
+    "input_axes": None,
+    "output_axes": None,
+    "quantization_config": None,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+}
+
+
+def for_older_keras(config: Any) -> Any:
+    """Return a model's configuration without the arguments that Keras 3.10 does not know, where they change nothing."""
+    if isinstance(config, dict):
+        if str(config.get("module", "")).startswith("keras.src.ops"):  # an operation's name stands outside, too
+            config = {**config, "config": {k: v for k, v in config["config"].items() if k != "name"}}
+        return {
+            name: for_older_keras(value)
+            for name, value in config.items()
+            if not (name in ADDED_SINCE and value == ADDED_SINCE[name])
+        }
+    return [for_older_keras(value) for value in config] if isinstance(config, list) else config
+
+
 def save(model: Any, path: Path) -> None:
-    """Writes a `.keras` file with its parts compressed (Keras stores them as they are; half of every rounded weight is
-    zeros)."""
+    """Write a `.keras` file that Keras 3.10 reads, its parts compressed (half of every rounded weight is zeros)."""
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole.keras"
         model.save(whole)
@@ -72,7 +95,10 @@ def save(model: Any, path: Path) -> None:
             zipfile.ZipFile(waiting, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target,
         ):
             for name in source.namelist():
-                target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED, 9)
+                content = source.read(name)
+                if name == "config.json":
+                    content = json.dumps(for_older_keras(json.loads(content))).encode()
+                target.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 9)
         os.replace(waiting, path)
 
 
