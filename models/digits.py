@@ -95,9 +95,9 @@ def build(
         variant: of the gates: one of `keras_gates.models.gate_variants.VARIANTS`.
     """
     import keras
-    from keras_gates.models.gate_variants import gates, start_with_span
+    from keras_gates.models.gate_variants import gates
 
-    from keras_gates import GateLSTM
+    from keras_gates import GateLSTM, start_with_span
 
     picture = keras.Input((height, width), name="picture")
     events = keras.layers.Rescaling(1 / 255, name="brightness")(picture)

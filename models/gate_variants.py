@@ -1,12 +1,9 @@
-"""What the models of the zoo do with a memory beyond making it: gates from the literature by name, and a start with a
-long span.
-"""
+"""Gates from the literature by name, for the models of the zoo."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from keras_gates.models.registry import UserError
 
 VARIANTS = (
@@ -54,23 +51,3 @@ def gates(variant: str, units: int, formulation: str = "standard") -> dict[str, 
         raise UserError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
     learn, forget, use = kinds[variant]
     return {"learn": learn(units), "forget": forget(units), "use": use(units, formulation=formulation)}
-
-
-def start_with_span(cell: Any, span: int) -> None:
-    """Biases with which a new cell holds what it learned for about 1 … span events, a different time in each unit.
-
-        b_f = log(s), s spread evenly over 1 … span        b_i = -b_f
-
-    So f_t starts near s / (1 + s), and i_t near 1 / (1 + s). A coupled forget gate has no bias and takes its share from
-    i_t; gates that stand open have no such bias and stay as they are.
-
-    Source: Tallec and Ollivier, Can Recurrent Neural Networks Warp Time?, 2018 (chrono initialization, which draws s at
-        random).
-    """
-    from keras import ops
-
-    times = np.log(np.linspace(1, span, cell.units)).astype("float32")
-    if getattr(cell.forget, "bias", None) is not None:
-        cell.forget.bias.assign(times)
-    if len(cell.learn.blocks) == 2:
-        cell.learn.bias.assign(ops.concatenate([-times, cell.learn.bias[cell.units :]]))

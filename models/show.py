@@ -68,9 +68,9 @@ def build(
     """
     import keras
     from keras import layers
-    from keras_gates.models.gate_variants import gates, start_with_span
+    from keras_gates.models.gate_variants import gates
 
-    from keras_gates import GateLSTM
+    from keras_gates import GateLSTM, start_with_span
 
     if memory not in ("none", "rnn", "lstm"):
         raise UserError(f'memory must be "none", "rnn" or "lstm", not {memory!r}')
