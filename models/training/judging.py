@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_gates.inspection.plots import plot_confusion
 from keras_gates.models.registry import Judgement
 
 EXAMPLES = 6
@@ -20,9 +22,9 @@ def judge(model: Any, data: Any, folder: Path) -> Judgement:
     scores = {name: float(value) for name, value in sorted(measured.items(), key=lambda item: item[0] == "loss")}
     judgement = Judgement(scores)
     if data.labels:
-        said, truth = answers(model, data)
-        _draw_confusion(said, truth, data.labels, folder / "confusion.png")
-        judgement.pictures.append(("confusion.png", "What was said for what, on the test data."))
+        predicted, actual = answers(model, data)
+        plot_confusion(predicted, actual, data.labels).savefig(folder / "confusion.png", dpi=100)
+        judgement.pictures.append(("confusion.png", "Confusion matrix, rows normalised by true class, test data."))
         judgement.text += _examples(model, data)
     return judgement
 
@@ -55,22 +57,3 @@ def _examples(model: Any, data: Any) -> list[str]:
         )
         lines.append(f"| {name} | {data.labels[int(truth)]} | {says} |")
     return lines
-
-
-def _draw_confusion(said: np.ndarray, truth: np.ndarray, labels: Any, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    counts = np.zeros((len(labels), len(labels)), int)
-    np.add.at(counts, (truth, said), 1)
-    share = counts / np.maximum(1, counts.sum(1, keepdims=True))
-    size = max(4.0, 0.45 * len(labels) + 2)
-    figure = Figure((size, size), layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for row, column in zip(*np.nonzero(counts)):
-        colour = "white" if share[row, column] > 0.5 else "black"
-        axes.text(column, row, counts[row, column], ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(range(len(labels)), labels, rotation=45 if max(map(len, labels)) > 3 else 0)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="the model says", ylabel="truth")
-    figure.savefig(path, dpi=100)
