@@ -200,7 +200,7 @@ def test_a_keras_file_with_code_in_it_is_refused(tmp_path):
 
 def test_nothing_in_the_sources_would_run_what_a_file_says():
     risky = re.compile(r"allow_pickle=True|safe_mode=False|enable_unsafe|pickle\.load|\beval\(|\bexec\(|yaml\.load\(")
-    ours = ROOT / "keras_gates/exporting/children.py"  # reads what its own child process wrote into a pipe
+    ours = ROOT / "keras_gates/exporting/subprocess_worker.py"  # reads what its own child process wrote into a pipe
     sources = [path for folder in ("keras_gates", "models") for path in (ROOT / folder).rglob("*.py") if path != ours]
     assert sources
     for path in sources:
