@@ -1,12 +1,13 @@
-"""What the models of the zoo do with a memory beyond making it: gates from the literature by name, and a start with a
-long span.
-"""
+"""Gate variants from the literature, by name."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+
+import keras_gates as kg
+from keras_gates.models.lazy import keras
 from keras_gates.models.registry import UserError
 
 VARIANTS = (
@@ -23,13 +24,19 @@ VARIANTS = (
 
 
 def gates(variant: str, units: int, formulation: str = "standard") -> dict[str, Any]:
-    """The gates of a variant as arguments of `GateLSTM`; none for "plain".
+    """Return the gates of a variant as keyword arguments of `keras_gates.GateLSTM`.
+
+    Args:
+        variant: one of `VARIANTS`; "plain" returns no arguments.
+        units: of the layer.
+        formulation: of the layer.
+
+    Raises:
+        UserError: there is no such variant.
 
     Example:
         GateLSTM(32, **gates("peephole", 32))
     """
-    import keras_gates as kg
-
     others = {
         "plain": dict,
         "coupled": lambda: {"forget": kg.CoupledForgetGate(units)},
@@ -57,20 +64,22 @@ def gates(variant: str, units: int, formulation: str = "standard") -> dict[str, 
 
 
 def start_with_span(cell: Any, span: int) -> None:
-    """Biases with which a new cell holds what it learned for about 1 … span events, a different time in each unit.
+    """Initialise a new cell's biases for memories of 1 … span time steps, a different length in each unit.
 
         b_f = log(s), s spread evenly over 1 … span        b_i = -b_f
 
-    So f_t starts near s / (1 + s), and i_t near 1 / (1 + s). A coupled forget gate has no bias and takes its share from
-    i_t; gates that stand open have no such bias and stay as they are.
+    The forget factor f_t then starts near s / (1 + s), the ignore factor i_t near 1 / (1 + s). Gates without such a bias
+    (coupled, always open) are left unchanged.
+
+    Args:
+        cell: a built `keras_gates.GateLSTMCell`.
+        span: the longest memory, in time steps.
 
     Source: Tallec and Ollivier, Can Recurrent Neural Networks Warp Time?, 2018 (chrono initialization, which draws s at
         random).
     """
-    from keras import ops
-
     times = np.log(np.linspace(1, span, cell.units)).astype("float32")
     if getattr(cell.forget, "bias", None) is not None:
         cell.forget.bias.assign(times)
     if len(cell.learn.blocks) == 2:
-        cell.learn.bias.assign(ops.concatenate([-times, cell.learn.bias[cell.units :]]))
+        cell.learn.bias.assign(keras.ops.concatenate([-times, cell.learn.bias[cell.units :]]))
