@@ -128,7 +128,7 @@ def main() -> None:
         for name, gates in VARIANTS.items():
             rows.append(deployment(name, gates))
             print(rows[-1], flush=True)
-        head = ["| gates | weights | form | operators | file | largest difference |", "|" + "---|" * 6]
+        head = ["| gates | weights | lowering | operators | file | largest difference |", "|" + "---|" * 6]
         write("deployment", [*head, *rows])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import keras_gates
 from keras_gates.models.data.pipeline import Data, from_arrays
 from keras_gates.models.data.tfds import attribution, open_tfds, read
-from keras_gates.models.gate_variants import gates, start_with_span
+from keras_gates.models.gate_variants import gates
 from keras_gates.models.lazy import keras, tf
 from keras_gates.models.registry import UserError, ZooModel
 
@@ -113,7 +113,7 @@ def build(
         memory = keras_gates.GateLSTM(units, return_sequences=not last, **chosen, name=f"memory_{layer + 1}")
         events = memory(events)
         if pixels:
-            start_with_span(memory.cell, height * width if layer == 0 else height)
+            keras_gates.start_with_span(memory.cell, height * width if layer == 0 else height)
         if pixels and layer == 0 and not last:
             events = events[:, width - 1 :: width]
     stm = keras.layers.Dropout(dropout, name="dropout")(events)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 import keras_gates as kg
-from keras_gates.models.lazy import keras
 from keras_gates.models.registry import UserError
 
 VARIANTS = (
@@ -61,25 +58,3 @@ def gates(variant: str, units: int, formulation: str = "standard") -> dict[str, 
         raise UserError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
     learn, forget, use = kinds[variant]
     return {"learn": learn(units), "forget": forget(units), "use": use(units, formulation=formulation)}
-
-
-def start_with_span(cell: Any, span: int) -> None:
-    """Initialise a new cell's biases for memories of 1 … span time steps, a different length in each unit.
-
-        b_f = log(s), s spread evenly over 1 … span        b_i = -b_f
-
-    The forget factor f_t then starts near s / (1 + s), the ignore factor i_t near 1 / (1 + s). Gates without such a bias
-    (coupled, always open) are left unchanged.
-
-    Args:
-        cell: a built `keras_gates.GateLSTMCell`.
-        span: the longest memory, in time steps.
-
-    Source: Tallec and Ollivier, Can Recurrent Neural Networks Warp Time?, 2018 (chrono initialization, which draws s at
-        random).
-    """
-    times = np.log(np.linspace(1, span, cell.units)).astype("float32")
-    if getattr(cell.forget, "bias", None) is not None:
-        cell.forget.bias.assign(times)
-    if len(cell.learn.blocks) == 2:
-        cell.learn.bias.assign(keras.ops.concatenate([-times, cell.learn.bias[cell.units :]]))

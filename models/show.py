@@ -12,7 +12,7 @@ from typing import Any
 import keras_gates
 from keras_gates.models.data.shows import CIFAR, Shows, cifar_banks, shows, sprite_banks
 from keras_gates.models.data.sprites import ABOUT
-from keras_gates.models.gate_variants import gates, start_with_span
+from keras_gates.models.gate_variants import gates
 from keras_gates.models.lazy import keras, lazy_function
 from keras_gates.models.registry import UserError, ZooModel
 
@@ -106,7 +106,7 @@ def build(
         lstm = keras_gates.GateLSTM(units, formulation=formulation, **gates(variant, units, formulation), name="memory")
         stm = lstm(events)
         if span:
-            start_with_span(lstm.cell, span)
+            keras_gates.start_with_span(lstm.cell, span)
     wolf = layers.Dense(1, activation="sigmoid", dtype="float32", name="wolf")(stm)
     return keras.Model(show, wolf, name="show")
 

@@ -1,10 +1,13 @@
-"""The constructor arguments that gates, cell and layer share with `keras.layers.LSTMCell`: resolved and serialized once."""
+"""Constructor arguments of gates, cell and layer: those shared with `keras.layers.LSTMCell`, and checks of the others."""
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import keras
+
+FORMAT = 1  # of the configs in saved files; raised when a config means something else than before
 
 _KINDS = {
     "activation": keras.activations,
@@ -25,11 +28,54 @@ SHARED = tuple(_KINDS)
 
 
 def resolve(scope: dict[str, Any]) -> dict[str, Any]:
-    """The shared arguments found in `scope` (a constructor's `locals()`), as objects: `"tanh"` becomes the function."""
+    """Return the shared arguments in `scope` (a constructor's `locals()`) as objects: `"tanh"` becomes the function."""
     return {name: scope[name] if kind is None else kind.get(scope[name]) for name, kind in _KINDS.items()}
 
 
 def serialize(layer: keras.layers.Layer) -> dict[str, Any]:
-    """The shared arguments of `layer` as a config."""
+    """Return the shared arguments of `layer` as a config."""
     values = {name: getattr(layer, name) for name in SHARED}
     return {name: value if _KINDS[name] is None else _KINDS[name].serialize(value) for name, value in values.items()}
+
+
+def positive_integer(value: Any, name: str, owner: str) -> int:
+    """Return `value` as an `int`.
+
+    Raises:
+        ValueError: it is not a positive integer.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if isinstance(value, bool) or number <= 0:
+        raise ValueError(f"{owner}: `{name}` must be a positive integer, got {value!r}.")
+    return number
+
+
+def known_formulation(formulation: str, owner: str) -> str:
+    """Return `formulation` if it is `"standard"` or `"article"`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if formulation not in ("standard", "article"):
+        raise ValueError(f"{owner}: `formulation` must be 'standard' or 'article', got {formulation!r}.")
+    return formulation
+
+
+def check_format(written: int) -> None:
+    """Check the format number of a config, which `get_config` writes and the constructor accepts.
+
+    Raises:
+        ValueError: the config was written in a later format than this version reads.
+    """
+    if written > FORMAT:
+        raise ValueError(
+            f"This layer was saved in format {written}; this version of keras_gates reads up to {FORMAT}. Update keras_gates."
+        )
+
+
+def deserialize_gate(gate: Any) -> Any:
+    """Return the gate of a config, as `keras.initializers.get` does for an initializer; anything else as it is."""
+    return keras.saving.deserialize_keras_object(gate) if isinstance(gate, dict) else gate

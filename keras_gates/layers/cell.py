@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
 
-from keras_gates.layers.arguments import resolve, serialize
-from keras_gates.layers.gates import (
-    ForgetGate,
-    Gate,
-    LearnGate,
-    RememberGate,
-    UseGate,
+from keras_gates._compat import dropout_cell
+from keras_gates.layers.arguments import (
+    FORMAT,
+    check_format,
+    deserialize_gate,
     known_formulation,
     positive_integer,
+    resolve,
+    serialize,
 )
-from keras_gates.layers.step_context import Offer
+from keras_gates.layers.call_scope import in_call_scope
+from keras_gates.layers.gate_checks import check_gate, check_value
+from keras_gates.layers.gates import ForgetGate, LearnGate, RememberGate, UseGate
+from keras_gates.layers.step_context import StepContext
+from keras_gates.loops import Weights
 
-FORMAT = 1
 GATE_NAMES = ("learn", "forget", "remember", "use")
+RESULTS = ("learned", "kept", "remembered", "used")
 
-# keras.layers.RNN draws the dropout masks before the loop only for cells of this class, which Keras does not export.
-DropoutRNNCell: Any = next(base for base in keras.layers.LSTMCell.__mro__ if base.__name__ == "DropoutRNNCell")
-
-
-class Weights(NamedTuple):
-    """The gates' weights side by side, in the column order of `keras.layers.LSTM`: ignore, forget, candidate, use.
-
-    `kernel (features, 4 * units)`, `recurrent_kernel (units, 4 * units)`, `bias (4 * units,)` or None; in the article form
-    also `kept_kernel (units, units)` and `kept_bias (units,)` or None.
-    """
-
-    kernel: Any
-    recurrent_kernel: Any
-    bias: Any = None
-    kept_kernel: Any = None
-    kept_bias: Any = None
+DropoutRNNCell: Any = dropout_cell()
 
 
 @keras.saving.register_keras_serializable("keras_gates")
 class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
-    """One step of an LSTM whose four gates are sublayers with names: `learn`, `forget`, `remember`, `use`.
+    """One time step of an LSTM whose four gates are named sublayers: `learn`, `forget`, `remember`, `use`.
 
         learned    = N_t * i_t                          learn gate
         kept       = LTM_{t-1} * f_t                    forget gate
@@ -51,31 +40,61 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         STM_t      = U_t * V_t                          use gate
         standard:  U_t = tanh(LTM_t)        article:  U_t = tanh(W_u kept + b_u)
 
+    | here | symbol | in `keras.layers.LSTM` |
+    |---|---|---|
+    | event | E_t | input at one time step |
+    | short-term memory (STM), also the output | STM_t | hidden state h |
+    | long-term memory (LTM) | LTM_t | cell state c (carry) |
+    | ignore factor | i_t | input gate i |
+    | forget factor | f_t | forget gate f |
+    | use factor | V_t | output gate o |
+    | candidate | N_t | cell candidate g |
+
     Use it in `keras.layers.RNN`, `StackedRNNCells`, `Bidirectional`; `GateLSTM` has the same weights and numbers and runs a
-    whole sequence at once. With JAX, gates of your own that hold `Dropout` or `BatchNormalization` need `unroll=True` in
-    `keras.layers.RNN` (`GateLSTM` sees to it itself): JAX lets nothing change state inside a loop.
+    whole sequence at once. With JAX, custom gates that hold `Dropout` or `BatchNormalization` need `unroll=True` in
+    `keras.layers.RNN` (`GateLSTM` sets it itself): JAX allows no change of state inside a loop.
 
     Args:
         units: Positive integer, the size of STM and LTM.
-        activation ... seed: as for `keras.layers.LSTMCell`. A regularizer or constraint is applied to each gate's weights.
+        activation: Activation of the candidate and of U, default `"tanh"`.
+        recurrent_activation: Activation of the factors, default `"sigmoid"`.
+        use_bias: Boolean, whether the gates have biases.
+        kernel_initializer: Initializer of the kernels (event to gates), default `"glorot_uniform"`.
+        recurrent_initializer: Initializer of the recurrent kernels (STM to gates), default `"orthogonal"`.
+        bias_initializer: Initializer of the biases, default `"zeros"`.
+        unit_forget_bias: Boolean, whether the forget gate's bias starts at 1.
+        kernel_regularizer: Regularizer, applied to each gate's kernel.
+        recurrent_regularizer: Regularizer, applied to each gate's recurrent kernel.
+        bias_regularizer: Regularizer, applied to each gate's bias.
+        kernel_constraint: Constraint, applied to each gate's kernel.
+        recurrent_constraint: Constraint, applied to each gate's recurrent kernel.
+        bias_constraint: Constraint, applied to each gate's bias.
+        dropout: Float from 0 to 1, the fraction of the event to drop.
+        recurrent_dropout: Float from 0 to 1, the fraction of STM to drop.
+        seed: Integer, the random seed of the dropout masks.
         formulation: `"standard"` (Keras, PyTorch, cuDNN) or `"article"` (the use gate is a small network of its own over
             what the forget gate kept).
-        learn, forget, remember, use: a gate of your own (a Keras layer, see `keras_gates.layers.gates.Gate`) in the place of the
-            plain one. It is trained, saved and loaded with the cell.
-        **kwargs: `implementation` (1 or 2, as in Keras: how many dropout masks), `name`, `dtype`, `trainable`.
+        learn: Keras layer, a custom gate in the place of the plain one (see `keras_gates.Gate`). It is trained, saved and
+            loaded with the cell. A config of one is deserialized.
+        forget: likewise.
+        remember: likewise.
+        use: likewise.
+        implementation: 1 or 2, as in Keras: whether each gate has its own dropout mask (1) or all share one (2).
+        **kwargs: `name`, `dtype`, `trainable`; `format`, the format number of a config from `get_config`.
 
     Call arguments:
         inputs: the events, `(batch, features)`.
         states: `[STM, LTM]`, each `(batch, units)`.
-        training: whether dropout is active.
+        training: Boolean, whether dropout is active.
 
     Returns:
         `(STM, [STM, LTM])`, each `(batch, units)`, in the compute dtype.
 
     Raises:
-        ValueError: units not a positive integer, unknown formulation, states of another number or width, a gate whose
-            result or factor has another shape or dtype than `(batch, units)` in the cell's compute dtype.
-        TypeError: a gate that is not a Keras layer or asks for something that is not offered.
+        ValueError: `units` is not a positive integer, the formulation is unknown, states are of another number or width, a
+            gate's result or factor has another shape or dtype than `(batch, units)` in the cell's compute dtype, or a config
+            has a later format.
+        TypeError: a gate is not a Keras layer or names an argument that does not exist.
 
     Source: Hochreiter and Schmidhuber 1997; Gers et al. 2000.
 
@@ -117,6 +136,7 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         **kwargs: Any,
     ) -> None:
         shared = resolve(locals())
+        check_format(kwargs.pop("format", FORMAT))
         super().__init__(**kwargs)
         self.units = positive_integer(units, "units", type(self).__name__)
         self.formulation = known_formulation(formulation, type(self).__name__)
@@ -130,15 +150,16 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
             setattr(self, name, value)
         self.seed_generator = keras.random.SeedGenerator(seed=seed)
 
-        given = {"learn": learn, "forget": forget, "remember": remember, "use": use}
-        self._given = tuple(name for name, gate in given.items() if gate is not None)
-        for name in self._given:
-            self._check_gate(name, given[name])
+        gates = {"learn": learn, "forget": forget, "remember": remember, "use": use}
+        custom = {name: deserialize_gate(gate) for name, gate in gates.items() if gate is not None}
+        for name, gate in custom.items():
+            check_gate(self, name, gate)
+        self._custom = tuple(custom)
         shared["dtype"] = self.dtype_policy
-        self.learn = learn or LearnGate(self.units, name="learn", **shared)
-        self.forget = forget or ForgetGate(self.units, name="forget", **shared)
-        self.remember = remember or RememberGate(self.units, name="remember", dtype=self.dtype_policy)
-        self.use = use or UseGate(self.units, name="use", formulation=self.formulation, **shared)
+        self.learn = custom.get("learn") or LearnGate(self.units, name="learn", **shared)
+        self.forget = custom.get("forget") or ForgetGate(self.units, name="forget", **shared)
+        self.remember = custom.get("remember") or RememberGate(self.units, name="remember", dtype=self.dtype_policy)
+        self.use = custom.get("use") or UseGate(self.units, name="use", formulation=self.formulation, **shared)
 
         if not self.trainable:
             for gate in self.gates():
@@ -147,40 +168,29 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         self.state_size = [self.units, self.units]
         self.output_size = self.units
 
-    def _check_gate(self, name: str, gate: Any) -> None:
-        if not isinstance(gate, keras.layers.Layer):
-            raise TypeError(
-                f"{self.name}: the {name} gate must be a Keras layer, got {gate!r}. Subclass keras_gates.Gate."
-            )
-        if gate.compute_dtype != self.compute_dtype:
-            raise ValueError(
-                f"{self.name}: the {name} gate computes in {gate.compute_dtype}, the cell in {self.compute_dtype}. Give both "
-                "the same `dtype`."
-            )
-        if gate.activity_regularizer is not None:
-            raise ValueError(
-                f"{self.name}: the {name} gate has an activity_regularizer, whose loss would be lost inside the loop over "
-                "time. Put it on the layer (GateLSTM or RNN) instead."
-            )
-        if getattr(gate, "units", self.units) != self.units:
-            raise ValueError(f"{self.name}: the {name} gate has {gate.units} units, the cell has {self.units}.")
-
     @property
     def is_plain(self) -> bool:
-        """Whether all four gates are the plain ones, so that a fast loop may stand for them."""
-        return not self._given
+        """Whether all four gates are the plain ones, so that a fast loop can run them."""
+        return not self._custom
 
     @property
     def gates_keep_state(self) -> bool:
-        """Whether a gate may change variables of its own while it runs (`Dropout`, `BatchNormalization`)."""
+        """Whether a gate may change its variables while it runs (`Dropout`, `BatchNormalization`)."""
         return any(len(gate.variables) > len(gate.trainable_variables) for gate in self.gates())
 
     def gates(self) -> tuple[keras.layers.Layer, ...]:
-        """The four gates in the order of the step. A method, for Keras files weights under any attribute that holds layers."""
+        """Return the four gates in the order of the step.
+
+        A method, because Keras tracks (and saves) any attribute that holds layers.
+        """
         return tuple(getattr(self, name) for name in GATE_NAMES)
 
     def build(self, input_shape: tuple) -> None:
-        """Build every gate for events of shape `(batch, features)` and check what it answers, before any loop runs."""
+        """Build every gate for events of shape `(batch, features)` and check what it returns, before any loop runs.
+
+        Raises:
+            ValueError: the number of features is unknown, or a gate returns another shape or dtype.
+        """
         if len(input_shape) != 2 or input_shape[-1] is None:
             raise ValueError(
                 f"{self.name}: events must have the shape (batch, features) with a known number of features, got "
@@ -189,76 +199,64 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
         memory = keras.KerasTensor((None, self.units), dtype=self.compute_dtype)
         event = keras.KerasTensor((None, input_shape[-1]), dtype=self.compute_dtype)
-        seen = Offer(event=event, stm=memory, ltm=memory)
-        for name, result in zip(GATE_NAMES, ("learned", "kept", "remembered", "used")):
+        context = StepContext(event=event, stm=memory, ltm=memory)
+        for name, result in zip(GATE_NAMES, RESULTS):
             gate = getattr(self, name)
-            answer = gate(**seen.named_by(gate.call))
-            self._check_answer(name, "result", answer)
+            value = gate(**context.arguments_of(gate.call))  # builds the gate
+            check_value(self, name, "result", value)
             if hasattr(gate, "factors"):
-                asked = seen.named_by(gate.factors)
-                factors = _InScope(gate.factors, dtype=self.dtype_policy)(asked)
-                for factor, value in factors.items():
-                    self._check_answer(name, f"factor {factor!r}", value)
-                seen.update(factors)
-            seen[result] = answer
+                factors = in_call_scope(gate.factors, context.arguments_of(gate.factors), self.dtype_policy)
+                for factor, factor_value in factors.items():
+                    check_value(self, name, f"factor {factor!r}", factor_value)
+                context.update(factors)
+            context[result] = value
         super().build(input_shape)
 
-    def _check_answer(self, name: str, what: str, answer: Any) -> None:
-        shape = tuple(getattr(answer, "shape", ()))
-        dtype = keras.backend.standardize_dtype(getattr(answer, "dtype", "float32"))
-        # Keras' operations answer float64 in float32 but on TensorFlow.
-        dtypes = {self.compute_dtype, keras.backend.result_type(self.compute_dtype, float)}
-        if keras.backend.backend() == "torch":  # where symbolic weights show the variables' dtype
-            dtypes.add(self.variable_dtype)
-        if shape != (None, self.units) or dtype not in dtypes:
-            raise ValueError(
-                f"{self.name}: the {name} gate's {what} must have the shape (batch, {self.units}) in {self.compute_dtype}, "
-                f"got {('batch', *shape[1:]) if shape[:1] == (None,) else shape} in {dtype}."
-            )
-
     def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
-        """One step; see the class."""
+        """Run one time step; see the class."""
         stm, ltm = self._checked_states(states)
         step = self.step(inputs, stm, ltm, training=training)
         return step["used"], [step["used"], step["remembered"]]
 
     def step(
         self, event: Any, stm: Any, ltm: Any, training: bool = False, held: dict[str, Callable] | None = None
-    ) -> Offer:
-        """One step with everything it computed, by name.
+    ) -> StepContext:
+        """Run one time step and return everything it computed, by name.
 
         Args:
-            event: `(batch, features)`. stm, ltm: `(batch, units)`.
-            training: whether dropout is active.
-            held: factors held at a value, by name (see `keras_gates.layers.step_context.Offer`).
+            event: Tensor `(batch, features)`.
+            stm: Tensor `(batch, units)`, the short-term memory (hidden state) before the event.
+            ltm: Tensor `(batch, units)`, the long-term memory (cell state) before the event.
+            training: Boolean, whether dropout is active.
+            held: Dict, factors or results to replace, by name (see `keras_gates.layers.step_context.StepContext`).
 
         Returns:
             A dict with `event`, `stm`, `ltm`, `ignore`, `candidate`, `learned`, `forget`, `kept`, `remembered`, `use`, `U`,
-            `used` (with gates of your own: the factors these name), each `(batch, units)` but the event, in the compute dtype.
+            `used` (with custom gates: the factors they name), each `(batch, units)` but the event, in the compute dtype.
         """
         if self._weights_are_not_cast():
-            taken = _InScope(
-                lambda **memories: self._step(**memories, training=training, held=held), dtype=self.dtype_policy
+            memories = {"event": event, "stm": stm, "ltm": ltm}
+            return in_call_scope(
+                lambda **memories: self._step(**memories, training=training, held=held), memories, self.dtype_policy
             )
-            return taken({"event": event, "stm": stm, "ltm": ltm})
         return self._step(event, stm, ltm, training, held)
 
     def _weights_are_not_cast(self) -> bool:
-        """Whether this is outside of any layer's call, where Keras leaves weights of mixed precision as they are stored."""
+        """Return whether this is outside of any layer's call, where weights of mixed precision have their stored dtype."""
         if self.compute_dtype == self.variable_dtype or not self.weights:
             return False
         return keras.backend.standardize_dtype(self.weights[0].dtype) != self.compute_dtype
 
-    def _step(self, event: Any, stm: Any, ltm: Any, training: bool, held: dict[str, Callable] | None) -> Offer:
-        offer, dropped = Offer(held, event=event, stm=stm, ltm=ltm), self._dropped(event, stm, training)
-        offer["learned"] = offer.to(self.learn, **dropped.get("learn", {}))
-        offer["kept"] = offer.to(self.forget, **dropped.get("forget", {}))
-        offer["remembered"] = offer.to(self.remember)
-        offer["used"] = offer.to(self.use, **dropped.get("use", {}))
-        return offer
+    def _step(self, event: Any, stm: Any, ltm: Any, training: bool, held: dict[str, Callable] | None) -> StepContext:
+        step, dropped = StepContext(held, event=event, stm=stm, ltm=ltm), self._dropped(event, stm, training)
+        step["learned"] = step.run(self.learn, **dropped.get("learn", {}))
+        step["kept"] = step.run(self.forget, **dropped.get("forget", {}))
+        step["remembered"] = step.run(self.remember)
+        step["used"] = step.run(self.use, **dropped.get("use", {}))
+        return step
 
     def _dropped(self, event: Any, stm: Any, training: bool) -> dict[str, dict[str, Any]]:
-        """What each gate sees in the place of the event and STM while dropout hides parts of them; empty otherwise."""
+        """Return, per gate, the event and STM of which dropout hides parts; an empty dict without dropout."""
         drop_event = training and 0.0 < self.dropout < 1.0
         drop_stm = training and 0.0 < self.recurrent_dropout < 1.0
         if not drop_event and not drop_stm:
@@ -285,10 +283,10 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         return states[0], states[1]
 
     def joint_weights(self) -> Weights:
-        """The plain gates' weights side by side as tensors, for loops and conversions that want one matrix.
+        """Return the plain gates' weights side by side as tensors, for loops and conversions that need one matrix.
 
         Raises:
-            ValueError: the cell holds a gate that was passed in, or is not built.
+            ValueError: the cell has a custom gate, or is not built.
         """
         if not self.is_plain or not self.built:
             raise ValueError(
@@ -311,10 +309,11 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         )
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
-        """Empty memories: `[STM, LTM]`, zeros of shape `(batch_size, units)` in the compute dtype."""
+        """Return empty memories: `[STM, LTM]`, zeros of shape `(batch_size, units)` in the compute dtype."""
         return [ops.zeros((batch_size, self.units), dtype=self.compute_dtype) for _ in self.state_size]
 
     def get_config(self) -> dict:
+        """Return the arguments of the constructor; `GateLSTMCell(**cell.get_config())` is the same cell without its weights."""
         config = {
             "units": self.units,
             **serialize(self),
@@ -325,43 +324,11 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
             "implementation": self.implementation,
             "format": FORMAT,
         }
-        for name in self._given:
+        for name in self._custom:
             config[name] = keras.saving.serialize_keras_object(getattr(self, name))
         return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config: dict) -> GateLSTMCell:
-        """The cell of a config, with its own gates deserialized."""
-        return cls(**readable_config(config))
-
-
-def readable_config(config: dict) -> dict:
-    """Constructor arguments from a saved config: the format checked, gates deserialized.
-
-    Raises:
-        ValueError: the config was written by a later format than this version reads.
-    """
-    config = dict(config)
-    written = config.pop("format", FORMAT)
-    if written > FORMAT:
-        raise ValueError(
-            f"This layer was saved in format {written}; this version of keras_gates reads up to {FORMAT}. Update keras_gates."
-        )
-    for name in GATE_NAMES:
-        if isinstance(config.get(name), dict):
-            config[name] = keras.saving.deserialize_keras_object(config[name])
-    return config
-
-
-class _InScope(keras.layers.Layer):
-    """Runs a gate's `factors` as Keras runs a call: symbolically, in the compute dtype."""
-
-    def __init__(self, function: Callable, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.function = function
-
-    def call(self, offered: dict[str, Any]) -> dict[str, Any]:
-        return self.function(**offered)
-
-
-__all__ = ["ForgetGate", "Gate", "GateLSTMCell", "LearnGate", "RememberGate", "UseGate", "Weights"]
+        """Return the cell of a config."""
+        return cls(**config)

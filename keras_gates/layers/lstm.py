@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from keras_gates import loops
-from keras_gates.layers.arguments import SHARED
-from keras_gates.layers.cell import GateLSTMCell, readable_config
+from keras_gates.layers.arguments import FORMAT, SHARED
+from keras_gates.layers.cell import GateLSTMCell
 
 LOOPS = loops.LOOPS
 
@@ -21,33 +21,82 @@ class GateLSTM(keras.layers.RNN):
         learned = N_t * i_t        kept = LTM_{t-1} * f_t        LTM_t = kept + learned        STM_t = U_t * V_t
         standard:  U_t = tanh(LTM_t)        article:  U_t = tanh(W_u kept + b_u)
 
-    Same weights and numbers as `keras.layers.RNN(GateLSTMCell(units))`, run fast: all events are projected in one matmul
-    before the loop. `GateLSTM(u)` takes the arguments of `keras.layers.LSTM(u)` with the same names, order, defaults and
-    meaning, starts from the same weights for the same seed, and gives the same numbers for the same weights.
+    STM is Keras' hidden state h, LTM its cell state c (carry); the ignore, forget and use factors are its input, forget and
+    output gates, the candidate its cell candidate g, and an event is the input at one time step (see `GateLSTMCell`).
+
+    Same weights and numbers as `keras.layers.RNN(GateLSTMCell(units))`, but fast. `GateLSTM(u)` takes the arguments of
+    `keras.layers.LSTM(u)` with the same names, order, defaults and meaning, starts from the same weights for the same seed, and
+    gives the same numbers for the same weights.
 
     Args:
+        Sizes and activations
+
         units: Positive integer, the size of STM and LTM.
-        activation ... use_cudnn: as for `keras.layers.LSTM`.
-        formulation: `"standard"` (Keras, PyTorch, cuDNN) or `"article"`.
-        learn, forget, remember, use: a gate of your own in the place of the plain one (see `keras_gates.Gate`). With one,
-            the layer runs at the speed of `keras.layers.RNN`.
-        loop: how the sequence is run, `"auto"` or a loop by name (`layer.explain()` tells which and why).
-        **kwargs: `implementation`, `zero_output_for_mask`, `name`, `dtype`, `trainable`.
+        activation: Activation of the candidate and of U, default `"tanh"`.
+        recurrent_activation: Activation of the factors, default `"sigmoid"`.
+        use_bias: Boolean, whether the gates have biases.
+
+        Initializers, regularizers, constraints (each gate draws its part of what `keras.layers.LSTM` draws)
+
+        kernel_initializer: Initializer of the kernels (event to gates), default `"glorot_uniform"`.
+        recurrent_initializer: Initializer of the recurrent kernels (STM to gates), default `"orthogonal"`.
+        bias_initializer: Initializer of the biases, default `"zeros"`.
+        unit_forget_bias: Boolean, whether the forget gate's bias starts at 1, so that LTM is kept at first.
+        kernel_regularizer: Regularizer, applied to each gate's kernel.
+        recurrent_regularizer: Regularizer, applied to each gate's recurrent kernel.
+        bias_regularizer: Regularizer, applied to each gate's bias.
+        activity_regularizer: Regularizer, applied to the layer's output.
+        kernel_constraint: Constraint, applied to each gate's kernel.
+        recurrent_constraint: Constraint, applied to each gate's recurrent kernel.
+        bias_constraint: Constraint, applied to each gate's bias.
+
+        Dropout
+
+        dropout: Float from 0 to 1, the fraction of the events to drop.
+        recurrent_dropout: Float from 0 to 1, the fraction of STM to drop; the sequence then runs at the speed of
+            `keras.layers.RNN`.
+        seed: Integer, the random seed of the dropout masks.
+
+        Sequence behaviour
+
+        return_sequences: Boolean, return the STM of every time step instead of the last.
+        return_state: Boolean, also return the last STM and LTM.
+        go_backwards: Boolean, run from the last event to the first; with `return_sequences` the output is in that order.
+        stateful: Boolean, start each batch from the memories that the batch before ended with.
+        zero_output_for_mask: Boolean (in `**kwargs`), output zeros at a masked event instead of the STM before it.
+
+        Gates and formulation (keyword-only)
+
+        formulation: `"standard"` (Keras, PyTorch, cuDNN) or `"article"` (the use gate is a small network of its own over
+            what the forget gate kept).
+        learn: Keras layer, a custom gate in the place of the plain one (see `keras_gates.Gate`). The layer then runs at the
+            speed of `keras.layers.RNN`. A config of one is deserialized.
+        forget: likewise.
+        remember: likewise.
+        use: likewise.
+
+        How it runs
+
+        unroll: Boolean, trace the time steps one by one instead of a loop.
+        use_cudnn: `"auto"`, True (raise if cuDNN cannot run the layer) or False.
+        loop: how the sequence is run (keyword-only): `"auto"`, or a loop by name; `layer.explain()` tells which and why.
+        implementation: 1 or 2 (keyword-only), as in Keras: whether each gate has its own dropout mask (1) or all share one (2).
+        **kwargs: `name`, `dtype`, `trainable`; `format`, the format number of a config from `get_config`.
 
     Call arguments:
         sequences: events, `(batch, time, features)`.
-        initial_state: `[STM, LTM]`, each `(batch, units)`; default: empty memories.
+        initial_state: `[STM, LTM]`, each `(batch, units)`; default: zeros.
         mask: `(batch, time)` booleans, False where an event is to be skipped.
-        training: whether dropout is active.
+        training: Boolean, whether dropout is active.
 
     Returns:
         The last STM `(batch, units)`; with `return_sequences` every STM `(batch, time, units)`; with `return_state` a tuple
-        with the last STM and LTM behind it. In the compute dtype.
+        of that, the last STM and the last LTM. In the compute dtype.
 
     Raises:
-        ValueError: units not a positive integer, unknown formulation or loop, events of another rank or number of features,
-            an initial state of another number or shape, `stateful` without a batch size, a gate that answers in another
-            shape or dtype.
+        ValueError: `units` is not a positive integer, the formulation or loop is unknown, events have another rank or number of
+            features, an initial state has another number or shape, `stateful` without a batch size, a gate returns another shape
+            or dtype, or a config has a later format.
 
     Source: Hochreiter and Schmidhuber 1997; Gers et al. 2000.
 
@@ -111,6 +160,7 @@ class GateLSTM(keras.layers.RNN):
             remember=remember,
             use=use,
             implementation=implementation,
+            format=kwargs.pop("format", FORMAT),
             dtype=kwargs.get("dtype"),
             trainable=kwargs.get("trainable", True),
             name="cell",
@@ -131,7 +181,7 @@ class GateLSTM(keras.layers.RNN):
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
-        """The four gates, where `model.summary(expand_nested=True)` looks for them."""
+        """The four gates, for `model.summary(expand_nested=True)`."""
         return list(self.cell.gates())
 
     def build(self, sequences_shape: tuple, initial_state_shape: Any = None) -> None:
@@ -142,7 +192,7 @@ class GateLSTM(keras.layers.RNN):
             self.supports_jit = False  # XLA cannot compile TensorFlow's cuDNN operator
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        """Run the sequence; see the class."""
+        """Run the layer over a sequence; see the class."""
         if initial_state is not None:
             self._check_initial_state(sequences, initial_state)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
@@ -164,7 +214,7 @@ class GateLSTM(keras.layers.RNN):
             )
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple:
-        """The sequence from given memories, by the loop that `explain` names."""
+        """Run the sequence from the initial memories, by the loop that `explain` names."""
         mask = mask[0] if isinstance(mask, list | tuple) else mask
         choice = loops.choose(self._problem(sequences.shape[0], sequences.shape[1], mask is not None, bool(training)))
         if choice.name == "general":
@@ -172,8 +222,7 @@ class GateLSTM(keras.layers.RNN):
         if training and 0.0 < self.dropout < 1.0:
             sequences = sequences * ops.expand_dims(self.cell.get_dropout_mask(sequences[:, 0, :]), 1)
         stm, ltm = initial_state
-        return loops.run(
-            choice.name,
+        inputs = loops.LoopInputs(
             sequences,
             stm,
             ltm,
@@ -186,9 +235,10 @@ class GateLSTM(keras.layers.RNN):
             zero_output_for_mask=self.zero_output_for_mask,
             unroll=self.unroll,
         )
+        return loops.run(choice.name, inputs)
 
     def _general_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple:
-        """`keras.layers.RNN` over the cell; unrolled where JAX would not let a gate change its state inside a loop."""
+        """Run `keras.layers.RNN` over the cell; unrolled where JAX would not let a gate change its state inside a loop."""
         unroll = self.unroll
         self.unroll: bool = unroll or (keras.backend.backend() == "jax" and self.cell.gates_keep_state)
         try:
@@ -198,13 +248,20 @@ class GateLSTM(keras.layers.RNN):
 
     def explain(
         self, batch: int | None = None, time: int | None = None, masked: bool = False, training: bool = False
-    ) -> loops.Choice:
-        """Which loop would run a sequence of this size, and why.
+    ) -> loops.LoopChoice:
+        """Return which loop would run a sequence of this size, and why.
 
         Args:
-            batch, time: sizes where they are known statically, else None.
-            masked: whether a mask comes with the sequence.
-            training: whether dropout is active.
+            batch: Integer, sequences per call, or None if not known statically.
+            time: Integer, time steps, or None if not known statically.
+            masked: Boolean, whether the sequence has a mask.
+            training: Boolean, whether dropout is active.
+
+        Returns:
+            The loop's `name` and the `reason`.
+
+        Raises:
+            ValueError: the loop requested by name, or cuDNN with `use_cudnn=True`, cannot run this layer.
 
         Example:
 
@@ -214,11 +271,11 @@ class GateLSTM(keras.layers.RNN):
         """
         return loops.choose(self._problem(batch, time, masked, training))
 
-    def _problem(self, batch: int | None, time: int | None, masked: bool, training: bool) -> loops.Problem:
+    def _problem(self, batch: int | None, time: int | None, masked: bool, training: bool) -> loops.SequenceProblem:
         drops = training and (
             0.0 < self.recurrent_dropout < 1.0 or (0.0 < self.dropout < 1.0 and self.implementation == 1)
         )
-        return loops.Problem(
+        return loops.SequenceProblem(
             backend=keras.backend.backend(),
             formulation=self.formulation,
             batch=batch,
@@ -231,7 +288,7 @@ class GateLSTM(keras.layers.RNN):
             use_bias=self.use_bias,
             masked=masked,
             training=training,
-            own_gates=not self.cell.is_plain,
+            custom_gates=not self.cell.is_plain,
             masks_per_gate=drops,
             unroll=self.unroll,
             go_backwards=self.go_backwards,
@@ -242,6 +299,7 @@ class GateLSTM(keras.layers.RNN):
         )
 
     def get_config(self) -> dict:
+        """Return the arguments of the constructor; `GateLSTM(**layer.get_config())` is the same layer without its weights."""
         config = super().get_config()
         del config["cell"]
         cell = self.cell.get_config()
@@ -253,12 +311,12 @@ class GateLSTM(keras.layers.RNN):
 
     @classmethod
     def from_config(cls, config: dict) -> GateLSTM:
-        """The layer of a config, with its own gates deserialized."""
-        return cls(**readable_config(config))
+        """Return the layer of a config."""
+        return cls(**config)
 
 
 def _known(activation: Any) -> str:
-    """The name of one of Keras' activations; a function of the user's is `own`, whatever it is called."""
+    """Return the name of one of Keras' activations; a user's function is `own`, whatever it is called."""
     name = getattr(activation, "__name__", "own")
     return name if getattr(keras.activations, name, None) is activation else "own"
 

@@ -1,5 +1,6 @@
-"""Running the plain cell over a whole sequence: one interface, one file a way of doing it, one place that chooses."""
+"""Running the plain gates over a whole sequence: one way per file, `select` chooses between them."""
 
-from keras_gates.loops.select import LOOPS, Choice, Problem, choose, has_gpu, run
+from keras_gates.loops.inputs import LoopInputs, LoopResult, Weights
+from keras_gates.loops.select import LOOPS, LoopChoice, SequenceProblem, choose, has_gpu, run
 
-__all__ = ["LOOPS", "Choice", "Problem", "choose", "has_gpu", "run"]
+__all__ = ["LOOPS", "LoopChoice", "LoopInputs", "LoopResult", "SequenceProblem", "Weights", "choose", "has_gpu", "run"]

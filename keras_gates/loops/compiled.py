@@ -1,58 +1,68 @@
 """TensorFlow: the whole loop compiled by XLA with a hand-written gradient, also inside a model that is not compiled.
 
-Graph mode pays a few microseconds for every operation of every step; a compiled loop does not. So the recurrence is a
-`tf.function(jit_compile=True)` of its own, an island in the graph. On a CPU with several cores the batch goes through
-two islands side by side, which the graph runs in parallel: a single loop keeps only one core busy. A very long or wide
-sequence saves only the memories and computes the activations once more on the way back, a chunk of steps at a time.
+Graph mode costs a few microseconds per operation and time step; a compiled loop does not. So the recurrence is a
+`tf.function(jit_compile=True)` of its own, an island in the graph. On a CPU with several cores the batch is split into
+two islands, which the graph runs in parallel: a single loop keeps only one core busy. For a very long or wide sequence only the
+memories are saved, and the backward pass recomputes the activations, a chunk of time steps at a time.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops import control_flow_util
 
-from keras_gates.loops.compiled_recurrence import Loop
+from keras_gates._compat import in_xla_context
+from keras_gates.loops.compiled_recurrence import Recurrence
+from keras_gates.loops.inputs import LoopInputs, LoopResult, Weights
 from keras_gates.loops.select import USUAL, has_gpu
-from keras_gates.loops.step_gradient import shown
+from keras_gates.loops.step_gradient import masked_output
 
 SPLIT_FROM = 8  # rows: below, half a batch is no less work for a core than a whole one
-SPLIT_WORK = 2**15  # multiplications a gate and step, an unknown batch counting as `USUAL`: below, one island is less
-APART_FROM = 2**18  # numbers, two halves of 512 KB in float32: from there XLA shares an operation out among threads
-BUCKET = 32  # steps: a time that is known only at run time is compiled for the next multiple
-SPARING_FROM = 2**25  # activations of the gates over all steps, 128 MB in float32: from there memory goes before time
-CHUNK = 2**22  # of these activations, computed once more at a time on the way back
+SPLIT_WORK = (
+    2**15
+)  # multiplications per gate and time step, an unknown batch counting as `USUAL`: below, one island is faster
+APART_FROM = 2**18  # numbers, two halves of 512 KB in float32: from there XLA distributes an operation among threads
+BUCKET = 32  # time steps: a length that is known only at run time is compiled for the next multiple
+SPARING_FROM = (
+    2**25
+)  # activations of the gates over all steps, 128 MB in float32: from there memory matters more than time
+CHUNK = 2**22  # of these activations, recomputed at a time in the backward pass
 
 
-def run(
-    events: Any,
-    stm: Any,
-    ltm: Any,
-    weights: Any,
-    *,
-    mask: Any = None,
-    go_backwards: bool = False,
-    return_sequences: bool = False,
-    zero_output_for_mask: bool = False,
-    **_: Any,
-) -> tuple[Any, Any, list[Any]]:
-    """Run the plain cell over a sequence; arguments and result as for `keras_gates.loops.portable.run`.
+def run(inputs: LoopInputs) -> LoopResult:
+    """Run the plain gates with tanh and sigmoid over a sequence."""
+    dtype = inputs.events.dtype
+    if dtype in (tf.float16, tf.bfloat16) and not has_gpu("tensorflow"):
+        # A CPU has no half-precision arithmetic: XLA would convert at every operation of every time step.
+        last, outputs, memories = _run(_cast(inputs, tf.float32))
+        return tf.nest.map_structure(lambda tensor: tf.cast(tensor, dtype), (last, outputs, memories))
+    return _run(inputs)
 
-    Half precision is computed in float32 on a CPU, whose compiled loops have no other arithmetic and would convert at every
-    operation of every step.
-    """
-    if events.dtype in (tf.float16, tf.bfloat16) and not has_gpu("tensorflow"):
-        options = {"mask": mask, "go_backwards": go_backwards, "return_sequences": return_sequences}
-        options["zero_output_for_mask"] = zero_output_for_mask
-        wide = [None if tensor is None else tf.cast(tensor, tf.float32) for tensor in (events, stm, ltm, *weights)]
-        last, outputs, memories = run(*wide[:3], type(weights)(*wide[3:]), **options)
-        return tf.nest.map_structure(lambda tensor: tf.cast(tensor, events.dtype), (last, outputs, memories))
+
+def _cast(inputs: LoopInputs, dtype: tf.DType) -> LoopInputs:
+    def cast(tensor: Any) -> Any:
+        return None if tensor is None else tf.cast(tensor, dtype)
+
+    memories = {"events": cast(inputs.events), "stm": cast(inputs.stm), "ltm": cast(inputs.ltm)}
+    return dataclasses.replace(inputs, **memories, weights=Weights(*map(cast, inputs.weights)))
+
+
+def _run(inputs: LoopInputs) -> LoopResult:
+    events, mask, weights = inputs.events, inputs.mask, inputs.weights
     chunks = _chunks(events.shape[0], events.shape[1], weights.kernel.shape[1])
-    flags = {"backwards": go_backwards, "sequences": return_sequences, "zeros": zero_output_for_mask, "chunks": chunks}
+    flags: dict[str, Any] = {
+        "backwards": inputs.go_backwards,
+        "sequences": inputs.return_sequences,
+        "zeros": inputs.zero_output_for_mask,
+        "chunks": chunks,
+    }
+    # XLA compiles for one length. A length that is known only at run time is padded to a multiple of `BUCKET`, so that few
+    # lengths are compiled, and one that the chunks do not divide to a multiple of them; the loop ends after `steps`.
     steps = None
     spare = 0 if events.shape[1] is None else -events.shape[1] % chunks
     if events.shape[1] is None or spare:
@@ -61,45 +71,48 @@ def run(
         events = tf.pad(events, [[0, 0], [0, spare], [0, 0]])
         mask = None if mask is None else tf.pad(mask, [[0, 0], [0, spare]])
 
-    stm, ltm = tf.convert_to_tensor(stm), tf.convert_to_tensor(ltm)  # a stateful layer's are Keras variables
+    stm, ltm = (
+        tf.convert_to_tensor(inputs.stm),
+        tf.convert_to_tensor(inputs.ltm),
+    )  # a stateful layer's are Keras variables
     tensors = tuple(None if weight is None else tf.convert_to_tensor(weight) for weight in weights)
-    features, units = weights.kernel.shape[0], weights.recurrent_kernel.shape[0]
+    features, units = weights.kernel.shape[0], weights.units
     rows = events.shape[0] or USUAL
     halves = rows * units * (features + units) >= SPLIT_WORK
     apart = halves and rows * (events.shape[1] or USUAL) * max(features, units) >= APART_FROM
 
     def island(*sequence: Any) -> tuple:
-        given = (*sequence, steps, tensors)
-        return _around(*given, apart=True, **flags) if apart else _in_xla(_around, *given, apart=False, **flags)
+        arguments = (*sequence, steps, tensors)
+        if apart:
+            return _transposed_loop(*arguments, apart=True, **flags)
+        return _in_xla(_transposed_loop, *arguments, apart=False, **flags)
 
-    outputs, stm, ltm = _side_by_side(island, events, stm, ltm, mask) if halves else island(events, stm, ltm, mask)
-    if steps is not None and return_sequences:
+    outputs, stm, ltm = _in_parallel(island, events, stm, ltm, mask) if halves else island(events, stm, ltm, mask)
+    if steps is not None and inputs.return_sequences:
         outputs = outputs[:, :steps]
-    last = outputs[:, -1]
-    return last, outputs, [stm, ltm]
+    return outputs[:, -1], outputs, [stm, ltm]
 
 
 def _chunks(batch: int | None, time: int | None, width: int) -> int:
-    """Into how many chunks of steps the way back is cut: more than one where the activations of all steps take much memory.
+    """Return the number of chunks of time steps in the backward pass: several where all activations take much memory.
 
-    Then only the memories are saved, and the activations are computed once more, those of a chunk in one matmul.
+    Then only the memories are saved, and the activations of a chunk are recomputed in one matmul.
     """
     activations = (batch or 32) * (time or 0) * width
     return 1 if activations < SPARING_FROM else min(time or 1, activations // CHUNK)
 
 
-def _turned(steps_first: Any, steps: Any) -> Any:
-    """The steps in the other order; what is padded stays behind them."""
-    turned = tf.reverse(steps_first, [0])
-    return turned if steps is None else tf.roll(turned, steps, 0)
+def _reversed(time_major: Any, steps: Any) -> Any:
+    """Return the time steps in reverse order; padding stays behind them."""
+    backwards = tf.reverse(time_major, [0])
+    return backwards if steps is None else tf.roll(backwards, steps, 0)
 
 
-def _side_by_side(island: Callable, *tensors: Any) -> tuple:
-    """The island over two halves of the batch where there are cores for both, over the whole otherwise."""
+def _in_parallel(island: Callable, *tensors: Any) -> tuple:
+    """Run the island over two halves of the batch where there are cores for both, over the whole batch otherwise."""
     batch = tensors[0].shape[0]
-    in_xla = not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(
-        tf.compat.v1.get_default_graph()
-    )
+    # Inside a graph that XLA compiles as a whole, islands are inlined and run one after the other.
+    in_xla = not tf.executing_eagerly() and in_xla_context()
     if in_xla or (os.cpu_count() or 1) < 2 or has_gpu("tensorflow") or (batch or SPLIT_FROM) < SPLIT_FROM:
         return island(*tensors)
 
@@ -114,7 +127,7 @@ def _side_by_side(island: Callable, *tensors: Any) -> tuple:
     return tuple(tf.cond(tf.shape(tensors[0])[0] < SPLIT_FROM, lambda: list(island(*tensors)), halves))
 
 
-def _around(
+def _transposed_loop(
     events: Any,
     stm: Any,
     ltm: Any,
@@ -126,34 +139,38 @@ def _around(
     apart: bool,
     **flags: Any,
 ) -> tuple:
-    """The loop and what stands around it: outputs `(batch, time or 1, units)`, STM and LTM.
+    """Return outputs `(batch, time or 1, units)`, STM and LTM of batch-major events: the loop and the transpositions around it.
 
-    XLA shares large operations out among threads, and a loop that follows runs on the thread that ended them: two islands
-    that meet there run one after the other. So where they are large only the loop is an island, the rest is `apart`.
+    XLA distributes a large operation among threads, and a loop that follows runs on the thread that finished it, for which the
+    other island may be waiting: they would run one after the other. So for large sequences only the loop is compiled, and what is
+    around it stays `apart` in the graph.
     """
     events, mask = tf.transpose(events, (1, 0, 2)), None if mask is None else tf.transpose(mask)
     if backwards:
-        events, mask = _turned(events, steps), None if mask is None else _turned(mask, steps)
+        events, mask = _reversed(events, steps), None if mask is None else _reversed(mask, steps)
     joint = tf.concat(weights[:2], 0)
-    room = tf.zeros((*tf.unstack(tf.shape(events)[:2]), stm.shape[1]), stm.dtype) if apart else None
-    given = (events, stm, ltm, mask, steps, weights, joint, room)
-    outputs, stm, ltm = _in_xla(_loop_alone, *given, **flags) if apart else _loop_alone(*given, **flags)
+    # Filling the loop's arrays with zeros is such a large operation.
+    blank = tf.zeros((*tf.unstack(tf.shape(events)[:2]), stm.shape[1]), stm.dtype) if apart else None
+    arguments = (events, stm, ltm, mask, steps, weights, joint, blank)
+    outputs, stm, ltm = _in_xla(_loop, *arguments, **flags) if apart else _loop(*arguments, **flags)
     return tf.transpose(outputs, (1, 0, 2)), stm, ltm
 
 
-def _in_xla(function: Callable, *given: Any, **flags: Any) -> tuple:
-    signature = tuple(t if t is None else (*t.shape, t.dtype) for t in tf.nest.flatten(given))
-    return _compiled(function, signature, **flags)(*given)
+def _in_xla(function: Callable, *arguments: Any, **flags: Any) -> tuple:
+    signature = tuple(t if t is None else (*t.shape, t.dtype) for t in tf.nest.flatten(arguments))
+    return _compiled(function, signature, **flags)(*arguments)
 
 
 @functools.cache
 def _compiled(function: Callable, signature: tuple, **flags: Any) -> Callable:
-    """The island for tensors of one signature. One function for all, and TensorFlow warns of retracing where a few layers
-    differ."""
+    """Return the compiled function for tensors of one signature.
+
+    With one function for all signatures TensorFlow would warn of retracing as soon as a few layers differ.
+    """
     return tf.function(functools.partial(function, **flags), jit_compile=True, autograph=False)
 
 
-def _loop_alone(
+def _loop(
     events: Any,
     stm: Any,
     ltm: Any,
@@ -161,24 +178,25 @@ def _loop_alone(
     steps: Any,
     weights: tuple,
     joint: Any,
-    room: Any,
+    blank: Any,
     *,
     sequences: bool,
     zeros: bool,
     chunks: int,
 ) -> tuple:
-    """Outputs `(time or 1, batch, units)`, STM and LTM, of time-major events and mask."""
-    loop = Loop(events, steps, mask, weights, joint, room, sequences, chunks)
+    """Return outputs `(time or 1, batch, units)`, STM and LTM, of time-major events and mask."""
+    loop = Recurrence(events, steps, mask, weights, joint, blank, sequences, chunks)
     *stms, stm, ltm = loop.run(events, stm, ltm, *[weight for weight in weights if weight is not None])
     stms = stms[0] if sequences else stm[None]
     if mask is not None and not sequences:
         mask = _last_mask(mask, steps, zeros)
     if mask is not None:
-        stms = shown(stms, mask, zeros, axis=0, before_first="zeros")
+        stms = masked_output(stms, mask, zeros, axis=0, before_first="zeros")
     return stms, stm, ltm
 
 
 def _last_mask(mask: Any, steps: Any, zeros: bool) -> Any:
+    """Return the mask of the last output: of the last time step, or whether any event counted, as Keras' loop has it."""
     if zeros:
         return mask[-1:] if steps is None else mask[steps - 1][None]
     return tf.reduce_any(mask, 0, keepdims=True)

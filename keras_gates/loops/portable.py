@@ -1,4 +1,4 @@
-"""The loop that runs everywhere: all events projected in one matmul, one recurrent matmul a step (two in the article form)."""
+"""Any backend: all events projected in one matmul, then Keras' loop over the time steps, with the backend's own gradient."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_gates.loops.inputs import LoopInputs, LoopResult, Weights
+
 
 class ProjectedStep:
-    """One step over an event already projected to `(batch, 4 * units)`; what `keras.layers.RNN` calls a cell."""
+    """One time step over an event already projected to `(batch, 4 * units)`; what `keras.layers.RNN` calls a cell."""
 
-    def __init__(self, weights: Any, activation: Callable, recurrent_activation: Callable, units: int) -> None:
+    def __init__(self, weights: Weights, activation: Callable, recurrent_activation: Callable) -> None:
         self.weights = weights
         self.activation = activation
         self.recurrent_activation = recurrent_activation
-        self.state_size = [units, units]
+        self.state_size = [weights.units, weights.units]
 
     def call(self, projected: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        """`(STM, [STM, LTM])` after this event."""
+        """Return `(STM, [STM, LTM])` after this event."""
         stm, ltm = states
         z = projected + ops.matmul(stm, self.weights.recurrent_kernel)
         ignore, forget, candidate, use = ops.split(z, 4, axis=-1)
@@ -35,46 +37,21 @@ class ProjectedStep:
     __call__ = call
 
 
-def project(events: Any, weights: Any) -> Any:
-    """`events @ kernel + bias`, shape `(batch, time, 4 * units)`."""
+def project(events: Any, weights: Weights) -> Any:
+    """Return `events @ kernel + bias`, shape `(batch, time, 4 * units)`."""
     projected = ops.matmul(events, weights.kernel)
     return projected if weights.bias is None else projected + weights.bias
 
 
-def run(
-    events: Any,
-    stm: Any,
-    ltm: Any,
-    weights: Any,
-    *,
-    activation: Callable,
-    recurrent_activation: Callable,
-    mask: Any = None,
-    go_backwards: bool = False,
-    return_sequences: bool = False,
-    zero_output_for_mask: bool = False,
-    unroll: bool = False,
-) -> tuple[Any, Any, list[Any]]:
-    """Run the plain cell over a sequence.
-
-    Args:
-        events: `(batch, time, features)`.
-        stm, ltm: the memories before the first event, `(batch, units)`.
-        weights: `keras_gates.layers.cell.Weights` as tensors in the dtype of the events.
-        activation, recurrent_activation: functions.
-        mask: `(batch, time)`, False where an event is to be skipped; or None.
-        go_backwards, return_sequences, zero_output_for_mask, unroll: as for `keras.layers.RNN`.
-
-    Returns:
-        `(last, outputs, [stm, ltm])`: the last STM `(batch, units)`, every STM `(batch, time, units)` (only the last,
-        `(batch, 1, units)`, without `return_sequences`), and the memories after the last event.
-    """
-    units = weights.recurrent_kernel.shape[0]
+def run(inputs: LoopInputs) -> LoopResult:
+    """Run the plain gates over a sequence, with any activations."""
     runner = keras.layers.RNN(
-        ProjectedStep(weights, activation, recurrent_activation, units),
-        return_sequences=return_sequences,
-        go_backwards=go_backwards,
-        unroll=unroll,
-        zero_output_for_mask=zero_output_for_mask,
+        ProjectedStep(inputs.weights, inputs.activation, inputs.recurrent_activation),
+        return_sequences=inputs.return_sequences,
+        go_backwards=inputs.go_backwards,
+        unroll=inputs.unroll,
+        zero_output_for_mask=inputs.zero_output_for_mask,
     )
-    return runner.inner_loop(project(events, weights), [stm, ltm], mask)
+    # One large matmul over all time steps is many times faster than one per step; only the recurrent one must wait.
+    projected = project(inputs.events, inputs.weights)
+    return runner.inner_loop(projected, [inputs.stm, inputs.ltm], inputs.mask)

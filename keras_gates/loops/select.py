@@ -1,16 +1,16 @@
-"""Which loop runs a sequence: asked with what is statically known, answered with a name and a reason.
+"""Which loop runs a sequence: chosen from what is statically known, with the reason.
 
 | loop | backend | what it is |
 |---|---|---|
-| `general` | any | `keras.layers.RNN` over the cell: gates of one's own, a dropout mask for every gate |
-| `portable` | any | all events projected in one matmul, then Keras' loop over the rest; the backend's own gradient |
-| `compiled` | TensorFlow | the whole loop compiled by XLA, hand-written gradient, two halves of the batch side by side |
+| `general` | any | `keras.layers.RNN` over the cell: custom gates, a dropout mask for every gate |
+| `portable` | any | all events projected in one matmul, then Keras' loop over the time steps; the backend's own gradient |
+| `compiled` | TensorFlow | the whole loop compiled by XLA, hand-written gradient, two halves of the batch in parallel |
 | `scan` | JAX | `lax.scan` with a hand-written gradient |
 | `fused` | PyTorch | PyTorch's own LSTM (oneDNN on a CPU) |
-| `stepped` | PyTorch | few operations a step, hand-written gradient: the article form, masks |
+| `stepped` | PyTorch | few operations per time step, hand-written gradient: the article form, masks |
 | `cudnn` | any, on a GPU | the cuDNN LSTM that Keras uses with this backend |
 
-The figures behind the rule are in docs/performance.md.
+The measurements behind the rule are in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -18,25 +18,53 @@ from __future__ import annotations
 import functools
 import importlib
 from dataclasses import dataclass
-from typing import Any
+
+from keras_gates.loops.inputs import LoopInputs, LoopResult
 
 LOOPS = ("auto", "general", "portable", "compiled", "scan", "fused", "stepped", "cudnn")
-FAST = {"tensorflow": ("compiled",), "jax": ("scan",), "torch": ("fused", "stepped")}  # the first that can, runs
+FAST = {
+    "tensorflow": ("compiled",),
+    "jax": ("scan",),
+    "torch": ("fused", "stepped"),
+}  # the first that can run is chosen
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
-WORTH_COMPILING = 2**20  # multiplications a gate: below, compiling (about a second) is not earned back soon
-USUAL = 32  # what a size that is not known statically is taken for
+WORTH_COMPILING = 2**20  # multiplications per gate: below, a second of compiling is not earned back soon
+USUAL = 32  # assumed for a size that is not known statically
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What a choice may depend on; sizes are None where they are not known statically."""
+class SequenceProblem:
+    """What the choice of a loop depends on. A size that is not known statically is None.
+
+    Attributes:
+        backend: Keras' backend: `"tensorflow"`, `"jax"`, `"torch"` or another.
+        formulation: `"standard"` or `"article"`.
+        batch: sequences, or None.
+        time: time steps, or None.
+        features: features of an event, or None.
+        units: size of STM and LTM.
+        dtype: the compute dtype.
+        activation: name of one of Keras' activations, or `"own"`.
+        recurrent_activation: likewise.
+        use_bias: whether the gates have biases.
+        masked: whether the sequence has a mask.
+        training: whether the call is for training.
+        custom_gates: whether a gate is not the plain one.
+        masks_per_gate: whether dropout draws a mask for every gate.
+        unroll: as for `keras.layers.RNN`.
+        go_backwards: as for `keras.layers.RNN`.
+        return_sequences: as for `keras.layers.RNN`.
+        use_cudnn: `"auto"`, True or False.
+        gpu: whether the backend computes on a GPU.
+        loop: `"auto"`, or the name of a loop.
+    """
 
     backend: str
     formulation: str
     batch: int | None
     time: int | None
-    features: int
+    features: int | None
     units: int
     dtype: str
     activation: str
@@ -44,7 +72,7 @@ class Problem:
     use_bias: bool = True
     masked: bool = False
     training: bool = False
-    own_gates: bool = False
+    custom_gates: bool = False
     masks_per_gate: bool = False
     unroll: bool = False
     go_backwards: bool = False
@@ -55,13 +83,18 @@ class Problem:
 
     @property
     def multiplications(self) -> int:
-        """About how many multiplications one gate takes over the whole sequence."""
+        """The approximate number of multiplications of one gate over the whole sequence."""
         return (self.batch or USUAL) * (self.time or USUAL) * self.units * ((self.features or self.units) + self.units)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The loop that runs, and why."""
+class LoopChoice:
+    """The loop that runs, and why.
+
+    Attributes:
+        name: one of `LOOPS` other than `"auto"`.
+        reason: one clause.
+    """
 
     name: str
     reason: str
@@ -70,11 +103,17 @@ class Choice:
         return f"{self.name}: {self.reason}"
 
 
-def choose(problem: Problem) -> Choice:
-    """The loop for `problem`.
+def choose(problem: SequenceProblem) -> LoopChoice:
+    """Return the loop for `problem`.
+
+    Args:
+        problem: what the layer is called on.
+
+    Returns:
+        The name of the loop and the reason.
 
     Raises:
-        ValueError: the loop asked for by name, or cuDNN with `use_cudnn=True`, cannot run this problem.
+        ValueError: the loop requested by name, or cuDNN with `use_cudnn=True`, cannot run this problem.
     """
     if problem.loop != "auto":
         why_not = _why_not(problem.loop, problem)
@@ -82,7 +121,7 @@ def choose(problem: Problem) -> Choice:
             raise ValueError(
                 f"loop={problem.loop!r} cannot run here: {why_not}. Use loop='auto', which takes '{_best(problem).name}'."
             )
-        return Choice(problem.loop, "asked for")
+        return LoopChoice(problem.loop, "requested")
     if problem.use_cudnn is True and _why_not("cudnn", problem):
         raise ValueError(
             f"use_cudnn=True, but cuDNN cannot run here: {_why_not('cudnn', problem)}. Use use_cudnn='auto'."
@@ -90,31 +129,31 @@ def choose(problem: Problem) -> Choice:
     return _best(problem)
 
 
-def _best(problem: Problem) -> Choice:
+def _best(problem: SequenceProblem) -> LoopChoice:
     needs_cell = _why_not("portable", problem)
     if needs_cell:
-        return Choice("general", needs_cell)
+        return LoopChoice("general", needs_cell)
     if problem.use_cudnn in ("auto", True) and not _why_not("cudnn", problem):
-        return Choice("cudnn", "a GPU with cuDNN, and nothing it cannot do")
+        return LoopChoice("cudnn", "a GPU with cuDNN, and nothing it cannot do")
     why_not: str | None = f"there is no other for the {problem.backend} backend"
     for loop in FAST.get(problem.backend, ()):
         why_not = _why_not(loop, problem)
         if why_not:
             continue
         if loop == "compiled" and problem.multiplications < WORTH_COMPILING:
-            return Choice("portable", "too small to earn back a second of compiling")
-        return Choice(loop, f"the fastest with {problem.backend} ({problem.formulation} form)")
-    return Choice("portable", str(why_not))
+            return LoopChoice("portable", "too small to earn back a second of compiling")
+        return LoopChoice(loop, f"the fastest with {problem.backend} ({problem.formulation} form)")
+    return LoopChoice("portable", str(why_not))
 
 
-def _why_not(loop: str, problem: Problem) -> str | None:
-    """What keeps `loop` from running `problem`, or None."""
+def _why_not(loop: str, problem: SequenceProblem) -> str | None:
+    """Return what keeps `loop` from running `problem`, or None."""
     if loop == "general":
         return None
-    if problem.own_gates:
-        return "the cell holds gates of its own"
+    if problem.custom_gates:
+        return "the cell has custom gates"
     if problem.masks_per_gate:
-        return "every gate has a dropout mask of its own (recurrent_dropout, or implementation=1)"
+        return "every gate has its own dropout mask (recurrent_dropout, or implementation=1)"
     if loop == "portable":
         return None
     if loop != "cudnn" and loop not in FAST.get(problem.backend, ()):
@@ -132,7 +171,7 @@ def _why_not(loop: str, problem: Problem) -> str | None:
     return None
 
 
-def _why_not_one_operator(problem: Problem) -> str | None:
+def _why_not_one_operator(problem: SequenceProblem) -> str | None:
     if problem.formulation != "standard":
         return "no library has an operator for the article form"
     if problem.masked:
@@ -140,17 +179,17 @@ def _why_not_one_operator(problem: Problem) -> str | None:
     return None
 
 
-def _why_not_cudnn(problem: Problem) -> str | None:
+def _why_not_cudnn(problem: SequenceProblem) -> str | None:
     if not problem.gpu:
         return "there is no GPU"
     if problem.use_cudnn is False:
         return "use_cudnn=False"
     if not problem.use_bias:
-        return "it wants a bias"
+        return "it needs a bias"
     if problem.dtype == "bfloat16" and problem.backend == "tensorflow":
-        return "TensorFlow's takes no bfloat16"
+        return "TensorFlow's does not support bfloat16"
     if problem.backend == "jax" and problem.go_backwards:
-        return "Keras' way of going backwards with it on JAX gives the outputs in another order"
+        return "on JAX, Keras returns its outputs in another order when going backwards"
     if problem.backend == "tensorflow" and problem.formulation == "standard":
         return None
     return _why_not_one_operator(problem)
@@ -158,7 +197,7 @@ def _why_not_cudnn(problem: Problem) -> str | None:
 
 @functools.cache
 def has_gpu(backend: str) -> bool:
-    """Whether `backend` computes on a GPU here."""
+    """Return whether `backend` computes on a GPU on this machine."""
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -174,6 +213,15 @@ def has_gpu(backend: str) -> bool:
     return False
 
 
-def run(name: str, events: Any, stm: Any, ltm: Any, weights: Any, **options: Any) -> tuple[Any, Any, list[Any]]:
-    """Run the loop `name`; see `keras_gates.loops.portable.run` for arguments and result."""
-    return importlib.import_module(f"keras_gates.loops.{name}").run(events, stm, ltm, weights, **options)
+def run(name: str, inputs: LoopInputs) -> LoopResult:
+    """Run the loop `name`.
+
+    Args:
+        name: one of `LOOPS` other than `"auto"` and `"general"`.
+        inputs: events, memories, weights and options.
+
+    Returns:
+        `(last, outputs, [stm, ltm])`; see `keras_gates.loops.inputs.LoopResult`.
+    """
+    # Imported when it runs: each loop imports its own backend.
+    return importlib.import_module(f"keras_gates.loops.{name}").run(inputs)

@@ -1,7 +1,7 @@
-"""One step of the plain cell forward, and the same step backward, written out once for every backend.
+"""One time step of the plain gates and its backward pass, written out once for every backend.
 
-A hand-written gradient is what makes a sequence fast: the loop backward carries one matmul a step (two in the article
-form), and the gradients of the weights are left to a few large matmuls over all steps at once.
+A hand-written gradient is what makes a sequence fast: the backward pass has one matmul per time step in its loop (two in the
+article form), and computes the gradients of the weights after the loop, in a few large matmuls over all time steps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from keras import ops
 
 
 class Saved(NamedTuple):
-    """What the step backward needs of the step forward, each `(batch, units)`."""
+    """What the backward pass of a time step needs of the forward pass, each `(batch, units)`; `before` is LTM_{t-1}."""
 
     before: Any
     ignore: Any
@@ -24,10 +24,19 @@ class Saved(NamedTuple):
 
 
 def step(projected: Any, ltm: Any, kept_kernel: Any = None, kept_bias: Any = None) -> tuple[Any, Any, Saved]:
-    """STM, LTM and what is to be saved, from `[STM, E]` of all gates, `(batch, 4 * units)`, and the LTM before.
+    """Run one time step.
 
-    All four activations are one tanh over one contiguous block, since sigmoid(x) = tanh(x / 2) / 2 + 1 / 2.
+    Args:
+        projected: `E @ kernel + STM @ recurrent_kernel + bias` of all gates, `(batch, 4 * units)`.
+        ltm: LTM_{t-1}, `(batch, units)`.
+        kept_kernel: `(units, units)` in the article form, else None.
+        kept_bias: `(units,)` in the article form with bias, else None.
+
+    Returns:
+        STM_t, LTM_t and what the backward pass needs.
     """
+    # All four activations are one tanh over one contiguous block, since sigmoid(x) = tanh(x / 2) / 2 + 1 / 2: one pass over
+    # memory instead of four.
     units = ltm.shape[-1]
     scale = ops.convert_to_tensor(np.repeat([0.5, 0.5, 1.0, 0.5], units), projected.dtype)
     shift = ops.convert_to_tensor(np.repeat([0.5, 0.5, 0.0, 0.5], units), projected.dtype)
@@ -43,7 +52,17 @@ def step(projected: Any, ltm: Any, kept_kernel: Any = None, kept_bias: Any = Non
 
 
 def step_back(saved: Saved, d_stm: Any, d_ltm: Any, kept_kernel_t: Any = None) -> tuple[Any, Any, Any]:
-    """The gradients of `projected`, of what is inside `U`'s tanh, and of the LTM before, from those of STM and LTM."""
+    """Run the backward pass of one time step.
+
+    Args:
+        saved: what `step` saved.
+        d_stm: gradient of STM_t, `(batch, units)`.
+        d_ltm: gradient of LTM_t, `(batch, units)`.
+        kept_kernel_t: the transposed `kept_kernel` in the article form, else None.
+
+    Returns:
+        The gradients of `projected`, of the argument of U's tanh, and of LTM_{t-1}.
+    """
     before, ignore, forget, candidate, use, u = saved
     d_source = d_stm * use * (1 - u * u)
     if kept_kernel_t is None:
@@ -63,11 +82,16 @@ def step_back(saved: Saved, d_stm: Any, d_ltm: Any, kept_kernel_t: Any = None) -
     return d_projected, d_source, d_kept * forget
 
 
-def shown(stms: Any, mask: Any, zero_output_for_mask: bool, axis: int, before_first: str) -> Any:
-    """What the layer shows of every STM: at a skipped event the output before (the memories stay anyway), or zeros.
+def masked_output(stms: Any, mask: Any, zero_output_for_mask: bool, axis: int, before_first: str) -> Any:
+    """Return what the layer outputs for every STM: at a skipped event the output before it, or zeros.
 
-    `before_first` says what stands before the first event that counts, `"zeros"` or the `"stm"` the sequence began with:
-    Keras' backends differ there.
+    Args:
+        stms: every STM, in which a skipped event has left the STM before it unchanged.
+        mask: Booleans of the same batch and time axes, False where an event was skipped.
+        zero_output_for_mask: Boolean, as for `keras.layers.RNN`.
+        axis: the time axis.
+        before_first: the output before the first event that counts, `"zeros"` or `"stm"` (the initial one): Keras' backends
+            differ there.
     """
     if zero_output_for_mask:
         shows = mask

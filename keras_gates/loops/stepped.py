@@ -1,9 +1,9 @@
-"""PyTorch where its own LSTM does not go, the article form and masks: a loop over the steps with a hand-written gradient.
+"""PyTorch where its own LSTM does not go, the article form and masks: a loop over time steps with a hand-written gradient.
 
-An operation costs PyTorch a microsecond or more whatever its size, so a step is as few as can be, each writing where its
-result is kept: one matmul and seven pointwise operations forward, one and five backward (a matmul more each way in the
-article form). What does not wait for the step before is computed for all steps at once. PyTorch's tanh takes five times as
-long as its sigmoid, so tanh(x) is 2 sigmoid(2 x) - 1 here, and LTM is kept doubled inside the loop.
+An operation costs PyTorch a microsecond or more whatever its size, so a time step has as few as possible, each writing into
+memory that is kept anyway: one matmul and seven pointwise operations forward, one and five backward (one more matmul each in the
+article form). What does not wait for the time step before is computed for all of them at once. PyTorch's tanh takes five times
+as long as its sigmoid, so tanh(x) is 2 sigmoid(2 x) - 1 here, and LTM is kept doubled inside the loop.
 """
 
 from __future__ import annotations
@@ -13,72 +13,63 @@ from typing import Any
 
 import torch
 
-from keras_gates.loops.step_gradient import shown
+from keras_gates.loops.inputs import LoopInputs, LoopResult
+from keras_gates.loops.step_gradient import masked_output
 
-ROWS = 512  # rows (steps times batch) of a chunk of the way back
+ROWS = 512  # rows (time steps times batch) of a chunk of the backward pass
 
 
-def run(
-    events: Any,
-    stm: Any,
-    ltm: Any,
-    weights: Any,
-    *,
-    mask: Any = None,
-    go_backwards: bool = False,
-    return_sequences: bool = False,
-    zero_output_for_mask: bool = False,
-    **_: Any,
-) -> tuple[Any, Any, list[Any]]:
-    """Run the plain cell over a sequence; arguments and result as for `keras_gates.loops.portable.run`."""
-    dtype, events = events.dtype, events.transpose(0, 1)
+def run(inputs: LoopInputs) -> LoopResult:
+    """Run the plain gates with tanh and sigmoid over a sequence."""
+    events, mask = inputs.events.transpose(0, 1), inputs.mask
+    dtype = events.dtype
     mask = None if mask is None else torch.as_tensor(mask, dtype=torch.bool, device=events.device).transpose(0, 1)
-    if go_backwards:
+    if inputs.go_backwards:
         events, mask = events.flip(0), None if mask is None else mask.flip(0)
-    given = (events, stm, ltm, *weights)
+    tensors: tuple[Any, ...] = (events, inputs.stm, inputs.ltm, *inputs.weights)
     if dtype.itemsize == 2:  # 2 sigmoid(2 x) - 1 would lose two of their eight or eleven bits
-        given = tuple(None if tensor is None else tensor.float() for tensor in given)
-    given = (mask, *given)
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given):
-        stms, stm, ltm = Recurrence.apply(*given)
+        tensors = tuple(None if tensor is None else tensor.float() for tensor in tensors)
+    arguments = (mask, *tensors)
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in arguments):
+        stms, stm, ltm = Recurrence.apply(*arguments)
     else:
-        stms, stm, ltm, *_ = _forward(*given, saving=False)
-    if not return_sequences:
+        stms, stm, ltm, *_ = _forward(*arguments, saving=False)
+    if not inputs.return_sequences:
         stms = stm[None]
         if mask is not None:
-            mask = mask[-1:] if zero_output_for_mask else mask.any(0, keepdim=True)
+            mask = mask[-1:] if inputs.zero_output_for_mask else mask.any(0, keepdim=True)
     if mask is not None:
-        stms = shown(stms, mask, zero_output_for_mask, axis=0, before_first="zeros")
+        stms = masked_output(stms, mask, inputs.zero_output_for_mask, axis=0, before_first="zeros")
     outputs = stms.transpose(0, 1).to(dtype)
     return outputs[:, -1], outputs, [stm.to(dtype), ltm.to(dtype)]
 
 
 class Recurrence(torch.autograd.Function):
-    """Every STM `(time, batch, units)`, the last STM and LTM; time-major mask and events, the memories, the weights."""
+    """Every STM `(time, batch, units)`, the last STM and LTM, of time-major mask and events, the memories and the weights."""
 
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> tuple:
-        stms, stm, ltm, *saved = _forward(*given, saving=True)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*given, stms, *saved)
+    def forward(ctx: Any, *arguments: Any) -> tuple:
+        stms, stm, ltm, *saved = _forward(*arguments, saving=True)
+        ctx.set_materialize_grads(False)  # None instead of zeros for a result without a gradient: nothing to add then
+        ctx.save_for_backward(*arguments, stms, *saved)
         return stms, stm, ltm
 
     @staticmethod
     def backward(ctx: Any, *d_results: Any) -> tuple:
-        return None, *Once.apply(*d_results, *ctx.saved_tensors)
+        return None, *RecurrenceBackward.apply(*d_results, *ctx.saved_tensors)
 
 
-class Once(torch.autograd.Function):
-    """The way back of `Recurrence`, which has no way back of its own."""
+class RecurrenceBackward(torch.autograd.Function):
+    """Backward pass of `Recurrence`; not differentiable a second time."""
 
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> tuple:
-        return _backward(*given)
+    def forward(ctx: Any, *arguments: Any) -> tuple:
+        return _backward(*arguments)
 
     @staticmethod
     def backward(ctx: Any, *_: Any) -> Any:
         raise ValueError(
-            "GateLSTM: the stepped loop has a first gradient only; a gradient of a gradient was asked for. "
+            "GateLSTM: the stepped loop has a first gradient only; a gradient of a gradient was requested. "
             "Build the layer with loop='portable'."
         )
 
@@ -96,24 +87,26 @@ def _forward(
     *,
     saving: bool,
 ) -> tuple:
-    """Every STM, the last STM and LTM; and of every step the four activations side by side, LTM doubled, and U."""
-    time, batch, units = len(events), *stm.shape
-    double = events.new_tensor([1.0, 1.0, 2.0, 1.0]).repeat_interleave(units)  # the candidate is a tanh
+    """Return every STM, the last STM and LTM; and of every time step the four activations, LTM doubled, and U."""
+    time, (batch, units) = len(events), stm.shape
+    double = events.new_tensor([1.0, 1.0, 2.0, 1.0]).repeat_interleave(units)  # the candidate is a tanh, see above
     minus_one = events.new_tensor([-1.0])
     gates = torch.matmul(events, kernel * double)
     gates = gates if bias is None else gates.add_(bias * double)
     recurrent, ltm = recurrent * double, 2 * ltm
     kept_bias = None if kept_bias is None else 2 * kept_bias
 
-    def room() -> Any:
-        return events.new_empty((time if saving else 2, batch, units))  # not one: the memory before is still read
+    def per_step() -> Any:
+        # Without a gradient two suffice, in turns: the memory before is still read while the new one is written.
+        return events.new_empty((time if saving else 2, batch, units))
 
-    stms, ltms, us, kept = events.new_empty((time, batch, units)), room(), room(), torch.empty_like(ltm)
+    stms, ltms, us, kept = events.new_empty((time, batch, units)), per_step(), per_step(), torch.empty_like(ltm)
+    # Views of all time steps are made once here: indexing costs as much as an operation.
     kinds = gates.unflatten(2, (4, units)).unbind(2)
     counting = repeat(None) if mask is None else mask.unsqueeze(-1)
     every = zip(gates, *kinds, stms, cycle(ltms), cycle(us), counting)
     for gate, ignore, forget, candidate, use, new_stm, new_ltm, u, counts in every:
-        torch.addmm(gate, stm, recurrent, out=gate).sigmoid_()
+        torch.addmm(gate, stm, recurrent, out=gate).sigmoid_()  # all four gates at once, in place
         torch.add(minus_one, candidate, alpha=2, out=candidate)
         torch.mul(ltm, forget, out=kept)
         torch.addcmul(kept, candidate, ignore, value=2, out=new_ltm)
@@ -150,15 +143,17 @@ def _backward(
     ltms: Any,
     us: Any,
 ) -> tuple:
-    """The gradients of what `_forward` was given, from those of its results (None where they are zero).
+    """Return the gradients of `_forward`'s arguments, from those of its results (None where they are zero).
 
-    A chunk of steps at a time, so that what is computed for all of its steps at once stays in the processor's cache.
+    The time steps are taken in chunks, so that what is computed for a whole chunk at once stays in the processor's cache.
     """
     time, batch, units = stms.shape
     d_stm = torch.zeros_like(stm) if d_stm is None else d_stm
     d_ltm = torch.zeros_like(ltm) if d_ltm is None else d_ltm
     d_events = torch.empty_like(events)
-    d_weights = [None if w is None else torch.zeros_like(w) for w in (kernel, recurrent, bias, kept_kernel, kept_bias)]
+    d_weights: list[Any] = [
+        None if w is None else torch.zeros_like(w) for w in (kernel, recurrent, bias, kept_kernel, kept_bias)
+    ]
     d_kernel, d_recurrent, d_bias, d_kept_kernel, d_kept_bias = d_weights
     recurrent_t, kept_t = recurrent.t(), None if kept_kernel is None else kept_kernel.t()
     length = max(1, ROWS // batch)
@@ -199,15 +194,20 @@ def _backward(
 
 
 def _before(first: Any, every: Any, chunk: slice) -> Any:
-    """What `every` step of the chunk found, `first` being what the sequence began with."""
+    """Return the memory before each time step of the chunk; before the first of all it is `first`."""
     if chunk.start:
         return every[chunk.start - 1 : min(chunk.stop, len(every)) - 1]
     return torch.cat([first[None], every[: min(chunk.stop, len(every)) - 1]])
 
 
 def _slopes(counts: Any, gates: Any, before: Any, us: Any) -> tuple[Any, Any, Any]:
-    """What the gradients of every step's LTM, kept and STM are multiplied with on their way to the four activations, and that
-    of STM on its way into U's tanh; and the forget factor. A skipped event lets the memories through as they are."""
+    """Return the factors of the gradients that need no loop, for all time steps of a chunk.
+
+    Returns:
+        What the gradients of LTM, kept and STM are multiplied by on their way to the four activations, `(steps, batch, 4,
+        units)`; what that of STM is on its way into U's tanh; and the forget factor. A skipped event passes the memories'
+        gradients unchanged.
+    """
     ignore, forget, candidate, use = gates.unbind(2)
     slopes = torch.empty_like(gates)
     torch.mul(candidate, ignore * (1 - ignore), out=slopes[:, :, 0])

@@ -235,7 +235,9 @@ print(*keras.saving.get_custom_objects())
 def test_it_starts_without_keras_and_registers_the_classes_when_keras_comes(first):
     import keras
 
-    keras_gates._register()
+    from keras_gates import _registration
+
+    _registration.register()
     ours = {name for name in keras.saving.get_custom_objects() if name.startswith("keras_gates>")}
     assert {"keras_gates>GateLSTM", "keras_gates>ZoneoutUseGate", "keras_gates>LogMel"} <= ours
     command = [sys.executable, "-c", LAZY % first]

@@ -11,7 +11,7 @@ from helpers import BACKEND, EVENTS, FEATURES, MASKS, MEMORIES, UNITS
 from keras import ops
 
 from keras_gates import GateLSTM
-from keras_gates.loops import Problem, choose
+from keras_gates.loops import SequenceProblem, choose
 from keras_gates.loops.select import FAST
 
 WRITTEN = {"tensorflow": "compiled", "jax": "scan", "torch": "stepped"}[BACKEND]  # the loop whose gradient is ours
@@ -200,7 +200,7 @@ def problem(**facts):
         "units": 128,
     }
     usual |= {"dtype": "float32", "activation": "tanh", "recurrent_activation": "sigmoid"}
-    return Problem(**{**usual, **facts})
+    return SequenceProblem(**{**usual, **facts})
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def problem(**facts):
         ({"time": 5, "units": 8, "features": 4, "backend": "jax"}, "scan"),
         ({"unroll": True}, "portable"),
         ({"activation": "relu"}, "portable"),
-        ({"own_gates": True}, "general"),
+        ({"custom_gates": True}, "general"),
         ({"masks_per_gate": True}, "general"),
         ({"gpu": True}, "cudnn"),
         ({"gpu": True, "masked": True}, "cudnn"),
@@ -242,7 +242,7 @@ def test_what_is_chosen(facts, name):
     [
         ({"loop": "scan"}, "not for the tensorflow backend"),
         ({"loop": "compiled", "activation": "relu"}, "relu and sigmoid"),
-        ({"loop": "portable", "own_gates": True}, "gates of its own"),
+        ({"loop": "portable", "custom_gates": True}, "custom gates"),
         ({"loop": "cudnn"}, "no GPU"),
         ({"use_cudnn": True}, "no GPU"),
         ({"loop": "fused", "backend": "torch", "masked": True}, "no mask"),

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gates.layers.gates import Gate, UseGate, WeightedGate
+from keras_gates.layers.base_gate import Gate, WeightedGate
+from keras_gates.layers.gates import UseGate
 
 
 @keras.saving.register_keras_serializable("keras_gates")
@@ -19,7 +20,7 @@ class OpenLearnGate(WeightedGate):
         learned = N_t
 
     Weights: `kernel (features, units)`, `recurrent_kernel (units, units)`, `bias (units,)`. Arguments as in
-    `keras_gates.layers.gates.WeightedGate`. Call arguments: `event (batch, features)`, `stm (batch, units)`.
+    `keras_gates.layers.base_gate.WeightedGate`. Call arguments: `event (batch, features)`, `stm (batch, units)`.
 
     Source: Greff et al., LSTM: A Search Space Odyssey, 2015.
 

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gates.layers.gates import UseGate, positive_integer
+from keras_gates.layers.arguments import positive_integer
+from keras_gates.layers.gates import UseGate
 
 
 @keras.saving.register_keras_serializable("keras_gates")

@@ -1,0 +1,118 @@
+"""Every private name of Keras and TensorFlow in use is there, and its absence raises one sentence that says what to install."""
+
+import inspect
+
+import keras
+import pytest
+
+from keras_gates import _compat
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+def sequential():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile(loss="mse")
+    return model
+
+
+def functional():
+    events = keras.Input((3,), name="events")
+    return keras.Model({"events": events}, {"answer": keras.layers.Dense(2)(events)})
+
+
+def on(make, function):
+    """A case whose private name is an attribute of the object that `make` returns."""
+
+    def case():
+        owner = make()
+        return owner, lambda: function(owner)
+
+    return case
+
+
+def of_module(name, function):
+    """A case whose private name is an attribute of a module."""
+
+    def case():
+        return pytest.importorskip(name), function
+
+    return case
+
+
+def lstm_cell():
+    return keras.layers.LSTMCell, _compat.dropout_cell
+
+
+class CellWithoutDropout:
+    """What `keras.layers.LSTMCell` would be if Keras drew dropout masks elsewhere."""
+
+
+CASES = {
+    "flatten_layers": (on(sequential, _compat.flatten_layers), "_flatten_layers"),
+    "dropout_cell": (lstm_cell, "DropoutRNNCell"),
+    "without_dropout_masks": (
+        on(lambda: keras.layers.LSTM(2), _compat.without_dropout_masks),
+        "_maybe_config_dropout_masks",
+    ),
+    "without_dropout_masks, the second": (
+        on(lambda: keras.layers.LSTM(2), _compat.without_dropout_masks),
+        "_maybe_reset_dropout_masks",
+    ),
+    "without_input_checks": (on(sequential, _compat.without_input_checks), "_assert_input_compatibility"),
+    "with_dtype": (
+        on(lambda: keras.layers.Dense(2), lambda layer: _compat.with_dtype(layer, "float32")),
+        "_dtype_policy",
+    ),
+    "takes_training": (on(lambda: keras.layers.Dropout(0.5), _compat.takes_training), "_call_has_training_arg"),
+    "functional_graph": (on(sequential, _compat.functional_graph), "_functional"),
+    "input_structure": (on(functional, _compat.input_structure), "_inputs_struct"),
+    "output_structure": (on(functional, _compat.output_structure), "_outputs_struct"),
+    "compile_arguments": (on(sequential, _compat.compile_arguments), "_compile_config"),
+    "backend_lstm": (of_module("keras.src.backend", _compat.backend_lstm), "lstm"),
+    "in_xla_context": (
+        of_module("tensorflow.python.ops.control_flow_util", _compat.in_xla_context),
+        "GraphOrParentsInXlaContext",
+    ),
+}
+
+
+def remove(monkeypatch, owner, name):
+    if owner is keras.layers.LSTMCell:
+        monkeypatch.setattr(keras.layers, "LSTMCell", CellWithoutDropout)
+    elif name in vars(owner):
+        monkeypatch.delitem(vars(owner), name)
+    else:
+        monkeypatch.delattr(next(base for base in type(owner).__mro__ if name in vars(base)), name)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_private_name_is_there_and_its_absence_says_what_to_install(monkeypatch, case):
+    if case == "in_xla_context" and not TENSORFLOW:
+        pytest.skip("only TensorFlow's loop asks for it")
+    make, name = CASES[case]
+    owner, call = make()
+    assert call() is not None
+    remove(monkeypatch, owner, name)
+    with pytest.raises(
+        ImportError, match=rf"{name}.* does not have\. Install keras>=3\.\d+,<4 .*tensorflow>=2\.\d+,<3"
+    ):
+        call()
+
+
+def test_every_function_has_a_case():
+    functions = [name for name, value in vars(_compat).items() if inspect.isfunction(value) and name[0] != "_"]
+    assert set(functions) == {case.split(",")[0] for case in CASES}
+
+
+def test_what_the_functions_return():
+    model = sequential()
+    assert [type(layer).__name__ for layer in _compat.flatten_layers(model, include_self=False)][-1] == "Dense"
+    assert isinstance(keras.layers.LSTMCell(2), _compat.dropout_cell())
+    assert _compat.takes_training(keras.layers.Dropout(0.5))
+    assert not _compat.takes_training(keras.layers.RepeatVector(2))
+    assert list(_compat.input_structure(functional())) == ["events"]
+    assert list(_compat.output_structure(functional())) == ["answer"]
+    assert _compat.input_structure(model) is None
+    assert _compat.compile_arguments(model)["loss"] == "mse"
+    assert _compat.functional_graph(model).operations
