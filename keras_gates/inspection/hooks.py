@@ -61,7 +61,7 @@ def named_recurrent_layers(model: keras.layers.Layer) -> list[Recurrent]:
         Every `keras.layers.RNN` at any depth, once each, in the order in which Keras holds them.
     """
     every = list({id(layer): layer for layer in flatten_layers(model)}.values())
-    pairs = {}
+    pairs: dict[int, str] = {}
     for layer in every:
         if isinstance(layer, keras.layers.Bidirectional):
             pairs |= {id(layer.forward_layer): layer.name, id(layer.backward_layer): layer.name}
@@ -220,7 +220,8 @@ class NamedStep:
     @staticmethod
     def _step(cell: Any, event: Any, state: list[Any], held: dict[str, Callable]) -> tuple[Any, list[Any]]:
         if isinstance(cell, GateLSTMCell):
-            step = cell.step(event, *state, held=held)
+            stm, ltm = state
+            step = cell.step(event, stm, ltm, held=held)
             return step, [step["used"], step["remembered"]]
         used, new_state = cell(event, state)
         return {"used": used}, list(new_state) if isinstance(new_state, list | tuple) else [new_state]

@@ -222,7 +222,7 @@ class Trace(Mapping):
         arrays = {f"prediction/{k}": array for k, array in enumerate(predictions) if array is not None}
         arrays |= {"about": np.array(json.dumps(about)), **self.to_numpy()}
         with replace_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, **arrays)
         return path
 
     @classmethod

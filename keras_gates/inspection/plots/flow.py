@@ -154,7 +154,7 @@ def _draw_wires(axes: Any, number: _Numbers, formulation: str) -> None:
             "shrinkB": 0,
         }
         axes.annotate("", points[-1], points[-2], arrowprops=head, zorder=2)
-        if label:
+        if label and name:
             axes.text(*place, f"{label}\n{number.text(name)}", ha="center", va="center", fontsize=10, color="0.2")
 
     wire([(0.7, 5.2), (1.65, 5.2)], "ltm_before")

@@ -184,7 +184,7 @@ def _coloured_text(one: LayerTrace, units: Sequence[int], labels: Sequence[str],
     return figure
 
 
-def _lay_out(labels: Sequence[str]) -> tuple[list[tuple[float, int, float]], int]:
+def _lay_out(labels: Sequence[str]) -> tuple[list[tuple[float, int, int]], int]:
     """Return where each word stands, `(x, line, width)` in characters, lines of `LINE` at most; and the number of lines."""
     between = 0 if max(map(len, labels)) == 1 else 1
     places, x, line = [], 0.0, 0

@@ -47,7 +47,9 @@ def plot_curves(history: Any, names: Sequence[str] | None = None) -> Any:
     return figure
 
 
-def plot_confusion(predicted: Sequence[int], actual: Sequence[int], labels: Sequence[str]) -> Any:
+def plot_confusion(
+    predicted: Sequence[int] | np.ndarray, actual: Sequence[int] | np.ndarray, labels: Sequence[str]
+) -> Any:
     """Draw a confusion matrix: a row per true class, normalised by row, with counts for up to 20 classes.
 
     Args:
