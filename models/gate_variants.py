@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras_gates as kg
@@ -34,7 +35,7 @@ def gates(variant: str, units: int, formulation: str = "standard") -> dict[str, 
     Example:
         GateLSTM(32, **gates("peephole", 32))
     """
-    others = {
+    others: dict[str, Callable[[], dict[str, Any]]] = {
         "plain": dict,
         "coupled": lambda: {"forget": kg.CoupledForgetGate(units)},
         "zoneout": lambda: {
@@ -50,7 +51,7 @@ def gates(variant: str, units: int, formulation: str = "standard") -> dict[str, 
     }
     if variant in others:
         return others[variant]()
-    kinds = {
+    kinds: dict[str, tuple[Any, Any, Any]] = {
         "peephole": (kg.PeepholeLearnGate, kg.PeepholeForgetGate, kg.PeepholeUseGate),
         "layer_norm": (kg.LayerNormLearnGate, kg.LayerNormForgetGate, kg.LayerNormUseGate),
     }

@@ -185,7 +185,8 @@ def draw_shows(model: Any, data: Shows, path: Path) -> None:
 def draw_comparison(model: Any, data: Shows, accuracies: Mapping, gradients: Mapping, path: Path) -> None:
     """Draw two shows; below them accuracy and gradient by lag."""
     figure = Figure((10, 6.4), layout="constrained")
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(2.2, 4.2)))
+    panels: Any = figure.subfigures(2, 1, height_ratios=(2.2, 4.2))
+    above, below = panels
     for axes, lag in zip(above.subplots(2, 1), (4, 60)):
         _show_panel(axes, model, data, lag)
     left, other = below.subplots(1, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ def open_tfds(name: str, data_dir: str | Path | None = None) -> Any:
         train = open_tfds("mnist", "../shared/tfds").as_dataset(split="train")
     """
     try:
+        import logging
+
         import tensorflow_datasets as tfds  # optional, and slow to import
     except ImportError as error:
         raise UserError('TFDS data needs tensorflow-datasets: pip install -e ".[train]"') from error

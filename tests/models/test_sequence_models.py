@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_gates.models import UserError, build, find, forecast, forecast_study, gesture, language, speech, text
+from keras_gates.models.data import sensors
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
 NAMES = ("speech", "gesture", "text", "language", "forecast")
@@ -162,6 +163,38 @@ def test_an_int8_forecast_of_series_in_unlike_units_is_fed_in_their_own_units(tm
     np.testing.assert_array_equal(device.events(seen), prepare(seen))
     off = (device.predict(device.events(seen)) - model.predict_on_batch(seen)) / deviation
     assert np.sqrt(np.mean(off**2)) < 0.06
+
+
+def test_errors_of_a_forecast_are_in_standard_deviations_of_the_data_not_in_those_that_weights_were_rounded_to(
+    tmp_path,
+):
+    data = forecast.data()
+    model = forecast.build(**data.build, units=4)
+    scores = forecast_study.judge(model, data, tmp_path).scores
+    kernel, bias = model.get_layer("in_units").get_weights()
+    model.get_layer("in_units").set_weights([kernel * 1.01, bias])
+    again = forecast_study.judge(model, data, tmp_path).scores
+    assert again["last value mse"] == scores["last value mse"]
+    x, y = data.arrays("test", 100_000)
+    error = (x[:, -1:, :2] - y) / np.sqrt(data.build["variance"])
+    assert scores["last value mse"] == pytest.approx(np.mean(error**2), rel=1e-5)
+
+
+def test_mean_and_variance_of_many_rows_are_summed_in_float64(monkeypatch):
+    values = np.random.default_rng(0).normal(1000, 3, (2_000_000, 1)).astype("float32")
+    long = sensors.Movements(
+        ([values], np.array([0])), ([values[:9]], np.array([0])), ([values[:9]], np.array([0])), ["a"], ["x"]
+    )
+    monkeypatch.setattr(sensors, "drawn_gestures", lambda seed: long)
+    build_arguments = gesture.data(steps=5).build
+    assert build_arguments["mean"][0] == pytest.approx(values.mean(dtype="float64"), rel=1e-9)
+    assert build_arguments["variance"][0] == pytest.approx(values.var(dtype="float64"), rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "least"), [("show", 1), ("language", 1), ("gesture", 2)])
+def test_too_few_steps_are_told(name, least):
+    with pytest.raises(UserError, match=f"steps must be at least {least}, not 0"):
+        find(name).data(steps=0)
 
 
 def test_the_linear_forecast_finds_a_line():
