@@ -28,7 +28,7 @@ sys.modules["keras"] = None  # the device has none, and forking a process that l
 
 import numpy as np
 
-from keras_gates import cli
+from keras_gates.cli.inputs import read_arrays, read_rows
 from keras_gates.edge import EdgeError
 from keras_gates.edge.description import describe
 from keras_gates.edge.frontends import read_wav
@@ -125,9 +125,9 @@ def main() -> int:
                 [entry.metadata["keras_gates"] for entry in entries],
                 lambda text: _metadata(text, chance.choice(entries)),
             ),
-            "csv": ([table], _through_file(lambda path: list(cli._csv(path)), ".csv", folder)),
+            "csv": ([table], _through_file(lambda path: list(read_rows(path)), ".csv", folder)),
             "wav": ([sound.getvalue()], _through_file(read_wav, ".wav", folder)),
-            "npy": ([array.getvalue()], _through_file(lambda path: cli._arrays(Path(path)), ".npy", folder)),
+            "npy": ([array.getvalue()], _through_file(lambda path: read_arrays(Path(path)), ".npy", folder)),
         }
         counts = {name: _throw(name, good, reader, options.count, chance) for name, (good, reader) in readers.items()}
     counts["tflite in LiteRT"] = _throw("tflite in LiteRT", unsealed, _in_litert, options.runs, chance)

@@ -1,21 +1,21 @@
-"""Writes docs/results.md and docs/models/NAME.md from what was measured: the cards beside the weights, and
-docs/cells.json.
+"""Write docs/results.md and docs/models/NAME.md from the cards of the shipped weights and docs/cells.json.
 
-    python benchmarks/results.py
+python benchmarks/results.py
 """
 
 from __future__ import annotations
 
-import json
+import re
 import sys
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from keras_gates._files import read_json, write_text
 from keras_gates.models import registry
 
 DOCS = Path(__file__).parents[1] / "docs"
-SCORE_OF_FILE = {"accuracy": "accuracy", "bits": "bits a character", "mse": "mse"}
+SCORE_OF_FILE = {"accuracy": "accuracy", "bits": "bits per character", "mse": "mse"}
 
 
 def number(value: float, name: str = "") -> str:
@@ -31,7 +31,7 @@ def spread(values: list[float], name: str) -> str:
 
 
 def cards() -> list[dict[str, Any]]:
-    """Of all shipped weights, in the order of the registry."""
+    """Return the cards of all shipped weights, in the order of the registry."""
     return [
         card
         for name in registry.names()
@@ -43,7 +43,7 @@ def cards() -> list[dict[str, Any]]:
 def model_page(name: str, of_model: list[dict[str, Any]]) -> str:
     """docs/models/NAME.md"""
     zoo = registry.find(name)
-    lines = [f"# {name}: {zoo.line}", "", f"Reads: {zoo.files or zoo.builtin}.", ""]
+    lines = [f"# {name}: {zoo.line}", "", f"Input: {zoo.files or zoo.builtin}.", ""]
     for card in of_model:
         lines += _section(card)
     if zoo.published:
@@ -53,7 +53,9 @@ def model_page(name: str, of_model: list[dict[str, Any]]) -> str:
         ]
         lines.append("")
     if zoo.tried:
-        lines += ["## What else was tried", "", *(f"- {sentence}" for sentence in zoo.tried)]
+        lines += ["## What else was tried", "", *(f"- {sentence}" for sentence in zoo.tried), ""]
+    if sources := dict.fromkeys(card["data"]["attribution"] for card in of_model if card["data"]["attribution"]):
+        lines += ["## Sources of the data", "", *(line for each in sources for line in source(each))]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -61,22 +63,24 @@ def _section(card: dict[str, Any]) -> list[str]:
     first = next(iter(card["scores"]))
     seeds = list(card["seeds"].values())
     data = card["data"]
-    lines = [f"## {card['preset']}", "", f"{card['about']}; {card['parameters']:,} weights.", ""]
-    lines += ["```bash", card["command"], "```", ""]
-    lines += [f"Data: {data['name']}. Licence: {data['licence'] or 'the user’s own'}. {data['attribution']}", ""]
+    about = registry.find(card["model"]).preset(card["preset"])[1]["about"]
+    lines = [f"## {card['preset']}", "", f"{about}; {card['parameters']:,} weights.", ""]
+    lines += ["```bash", anywhere(card["command"]), "```", ""]
+    link = " ([source](#sources-of-the-data))" if data["attribution"] else ""
+    lines += [f"Data: {data['name']}{link}. License: {data['licence'] or 'the user’s own'}.", ""]
     lines += [f"Split: {data['split']}.", ""] if data.get("split") else []
     lines += ["| score on the test split | value |", "|---|---|"]
-    lines += [f"| {name} | {number(value, name)} |" for name, value in card["scores"].items()]
-    lines += [f"| {first}, seeds {', '.join(card['seeds'])} | {spread(seeds, first)} |"]
+    lines += [f"| {per(name)} | {number(value, name)} |" for name, value in card["scores"].items()]
+    lines += [f"| {per(first)}, seeds {', '.join(card['seeds'])} | {spread(seeds, first)} |"]
     lines += [f"| {name} | {spread(values, 'accuracy')} |" for name, values in card["means"].items()]
     lines += [
         "",
-        "| file | input | bytes | score | largest difference from Keras | µs a call | arena |",
+        "| file | input | bytes | score | largest difference from Keras | µs per call | arena (bytes) |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in card["exports"]:
         if "refused" in row:
-            lines.append(f"| {row['precision']} | | refused: {row['refused']} | | | | |")
+            lines.append(f"| {row['precision']} | | not exported: {reason(row)} | | | | |")
             continue
         score = next((f"{label} {number(row[key], key)}" for key, label in SCORE_OF_FILE.items() if key in row), "")
         arena = f"{row['arena_bytes']:,}" if row.get("arena_bytes") else ""
@@ -86,10 +90,33 @@ def _section(card: dict[str, Any]) -> list[str]:
             f"{row['latency_us']:.0f} | {arena} |"
         )
     versions = ", ".join(f"{name} {value}" for name, value in card["versions"].items())
-    told = f"The score of a file is over the first {_samples(card)} test examples"
+    note = f"Scores of files: the first {_samples(card)} test examples"
     if any("bits" in row for row in card["exports"]):
-        told += ", pieces of a text that each start from empty memory: more bits than over the whole text"
-    return [*lines, "", f"{told}. Measured with {versions}.", ""]
+        note += ", pieces of text that each start from empty memory, so more bits than over the whole text"
+    return [*lines, "", f"{note}. Measured with {versions}.", ""]
+
+
+def anywhere(command: str) -> str:
+    """Return the command without the measuring machine's folders: TFDS' default folder, files in the current one."""
+    return re.sub(r"--data \S*/(\S+)", r"--data \1", re.sub(r" --data-dir \S+", "", command))
+
+
+def source(attribution: str) -> list[str]:
+    """Return the lines of an attribution: BibTeX in a code block, one field per line, other text as it is."""
+    if not attribution.startswith("@"):
+        return [f"{attribution}.", ""]
+    entries = re.split(r"\s+(?=@\w+ ?{)", attribution.strip())
+    fields = [re.sub(r",\s+(?=\w+ ?= ?[{\"])", ",\n  ", entry) for entry in entries]
+    return ["```bibtex", *fields, "```", ""]
+
+
+def per(name: str) -> str:
+    """Return a score's name as it is read: the cards have `bits a character`."""
+    return name.replace("bits a character", "bits per character")
+
+
+def reason(row: dict[str, Any]) -> str:
+    return row["refused"].removeprefix("left out: ").replace("steps would be", "time steps would be")
 
 
 def _samples(card: dict[str, Any]) -> int:
@@ -101,7 +128,8 @@ def results_page(all_cards: list[dict[str, Any]], cells: list[dict[str, Any]]) -
     lines = [
         "# Results",
         "",
-        "Made by `python benchmarks/results.py` from the cards in models/weights/ and docs/cells.json.",
+        "Generated by `python benchmarks/results.py` from the cards in models/weights/ and docs/cells.json. The page of a model",
+        "has the commands that train its presets; `keras_gates.models.load(model, preset)` loads the weights.",
         "",
     ]
     lines += [
@@ -115,7 +143,7 @@ def results_page(all_cards: list[dict[str, Any]], cells: list[dict[str, Any]]) -
         rows = {row["precision"]: row for row in card["exports"]}
         sizes = [_of(rows.get(precision)) for precision in ("dynamic", "int8")]
         lines.append(
-            f"| [{card['model']}](models/{card['model']}.md) | {card['preset']} | {card['data']['name']} | {first} "
+            f"| [{card['model']}](models/{card['model']}.md) | {card['preset']} | {card['data']['name']} | {per(first)} "
             f"{number(card['scores'][first], first)} | {spread(list(card['seeds'].values()), first)} | "
             f"{card['sizes']['keras'] / 1024:.0f} KB | {' | '.join(sizes)} |"
         )
@@ -136,8 +164,8 @@ def _of(row: dict[str, Any] | None) -> str:
 def _cells(cells: list[dict[str, Any]]) -> list[str]:
     kinds = list(dict.fromkeys(row["cell"] for row in cells))
     lines = [
-        "Each cell in the same place, with the same number of units, on the same data, by the same short recipe",
-        "(`python benchmarks/cells.py`); the budget is small: the figures compare cells, they do not say what a model can reach.",
+        "Each cell in the same model, with the same number of units, data and short training recipe",
+        "(`python benchmarks/cells.py`). The training budget is small: the scores compare cells, not what a model can reach.",
         "",
         f"| data | {' | '.join(kinds)} |",
         f"|---|{'---|' * len(kinds)}",
@@ -149,7 +177,11 @@ def _cells(cells: list[dict[str, Any]]) -> list[str]:
             for rows in found.values()
         ]
         lines.append(f"| {task} | {' | '.join(told)} |")
-    return [*lines, "", "After the comma: weights of the whole model."]
+    return [
+        *lines,
+        "",
+        "Score, then the number of weights of the whole model. `language`: bits per character, lower is better.",
+    ]
 
 
 def main() -> int:
@@ -158,9 +190,9 @@ def main() -> int:
     (DOCS / "models").mkdir(parents=True, exist_ok=True)
     for name in dict.fromkeys(card["model"] for card in every):
         page = model_page(name, [card for card in every if card["model"] == name])
-        (DOCS / "models" / f"{name}.md").write_text(page, encoding="utf-8")
-    told = json.loads(cells.read_text(encoding="utf-8")) if cells.exists() else []
-    (DOCS / "results.md").write_text(results_page(every, told), encoding="utf-8")
+        write_text(DOCS / "models" / f"{name}.md", page)
+    rows = read_json(cells) if cells.exists() else []
+    write_text(DOCS / "results.md", results_page(every, rows))
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ratios import mean, ratio, summary
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = [ROOT / "docs" / "performance.md", ROOT / "README.md"]
+PICTURE = "layers_tensorflow_plain.png"  # copied, because the site can show only what is in docs/
 PLACE = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 RATIOS = {
@@ -223,6 +225,7 @@ def filled(text: str) -> str:
 
 
 def main() -> None:
+    shutil.copyfile(RESULTS / PICTURE, ROOT / "docs" / "images" / PICTURE)
     for page in PAGES:
         old = page.read_text(encoding="utf-8")
         new = filled(old)

@@ -1,9 +1,10 @@
-"""Gates from the literature by name, for the models of the zoo."""
+"""Gate variants from the literature, by name."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import keras_gates as kg
 from keras_gates.models.registry import UserError
 
 VARIANTS = (
@@ -20,13 +21,19 @@ VARIANTS = (
 
 
 def gates(variant: str, units: int, formulation: str = "standard") -> dict[str, Any]:
-    """The gates of a variant as arguments of `GateLSTM`; none for "plain".
+    """Return the gates of a variant as keyword arguments of `keras_gates.GateLSTM`.
+
+    Args:
+        variant: one of `VARIANTS`; "plain" returns no arguments.
+        units: of the layer.
+        formulation: of the layer.
+
+    Raises:
+        UserError: there is no such variant.
 
     Example:
         GateLSTM(32, **gates("peephole", 32))
     """
-    import keras_gates as kg
-
     others = {
         "plain": dict,
         "coupled": lambda: {"forget": kg.CoupledForgetGate(units)},

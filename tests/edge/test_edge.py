@@ -222,12 +222,12 @@ def test_info_is_plain_and_right():
 
 def test_operator_names_are_those_of_litert():
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-    from keras_gates.edge import tflite
+    from keras_gates.edge.schema import OPERATORS, TYPES
 
     codes = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    assert list(tflite._OPERATORS) == [codes[i] for i in range(len(tflite._OPERATORS))]
+    assert list(OPERATORS) == [codes[i] for i in range(len(OPERATORS))]
     types = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
-    assert list(tflite._TYPES) == [types[i] for i in range(len(types))]
+    assert list(TYPES) == [types[i] for i in range(len(types))]
 
 
 @pytest.mark.parametrize("name", ["float", "int8", "words", "article"])
@@ -391,7 +391,7 @@ def test_measurements_are_scaled_as_keras_scales_them():
     with pytest.raises(EdgeError, match="3 channels"):
         scaled(values[..., :2], told)
     for wrong in ({}, {"mean": "x", "deviation": [1.0]}, {"mean": [0.0], "deviation": [0.0]}):
-        with pytest.raises(EdgeError, match="scale front-end"):
+        with pytest.raises(EdgeError, match="scale front end"):
             scaled(values, wrong)
 
 

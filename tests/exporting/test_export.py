@@ -466,7 +466,7 @@ def test_precisions_side_by_side(tmp_path, capsys):
     shared = {"mode": "sequence", "target": "cpu", "calibration": x, "test": (x, y)}
     assert compare(model, tmp_path, shared) == 0
     head, *rows = (re.split(r"  +", line) for line in capsys.readouterr().out.split("\n\n")[0].splitlines())
-    assert head == ["precision", "form", "bytes", "largest", "mean", "same answer", "accuracy", "µs a call"]
+    assert head == ["precision", "lowering", "bytes", "largest", "mean", "same answer", "accuracy", "µs per call"]
     right = np.mean(np.asarray(model(x)).argmax(-1) == y)
     assert rows[0] == ["Keras itself", f"{right:.4g}"]
     assert [row[:2] for row in rows[1:]] == [

@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from keras_gates.models import UserError, build, find, forecast, gesture, language, speech, text
+
+from keras_gates.models import UserError, build, find, forecast, forecast_study, gesture, language, speech, text
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
 NAMES = ("speech", "gesture", "text", "language", "forecast")
@@ -62,7 +63,7 @@ def test_speech_commands_is_read_from_tfds(tmp_path):
 def test_a_word_said_otherwise_is_the_word_at_another_speed_place_and_loudness():
     time = np.arange(8000) / 8000
     tone = np.where(abs(time - 0.5) < 0.2, np.sin(2 * np.pi * 500 * time), 0).astype("float32")
-    said, _ = speech._said_otherwise(np.stack([tone] * 64), np.zeros(64), np.array([1, 2], "int64"))
+    said, _ = speech._augmented(np.stack([tone] * 64), np.zeros(64), np.array([1, 2], "int64"))
     said = np.asarray(said)
     spectrum = np.abs(np.fft.rfft(said))
     pitch = spectrum.argmax(1)
@@ -71,14 +72,14 @@ def test_a_word_said_otherwise_is_the_word_at_another_speed_place_and_loudness()
     loudest = 20 * np.log10(np.abs(said).max(1))
     assert -31 < loudest.min() < -20
     assert -10 < loudest.max() < 1
-    again, _ = speech._said_otherwise(np.stack([tone] * 64), np.zeros(64), np.array([1, 2], "int64"))
+    again, _ = speech._augmented(np.stack([tone] * 64), np.zeros(64), np.array([1, 2], "int64"))
     np.testing.assert_array_equal(said, again)
 
 
 def test_a_movement_made_otherwise_ends_at_the_end_and_keeps_its_strength():
     x = np.zeros((64, 50, 3), "float32")
     x[:, 20:] = [3.0, 4.0, 0.0]
-    moved, _ = gesture._moved_otherwise(x, np.zeros(64), np.array([1, 2], "int64"))
+    moved, _ = gesture._augmented(x, np.zeros(64), np.array([1, 2], "int64"))
     moved = np.asarray(moved)
     present = np.abs(moved).sum(-1) > 0
     assert present[:, -1].all()
@@ -166,7 +167,7 @@ def test_an_int8_forecast_of_series_in_unlike_units_is_fed_in_their_own_units(tm
 def test_the_linear_forecast_finds_a_line():
     time = np.arange(300, dtype="float32")[:, None]
     behind, ahead = forecast.windows(5 + 0.1 * time, np.zeros((300, 4), "float32"), 10, 5)
-    found = forecast.linear(behind[:200], ahead[:200], behind[200:], ridge=1e-6)
+    found = forecast_study.linear(behind[:200], ahead[:200], behind[200:], ridge=1e-6)
     np.testing.assert_allclose(found, ahead[200:], atol=1e-2)
 
 

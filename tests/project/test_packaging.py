@@ -17,6 +17,18 @@ ROOT = Path(__file__).parents[2]
 SITE = Path(sysconfig.get_path("purelib"))
 NOT_SOURCE = {".git", "build", "dist", "runs", "site", "__pycache__", ".venv", "venv"}
 BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2]))"
+AT_THE_TOP = (
+    "train.py",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "pyproject.toml",
+    "constraints.txt",
+    ".ci/run",
+)
 DEVICE = (
     "numpy",
     "ai-edge-litert",
@@ -42,15 +54,25 @@ def sources(folder, pattern="*.py"):
 
 
 def installed_as(path):
-    """Where a file of the checkout lies in the wheel: models/ is installed as keras_gates/models/."""
+    """Where a file of the checkout lies in the sdist and the wheel: keras_gates/models links to models/."""
     return ("keras_gates" / path if path.parts[0] == "models" else path).as_posix()
+
+
+def data_files():
+    """What a package reads beside its modules, as the wheel must hold it: templates, pages, pictures, weights."""
+    return {
+        installed_as(path)
+        for folder in ("keras_gates", "models")
+        for path in sources(folder, "*")
+        if path.suffix not in ("", ".py", ".pyc", ".md") and (ROOT / path).is_file()
+    }
 
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sdist")
     copy = shutil.copytree(
-        ROOT, folder / "checkout", ignore=shutil.ignore_patterns(*NOT_SOURCE, "*.egg-info", ".*_cache")
+        ROOT, folder / "checkout", symlinks=True, ignore=shutil.ignore_patterns(*NOT_SOURCE, "*.egg-info", ".*_cache")
     )
     return folder / run(sys.executable, "-c", BUILD, "sdist", folder, cwd=copy).splitlines()[-1]
 
@@ -103,16 +125,20 @@ def test_setup_lists_every_package():
     assert listed == found
 
 
-def test_the_sdist_holds_the_sources(sdist):
+def test_the_sdist_holds_the_sources_once(sdist):
     with tarfile.open(sdist) as archive:
-        held = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
-    for folder in ("keras_gates", "models", "tests", "benchmarks", "examples"):
-        assert sources(folder) <= held, sources(folder) - held
-    assert sources("docs", "*.md") <= held
-    assert {
-        Path(name) for name in ("train.py", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", ".ci/run")
-    } <= held
-    assert not {path for path in held if "__pycache__" in path.parts or path.parts[:1] == ("runs",)}
+        held = {Path(*Path(entry.name).parts[1:]): entry for entry in archive.getmembers()}
+    for folder in ("tests", "benchmarks", "examples"):
+        assert sources(folder) <= set(held), sources(folder) - set(held)
+    for folder in ("keras_gates", "models"):
+        modules = {Path(installed_as(path)) for path in sources(folder)}
+        assert modules <= set(held), modules - set(held)
+    assert sources("docs", "*.md") <= set(held)
+    assert {Path(name) for name in AT_THE_TOP} <= set(held)
+    assert {f"keras_gates/models/weights/{name}" for name in WEIGHTS} <= {path.as_posix() for path in held}
+    assert not [path for path in held if "__pycache__" in path.parts or path.parts[:1] in (("runs",), ("models",))]
+    # Links do not survive on every system that unpacks an sdist.
+    assert not [path for path, entry in held.items() if entry.issym() or entry.islnk()]
 
 
 def test_the_wheel_holds_the_package_and_no_more(wheel):
@@ -122,9 +148,9 @@ def test_the_wheel_holds_the_package_and_no_more(wheel):
         information = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()
     modules = {installed_as(path) for folder in ("keras_gates", "models") for path in sources(folder)}
     assert {name for name in held if name.endswith(".py")} == modules
-    assert "keras_gates/py.typed" in held
-    assert "keras_gates/models/data/sprites.png" in held
+    assert {"keras_gates/py.typed", "keras_gates/__init__.pyi", "keras_gates/models/data/sprites.png"} <= held
     assert {f"keras_gates/models/weights/{name}" for name in WEIGHTS} <= held
+    assert data_files() <= held, data_files() - held
     assert size < 20e6
     assert "Provides-Extra: edge" in information
     assert [line for line in information.splitlines() if line.startswith("Requires-Dist") and "extra" not in line] == [
