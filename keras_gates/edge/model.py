@@ -16,7 +16,7 @@ from keras_gates.edge.description import Description, Port, describe
 from keras_gates.edge.frontends import events_of
 from keras_gates.edge.stream import Stream, streamed
 from keras_gates.edge.tflite import EdgeError, read
-from keras_gates.edge.values import best, by_name, checked, numbers, real, stacked
+from keras_gates.edge.values import best, by_name, checked, numbers, predictions, stacked
 
 _PROOF_STEPS = 4
 _FACTS = (
@@ -286,8 +286,7 @@ class EdgeModel:
         return [[output[row] for output in outputs] for row in range(len(chunk))]
 
     def _called(self, own: runtime.Runtime, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
-        results = own.call(columns)
-        return [real(port, results[place]) for place, port in self.description.predictions]
+        return predictions(self.description, own.call(columns))
 
     def _stepped(self, own: runtime.Runtime, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Run a sequence in several calls; predictions with a time axis are concatenated."""

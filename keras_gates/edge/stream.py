@@ -12,7 +12,7 @@ import numpy as np
 from keras_gates.edge.frontends import events_of, log_mel
 from keras_gates.edge.runtime import Runtime
 from keras_gates.edge.tflite import EdgeError
-from keras_gates.edge.values import best, by_name, checked, numbers, real
+from keras_gates.edge.values import best, by_name, checked, numbers, predictions
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class Stream:
                 for start in range(0, len(next(iter(arrays.values()))), stride)
                 for frame in self._frames({name: array[start : start + stride] for name, array in arrays.items()})
             ]
-        predictions = self._description.predictions
-        columns = {port.name: np.stack(column) for (_, port), column in zip(predictions, zip(*frames))}
+        ports = [port for _, port in self._description.predictions]
+        columns = {port.name: np.stack(column) for port, column in zip(ports, zip(*frames))}
         if single:
             columns = {name: column[0] for name, column in columns.items()}
         return columns if len(columns) > 1 else next(iter(columns.values()))
@@ -204,8 +204,8 @@ class Stream:
 
     def _detected(self, event: Any, threshold: float) -> list[Detection]:
         before = self.count
-        predictions = self.push(event)
-        first = next(iter(predictions.values())) if isinstance(predictions, dict) else predictions
+        prediction = self.push(event)
+        first = next(iter(prediction.values())) if isinstance(prediction, dict) else prediction
         rows = first[None] if first.ndim == 1 else first
         detections = []
         for number, row in enumerate(rows):
@@ -246,5 +246,4 @@ def streamed(runtime: Runtime, events: Mapping[str, np.ndarray]) -> list[np.ndar
         event = events[port.name] if port.time else events[port.name][0]
         columns[port.name] = np.stack([event] * description.batch)
     columns |= {port.name: np.full(description.batch, description.stride) for port in description.role("lengths")}
-    results = runtime.call(columns)
-    return [real(port, results[place])[0] for place, port in description.predictions]
+    return [values[0] for values in predictions(description, runtime.call(columns))]
