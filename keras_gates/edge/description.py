@@ -8,6 +8,7 @@ described from the graph alone. Standard library only.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -188,8 +189,18 @@ def describe(file: TFLite) -> Description:
     >>> description.mode, description.labels  # doctest: +SKIP
     ('stream', ('no', 'yes', 'other'))
     """
-    if METADATA_NAME not in file.metadata:
-        return _guess(file)
+    description = _described(file) if METADATA_NAME in file.metadata else _guess(file)
+    if description.batch < 1:
+        raise EdgeError("the file is damaged: its first input takes 0 examples per call.")
+    for port in description.role("lengths"):
+        if math.prod(port.tensor.shape) != description.batch:
+            raise EdgeError(
+                f"the file is damaged: lengths {port.name!r} {port.tensor.shape} for a batch of {description.batch}."
+            )
+    return description
+
+
+def _described(file: TFLite) -> Description:
     try:
         entry = json.loads(file.metadata[METADATA_NAME])
     except (ValueError, RecursionError) as error:

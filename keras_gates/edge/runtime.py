@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import subprocess
 import sys
+import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,38 +63,65 @@ class Runtime:
         description: What `keras_gates.edge.description.describe` returned for `file`.
         num_threads: Threads for the kernels that can use several.
 
+    Attributes:
+        lock: To be held by threads that share the runtime: LiteRT's interpreters are not thread-safe.
+
+    A pickled or copied runtime continues from the same memory, and so does one in a forked process.
+
     Raises:
         EdgeError: LiteRT is not installed, or refuses the file.
     """
 
     def __init__(self, data: bytes, file: TFLite, description: Description, num_threads: int = 1):
+        self.description = description
+        self._data, self._file, self._num_threads = data, file, num_threads
+        self.lock = threading.RLock()
+        self._load()
+        self.reset()
+
+    def _load(self) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise EdgeError(
                 f"expected the LiteRT runtime, got {error}; install it: pip install ai-edge-litert"
             ) from None
-        self.description = description
-        self._interpreter = _litert(Interpreter, model_content=data, num_threads=num_threads)
+        description = self.description
+        self._interpreter = _litert(Interpreter, model_content=self._data, num_threads=self._num_threads)
+        self._process = os.getpid()
         self._runner = None
         if description.subgraph and description.signature:
             self._runner = _litert(self._interpreter.get_signature_runner, description.signature.key)
         else:
             _litert(self._interpreter.allocate_tensors)
         self._shapes = [port.tensor.shape for port in description.inputs]
-        if description.variables and len(file.signatures) > 1:
-            self._allocate_all(file)
-        self.reset()
+        if description.variables and len(self._file.signatures) > 1:
+            self._allocate_all()
+        with _ALIVE_LOCK:
+            _ALIVE.add(self)
 
-    def _allocate_all(self, file: TFLite) -> None:
+    def _load_again_after_fork(self) -> None:
+        """Replace an interpreter of the parent process, whose threads do not exist here; the memory stays."""
+        if self._process != os.getpid():
+            variables = self._variables()
+            self._load()
+            self._set_variables(variables)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self.lock:
+            return _restored, (self._data, self._file, self.description, self._num_threads, self.memory)
+
+    def _allocate_all(self) -> None:
         """Run each signature once, because variables can be reset only after every graph has allocated its own."""
-        for key in file.signatures:
+        for key in self._file.signatures:
             runner = _litert(self._interpreter.get_signature_runner, key)
             details = runner.get_input_details().items()
             _litert(runner, **{name: np.ones(detail["shape"], detail["dtype"]) for name, detail in details})
 
     def reset(self) -> None:
         """Set STM and LTM to zero, those of the operators and explicit ones."""
+        if self._process != os.getpid():
+            self._load()
         if self.description.variables:
             _litert(self._interpreter.reset_all_variables)
         inputs = self.description.inputs
@@ -136,6 +167,7 @@ class Runtime:
         Raises:
             EdgeError: LiteRT refuses a shape or type.
         """
+        self._load_again_after_fork()
         inputs, outputs = self.description.inputs, self.description.outputs
         if self._runner is not None:
             named = _litert(self._runner, **{port.name: value for port, value in zip(inputs, values)})
@@ -162,10 +194,12 @@ class Runtime:
 
         ``memory_0``, ``memory_1``, … are those of the operators, ``state_0``, ``state_1``, … explicit ones.
         """
+        self._load_again_after_fork()
         return {**self._variables(), **{f"state_{place}": state for place, state in enumerate(self._states)}}
 
     @memory.setter
     def memory(self, saved: Mapping[str, np.ndarray]) -> None:
+        self._load_again_after_fork()
         self._set_variables(saved)
         self._states = [np.array(saved[f"state_{place}"]) for place in range(len(self._states))]
 
@@ -181,6 +215,42 @@ class Runtime:
         if self.description.variables and self.description.subgraph:
             raise EdgeError("LiteRT's Python reads memory only in a file's first graph; export one signature per file.")
         return self.description.variables
+
+
+def _restored(
+    data: bytes, file: TFLite, description: Description, num_threads: int, memory: Mapping[str, np.ndarray]
+) -> Runtime:
+    runtime = Runtime(data, file, description, num_threads)
+    runtime.memory = memory
+    return runtime
+
+
+_ALIVE: weakref.WeakSet[Runtime] = weakref.WeakSet()
+_ALIVE_LOCK = threading.Lock()
+_AT_FORK: list[Runtime] = []
+
+
+def _before_fork() -> None:
+    _ALIVE_LOCK.acquire()
+    _AT_FORK.extend(_ALIVE)
+
+
+def _after_fork_in_parent() -> None:
+    _AT_FORK.clear()
+    _ALIVE_LOCK.release()
+
+
+def _after_fork_in_child() -> None:
+    # Destroying an interpreter of several threads crashes here, since its threads did not survive: it is never freed.
+    for runtime in _AT_FORK:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime._interpreter))
+        runtime.lock = threading.RLock()  # a thread that held it did not survive either
+    _AT_FORK.clear()
+    _ALIVE_LOCK.release()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _litert(call: Any, *args: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from keras_gates.edge.frontends import events_of, log_mel
 from keras_gates.edge.runtime import Runtime
 from keras_gates.edge.tflite import EdgeError
-from keras_gates.edge.values import best, by_name, checked, numbers, real
+from keras_gates.edge.values import best, by_name, checked, numbers, predictions
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Detection:
 class Stream:
     """Events one at a time; STM and LTM persist between calls and belong to this stream alone.
 
-    `EdgeModel.stream` returns it.
+    `EdgeModel.stream` returns it. Threads may share it: each call of a method runs whole. A pickled or copied stream, and one
+    in a forked process, continues from the same state.
 
     Args:
         runtime: An interpreter of its own.
@@ -71,12 +72,13 @@ class Stream:
 
     def reset(self) -> None:
         """Clear STM, LTM, average, trigger and event count."""
-        self._runtime.reset()
-        self._recent.clear()
-        self._active: str | int | None = None
-        self.count = 0
-        if self._log_mel:
-            self._log_mel.reset()
+        with self._runtime.lock:
+            self._runtime.reset()
+            self._recent.clear()
+            self._active: str | int | None = None
+            self.count = 0
+            if self._log_mel:
+                self._log_mel.reset()
 
     def push(self, event: Any) -> Any:
         """Return the prediction after one event, or the predictions after each of n events.
@@ -98,13 +100,14 @@ class Stream:
         """
         arrays, single = self._checked(event)
         stride = self._description.stride
-        frames = [
-            frame
-            for start in range(0, len(next(iter(arrays.values()))), stride)
-            for frame in self._frames({name: array[start : start + stride] for name, array in arrays.items()})
-        ]
-        predictions = self._description.predictions
-        columns = {port.name: np.stack(column) for (_, port), column in zip(predictions, zip(*frames))}
+        with self._runtime.lock:
+            frames = [
+                frame
+                for start in range(0, len(next(iter(arrays.values()))), stride)
+                for frame in self._frames({name: array[start : start + stride] for name, array in arrays.items()})
+            ]
+        ports = [port for _, port in self._description.predictions]
+        columns = {port.name: np.stack(column) for port, column in zip(ports, zip(*frames))}
         if single:
             columns = {name: column[0] for name, column in columns.items()}
         return columns if len(columns) > 1 else next(iter(columns.values()))
@@ -121,11 +124,12 @@ class Stream:
         Raises:
             EdgeError: The file has no such external front end.
         """
-        if isinstance(raw, str):
-            return [self.push(token) for token in events_of(self._description, raw)]
-        if self._log_mel is None:
-            raise EdgeError("this file has no external front end; push the events that the model takes.")
-        return [self.push(event) for event in self._log_mel.push(numbers(raw, "the sound"))]
+        with self._runtime.lock:
+            if isinstance(raw, str):
+                return [self.push(token) for token in events_of(self._description, raw)]
+            if self._log_mel is None:
+                raise EdgeError("this file has no external front end; push the events that the model takes.")
+            return [self.push(event) for event in self._log_mel.push(numbers(raw, "the sound"))]
 
     def detect(self, event: Any) -> list[Detection]:
         """Push one event or n and report each class that rises to the threshold, once until it falls below again.
@@ -138,19 +142,8 @@ class Stream:
         """
         if self._threshold is None:
             raise EdgeError("this stream has no threshold: model.stream(threshold=0.8).")
-        before = self.count
-        predictions = self.push(event)
-        first = next(iter(predictions.values())) if isinstance(predictions, dict) else predictions
-        rows = first[None] if first.ndim == 1 else first
-        detections = []
-        for number, row in enumerate(rows):
-            label, value = best(self._description.labels, row)[0]
-            active = value >= self._threshold and label not in self._background
-            if active and label != self._active:
-                last = before + (number + 1) * (self.count - before) // len(rows) - 1
-                detections.append(Detection(label, value, last))
-            self._active = label if active else None
-        return detections
+        with self._runtime.lock:
+            return self._detected(event, self._threshold)
 
     @property
     def state(self) -> dict[str, np.ndarray]:
@@ -159,8 +152,9 @@ class Stream:
         ``memory_…`` are STM and LTM of the operators, ``state_…`` those of a file with explicit memory, both in the file's
         own types; ``recent`` are the predictions that the average covers, ``count`` the number of events.
         """
-        recent = np.stack(self._recent) if self._recent else np.zeros(0, np.float32)
-        return {**self._runtime.memory, "recent": recent, "count": np.array(self.count)}
+        with self._runtime.lock:
+            recent = np.stack(self._recent) if self._recent else np.zeros(0, np.float32)
+            return {**self._runtime.memory, "recent": recent, "count": np.array(self.count)}
 
     @state.setter
     def state(self, saved: Mapping[str, np.ndarray]) -> None:
@@ -177,11 +171,12 @@ class Stream:
         recent = np.asarray(saved["recent"], np.float32)
         if len(recent) and recent.shape[1:] != self._description.predictions[0][1].event_shape:
             raise EdgeError(f"state 'recent' {recent.shape} does not fit the predictions of this file.")
-        self._runtime.memory = saved
-        self._recent.clear()
-        self._recent.extend(recent)
-        self._active = None
-        self.count = int(saved["count"])
+        with self._runtime.lock:
+            self._runtime.memory = saved
+            self._recent.clear()
+            self._recent.extend(recent)
+            self._active = None
+            self.count = int(saved["count"])
 
     def _checked(self, event: Any) -> tuple[dict[str, np.ndarray], bool]:
         """Return n events (n, features) by input name, and whether a single event was passed."""
@@ -206,6 +201,21 @@ class Stream:
                 raise EdgeError(f"event {port.name!r}: expected {port.event_shape}, got {arrays[port.name].shape[1:]}.")
             arrays[port.name] = checked(port, arrays[port.name], len(description.vocabulary))
         return arrays, single
+
+    def _detected(self, event: Any, threshold: float) -> list[Detection]:
+        before = self.count
+        prediction = self.push(event)
+        first = next(iter(prediction.values())) if isinstance(prediction, dict) else prediction
+        rows = first[None] if first.ndim == 1 else first
+        detections = []
+        for number, row in enumerate(rows):
+            label, value = best(self._description.labels, row)[0]
+            active = value >= threshold and label not in self._background
+            if active and label != self._active:
+                last = before + (number + 1) * (self.count - before) // len(rows) - 1
+                detections.append(Detection(label, value, last))
+            self._active = label if active else None
+        return detections
 
     def _frames(self, events: Mapping[str, np.ndarray]) -> list[list[np.ndarray]]:
         """Run one call and return its predictions per time step (one if the file returns only the last), the first smoothed."""
@@ -236,5 +246,4 @@ def streamed(runtime: Runtime, events: Mapping[str, np.ndarray]) -> list[np.ndar
         event = events[port.name] if port.time else events[port.name][0]
         columns[port.name] = np.stack([event] * description.batch)
     columns |= {port.name: np.full(description.batch, description.stride) for port in description.role("lengths")}
-    results = runtime.call(columns)
-    return [real(port, results[place])[0] for place, port in description.predictions]
+    return [values[0] for values in predictions(description, runtime.call(columns))]

@@ -170,6 +170,26 @@ def best(labels: Sequence[str], prediction: np.ndarray, top: int = 1) -> list:
     return [(labels[i] if i < len(labels) else int(i), float(prediction[i])) for i in order]
 
 
+def predictions(description: Description, results: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the real numbers of the predictions among all outputs of a call, each (batch, …).
+
+    Args:
+        description: The file.
+        results: All outputs, in the order of the file.
+
+    Raises:
+        EdgeError: An output does not have one row per example.
+    """
+    values = [real(port, results[place]) for place, port in description.predictions]
+    for value, (_, port) in zip(values, description.predictions):
+        if value.shape[:1] != (description.batch,):
+            raise EdgeError(
+                f"output {port.name!r}: expected {description.batch} rows, one per example, got {value.shape}; the file is "
+                "damaged, or its outputs have no batch axis."
+            )
+    return values
+
+
 def stacked(rows: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
     """Return rows of one shape as one array; rows of several shapes stay a list."""
     return np.stack(rows) if len({row.shape for row in rows}) == 1 else rows

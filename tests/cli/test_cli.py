@@ -181,7 +181,7 @@ def test_recordings_that_do_not_fit_the_model(capsys, tmp_path):
         ("1,2,3,4\n1,2,three,4\n", "line 2: expected numbers"),
         ("1,2,3,4\n1,2,3\n", "line 2: expected 4 numbers"),
         ("1,2\n", "expected"),
-        ("1,2,nan,4\n", "holds nan"),
+        ("1,2,nan,4\n", "got nan"),
         ("", "holds no numbers"),
         ("a,b\n", "holds no numbers"),
         ("1,2,3,4\n1,2,3,\0\n", "expected numbers|not valid CSV"),

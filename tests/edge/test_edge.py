@@ -313,6 +313,40 @@ def test_metadata_that_does_not_fit_the_graph_is_an_error():
             describe(dataclasses.replace(file, metadata={"keras_gates": text}))
 
 
+def test_shapes_that_contradict_each_other_are_an_error():
+    """Found by changing single numbers of a file: they ended in IndexError and ValueError."""
+    from keras_gates.edge.description import describe
+    from keras_gates.edge.values import predictions
+
+    def changed(file, tensor, shape):
+        graph = file.subgraphs[0]
+        tensors = [dataclasses.replace(t, shape=shape) if t.index == tensor.index else t for t in graph.tensors]
+        return dataclasses.replace(file, subgraphs=(dataclasses.replace(graph, tensors=tuple(tensors)),))
+
+    model = EdgeModel(exported("words").path)
+    (lengths,), (event,) = model.description.role("lengths"), model.description.events
+    with pytest.raises(EdgeError, match="batch of 1"):
+        describe(changed(model.file, lengths.tensor, (3,)))
+    with pytest.raises(EdgeError, match="0 examples"):
+        describe(changed(model.file, event.tensor, (0, TIME)))
+    for shape in ((), (0, 3), (2, 3)):
+        with pytest.raises(EdgeError, match="expected 1 rows"):
+            predictions(model.description, [np.zeros(shape, "float32")])
+
+
+def test_the_lowering_is_read_by_its_earlier_name_too():
+    from keras_gates.edge.description import describe
+
+    file = read(exported("article").data)
+    entry = json.loads(file.metadata["keras_gates"])
+    entry.pop("form", None)
+    for key in ("lowering", "form"):
+        text = json.dumps({**entry, key: "step"}).encode()
+        description = describe(dataclasses.replace(file, metadata={"keras_gates": text}))
+        assert description.lowering == description.facts["lowering"] == "step"
+    assert EdgeModel(exported("article").path).info()["lowering"] == "step"
+
+
 def test_a_file_that_kills_the_runtime_is_an_error_not_the_end(monkeypatch):
     from keras_gates.edge import runtime
 
