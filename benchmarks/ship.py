@@ -135,7 +135,7 @@ def exported(zoo: Any, model: Any, data: Any, config: RunConfig, stem: str, cali
             outputs = deploying.run_tflite(file, inputs)
             row = deploying.compared(file.name, file.stat().st_size, device.core.predict(inputs, verbose=0), outputs, y)
             row |= {"precision": precision, "latency_us": report.latency_us, "arena_bytes": report.arena_bytes}
-            row |= {"form": report.form, "input": list(device.core.inputs[0].shape[1:])}
+            row |= {"lowering": report.lowering, "input": list(device.core.inputs[0].shape[1:])}
             if outputs.ndim == 4:
                 median = outputs[..., outputs.shape[-1] // 2]
                 row["mse"] = float(np.mean(np.square(median - y) / np.array(data.build["variance"])))
