@@ -62,6 +62,7 @@ class Runtime:
         file: What `keras_gates.edge.tflite.read` returned for them.
         description: What `keras_gates.edge.description.describe` returned for `file`.
         num_threads: Threads for the kernels that can use several.
+        interpreter: Another runtime with the methods of LiteRT's `Interpreter` that are called here; None is LiteRT.
 
     Attributes:
         lock: To be held by threads that share the runtime: LiteRT's interpreters are not thread-safe.
@@ -72,22 +73,18 @@ class Runtime:
         EdgeError: LiteRT is not installed, or refuses the file.
     """
 
-    def __init__(self, data: bytes, file: TFLite, description: Description, num_threads: int = 1):
+    def __init__(
+        self, data: bytes, file: TFLite, description: Description, num_threads: int = 1, interpreter: Any = None
+    ):
         self.description = description
         self._data, self._file, self._num_threads = data, file, num_threads
         self.lock = threading.RLock()
-        self._load()
+        self._load(interpreter)
         self.reset()
 
-    def _load(self) -> None:
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise EdgeError(
-                f"expected the LiteRT runtime, got {error}; install it: pip install ai-edge-litert"
-            ) from None
+    def _load(self, interpreter: Any = None) -> None:
         description = self.description
-        self._interpreter = _litert(Interpreter, model_content=self._data, num_threads=self._num_threads)
+        self._interpreter = interpreter or self._new_interpreter()
         self._process = os.getpid()
         self._runner = None
         if description.subgraph and description.signature:
@@ -99,6 +96,15 @@ class Runtime:
             self._allocate_all()
         with _ALIVE_LOCK:
             _ALIVE.add(self)
+
+    def _new_interpreter(self) -> Any:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise EdgeError(
+                f"expected the LiteRT runtime, got {error}; install it: pip install ai-edge-litert"
+            ) from None
+        return _litert(Interpreter, model_content=self._data, num_threads=self._num_threads)
 
     def _load_again_after_fork(self) -> None:
         """Replace an interpreter of the parent process, whose threads do not exist here; the memory stays."""
