@@ -55,17 +55,14 @@ class Runtime:
         file: what `keras_gates.edge.tflite.read` found in them.
         description: what `keras_gates.edge.description.describe` made of it.
         num_threads: threads for the kernels that can use several.
+        interpreter: an open interpreter with the methods of LiteRT's, to run instead of a new one.
     """
 
-    def __init__(self, data: bytes, file: TFLite, description: Description, num_threads: int = 1):
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise EdgeError(
-                f"expected the LiteRT runtime, got {error}; install it: pip install ai-edge-litert"
-            ) from None
+    def __init__(
+        self, data: bytes, file: TFLite, description: Description, num_threads: int = 1, interpreter: Any = None
+    ):
         self.description = description
-        self._interpreter = _litert(Interpreter, model_content=data, num_threads=num_threads)
+        self._interpreter = interpreter or _open(data, num_threads)
         self._runner = None
         if description.subgraph:
             self._runner = _litert(self._interpreter.get_signature_runner, description.signature.key)
@@ -124,6 +121,14 @@ class Runtime:
         if self.description.variables and self.description.subgraph:
             raise EdgeError("LiteRT's Python gives memory only from a file's first graph; export one signature a file.")
         return self.description.variables
+
+
+def _open(data: bytes, num_threads: int) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise EdgeError(f"expected the LiteRT runtime, got {error}; install it: pip install ai-edge-litert") from None
+    return _litert(Interpreter, model_content=data, num_threads=num_threads)
 
 
 def _litert(call: Any, *args: Any, **kwargs: Any) -> Any:
