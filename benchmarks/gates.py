@@ -1,8 +1,8 @@
-"""Writes the tables of docs/gates.md: what each gate is worth to the shipped models, and how each gate deploys.
+"""Write the tables of docs/gates.md: what each gate is worth to the shipped models, and how each gate deploys.
 
 python benchmarks/gates.py --data-dir ../shared/tfds
-python benchmarks/gates.py speech text --only worth --data-dir ../shared/tfds      # these rows anew, the others stay
-python benchmarks/gates.py --model show=runs/show-20261123-120000/model.keras      # a model of your own run
+python benchmarks/gates.py speech text --only worth --data-dir ../shared/tfds      # replaces these rows, keeps the others
+python benchmarks/gates.py --model show=runs/show-20261123-120000/model.keras      # a model that you trained
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from keras_gates.models import registry
-from keras_gates.models.training import fitting
 
 import keras_gates as kg
+from keras_gates._files import write_text
+from keras_gates.models import registry
+from keras_gates.models.training import fitting
 
 PAGE = Path(__file__).parents[1] / "docs" / "gates.md"
 EXAMPLES = 256
@@ -45,11 +46,11 @@ VARIANTS = {
 
 
 def worth(name: str, path: Path, preset: str | None, source: str, data_dir: str | None) -> str:
-    """A row of the first table."""
+    """Return a row of the first table."""
     zoo = registry.find(name)
     _, chosen = zoo.preset(preset)
     model = keras.saving.load_model(path, compile=False)
-    if model.inputs[0].shape[0] is not None:  # it carries its memory over; here every example starts from an empty one
+    if model.inputs[0].shape[0] is not None:  # stateful; here every example starts from an empty memory
         model = zoo.device(model)[0]
     data = zoo.data(source, data_dir, **chosen.get("data", {}))
     fitting.compile_model(zoo, model, {**fitting.DEFAULTS, **zoo.recipe, **chosen.get("recipe", {})}, None)
@@ -61,49 +62,47 @@ def worth(name: str, path: Path, preset: str | None, source: str, data_dir: str 
 
 
 def deployment(name: str, gates: dict[str, Any]) -> str:
-    """A row of the second table."""
+    """Return a row of the second table."""
     model = keras.Sequential([keras.Input((20, 8)), kg.GateLSTM(UNITS, **gates), keras.layers.Dense(4)])
     with tempfile.TemporaryDirectory() as folder:
         report = kg.export(model, folder, formats=["tflite"])
     operators = sum(report.operators.values())
     size, difference = f"{report.bytes / 1024:.1f} KB", f"{report.max_difference:.0e}"
-    return f"| {name} | {model.count_params():,} | {report.form} | {operators} | {size} | {difference} |"
+    return f"| {name} | {model.count_params():,} | {report.lowering} | {operators} | {size} | {difference} |"
 
 
 def write(mark: str, table: list[str]) -> None:
-    """Exchange the table between two marks of the page."""
+    """Replace the table between two marks of the page."""
     page = PAGE.read_text(encoding="utf-8")
     page = re.sub(
         f"(<!-- {mark} -->\n).*?(<!-- end -->)", lambda m: m[1] + "\n".join(table) + "\n" + m[2], page, flags=re.S
     )
-    waiting = PAGE.with_name(PAGE.name + ".tmp")
-    waiting.write_text(page, encoding="utf-8")
-    waiting.replace(PAGE)
+    write_text(PAGE, page)
 
 
 def rows_of(page: str, mark: str) -> dict[str, str]:
-    """The rows of the table between two marks, by what they begin with."""
+    """Return the rows of the table between two marks, by their first cell."""
     table = page.partition(f"<!-- {mark} -->\n")[2].partition("<!-- end -->")[0].splitlines()[2:]
     return {row.split("|")[1].strip(): row for row in table}
 
 
 def shipped(data_dir: str | None) -> list[tuple[str, Path, str, str, str | None]]:
-    """Name, file, preset, source and folder of the data of every shipped model."""
-    found = []
+    """Return name, file, preset, data source and data folder of every shipped model."""
+    models = []
     for name in registry.names():
         for preset in registry.find(name).presets:
             path = registry.WEIGHTS / f"{name}-{preset}.keras"
             if path.exists():
                 words = registry.card(name, preset).get("command", "").split()
                 source = words[words.index("--data") + 1] if "--data" in words else "builtin"
-                found.append((name, path, preset, source, data_dir))
-    return found
+                models.append((name, path, preset, source, data_dir))
+    return models
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="shipped models; default: all")
-    parser.add_argument("--data-dir", help="where TFDS data sets are kept")
+    parser.add_argument("--data-dir", help="folder of the TFDS data sets")
     parser.add_argument(
         "--model", action="append", default=[], metavar="NAME=FILE", help="a .keras file on built-in data"
     )
@@ -114,7 +113,7 @@ def main() -> None:
         own = [(*pair.split("=", 1), None, "builtin", None) for pair in arguments.model]
         rows = rows_of(page, "worth") if arguments.models else {}
         held = [f"{factor} {how}" for factor in ("ignore", "forget", "use") for how in ("open", "closed", "mean")]
-        head = ["| model | score | as it is | " + " | ".join(held) + " |", "|" + "---|" * (len(held) + 3)]
+        head = ["| model | score | no gate held | " + " | ".join(held) + " |", "|" + "---|" * (len(held) + 3)]
         known = [f"{name} {preset}" for name, _, preset, *_ in shipped(None)]
         in_order = lambda row: [*known, row.split("|")[1].strip()].index(row.split("|")[1].strip())  # noqa: E731
         for one in [*own, *shipped(arguments.data_dir)]:

@@ -1,4 +1,4 @@
-"""What `GateMonitor` costs: the processor time of a whole training with it and without it, in turns, medians.
+"""Cost of `GateMonitor`: processor time of a whole training with and without it, alternating, medians.
 
 python benchmarks/monitor.py digits show --epochs 20
 """
@@ -10,14 +10,13 @@ import statistics
 import tempfile
 import time
 
+import keras_gates
 from keras_gates.models import registry
 from keras_gates.models.training import fitting
 
-import keras_gates
-
 
 def trained(name: str, epochs: int, watched: bool) -> tuple[float, keras_gates.GateMonitor]:
-    """The processor seconds of one training on built-in data, and its monitor."""
+    """Return the processor seconds of one training on built-in data, and its monitor."""
     zoo = registry.find(name)
     _, preset = zoo.preset(None)
     data = zoo.data("builtin", **preset.get("data", {}))
@@ -38,15 +37,15 @@ def trained(name: str, epochs: int, watched: bool) -> tuple[float, keras_gates.G
 
 
 def measure(name: str, epochs: int, repeats: int) -> str:
-    """One model's line."""
+    """Return the line of one model."""
     without, watched = [], []
-    trained(name, 1, False)  # what TensorFlow does once a process is nobody's cost
+    trained(name, 1, False)  # TensorFlow's work once per process counts for neither
     for _ in range(repeats):
         without.append(trained(name, epochs, False)[0])
         seconds, monitor = trained(name, epochs, True)
         watched.append(seconds)
     plain, more = statistics.median(without), statistics.median(watched)
-    after = ", ".join(str(row["epoch"] + 1) for row in monitor.history)
+    after = ", ".join(str(row["epoch"]) for row in monitor.history)
     return (
         f"{name:10} {epochs} epochs: {plain:6.1f} s without, {more:6.1f} s with ({more / plain - 1:+.1%}); "
         f"by its own clock {monitor.cost:.1%}, looked after epoch {after}"

@@ -5,13 +5,13 @@ python benchmarks/results.py
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from keras_gates._files import read_json, write_text
 from keras_gates.models import registry
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -190,9 +190,9 @@ def main() -> int:
     (DOCS / "models").mkdir(parents=True, exist_ok=True)
     for name in dict.fromkeys(card["model"] for card in every):
         page = model_page(name, [card for card in every if card["model"] == name])
-        (DOCS / "models" / f"{name}.md").write_text(page, encoding="utf-8")
-    told = json.loads(cells.read_text(encoding="utf-8")) if cells.exists() else []
-    (DOCS / "results.md").write_text(results_page(every, told), encoding="utf-8")
+        write_text(DOCS / "models" / f"{name}.md", page)
+    rows = read_json(cells) if cells.exists() else []
+    write_text(DOCS / "results.md", results_page(every, rows))
     return 0
 
 

@@ -1,16 +1,19 @@
-"""What each gate is worth: a model whose gates are held open, closed or at their mean, at prediction time."""
+"""Ablation: what each gate is worth, measured with gates held open, closed or at their mean at prediction time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_gates.inspection.hooks import NamedStep, Recurrent, exchanged_loops, recurrent_layers, run_steps
-from keras_gates.inspection.tracing import text_tensors, trace
+from keras_gates._compat import compile_arguments
+from keras_gates.inspection.hooks import NamedStep, Recurrent, named_recurrent_layers, replaced_loops, run_steps
+from keras_gates.inspection.inputs import text_tensors
+from keras_gates.inspection.tracing import trace
 
 HOLDS = ("open", "closed", "mean")
 
@@ -18,21 +21,21 @@ HOLDS = ("open", "closed", "mean")
 def ablate(
     model: keras.layers.Layer, *, x: Any = None, layers: Sequence[str] | None = None, **held: str | float
 ) -> keras.Model:
-    """The same model with factors of its gates held at a value, for prediction; the model itself stays as it is.
+    """Return the same model with factors of its gates held at a value, for prediction; the model itself stays unchanged.
 
     Args:
-        model: a built Keras model with `GateLSTM`, `RNN(GateLSTMCell)` or `keras.layers.LSTM` layers.
-        x: input to take means from, for `"mean"`.
-        layers: names of the layers to hold; default: all with named gates.
-        **held: by factor (`ignore`, `forget`, `use`, `candidate`, `U`, or one of your own gates): `"open"` (1), `"closed"` (0),
-            `"mean"` (each unit's mean over `x`), or a number.
+        model: A built Keras model with `GateLSTM`, `RNN(GateLSTMCell)` or `keras.layers.LSTM` layers.
+        x: Input from which means are taken, `(batch, ...)`; needed for `"mean"`.
+        layers: Names of the layers to hold; default: all that have named gates.
+        **held: By factor (`ignore`, `forget`, `use`, `candidate`, `U`, or one of a gate class that you wrote): `"open"` (1),
+            `"closed"` (0), `"mean"` (each unit's mean over `x`), or a number.
 
     Returns:
         A `keras.Model` for `predict`, `evaluate` and calls, compiled as `model` is; it shares the model's weights. (Those of
-        `keras.layers.LSTM` are copied when it is made.)
+        `keras.layers.LSTM` are copied now, so later training does not reach it.)
 
     Raises:
-        ValueError: nothing to hold, an unknown value or layer, a mean without `x`; when it runs: a factor that
+        ValueError: Nothing to hold, an unknown value or layer, or a mean without `x`; when it runs: a factor that
             a layer does not have.
 
     Example:
@@ -46,7 +49,7 @@ def ablate(
     for factor, value in held.items():
         if value not in HOLDS and (isinstance(value, str) or not isinstance(value, int | float)):
             raise ValueError(f"ablate: {factor} must be one of {', '.join(HOLDS)} or a number, got {value!r}.")
-    gated = [one for one in recurrent_layers(model) if one.gated]
+    gated = [one for one in named_recurrent_layers(model) if one.gated]
     names = [one.name for one in gated]
     unknown = [name for name in layers or () if name not in names]
     if unknown or not gated:
@@ -62,26 +65,25 @@ def ablate(
         means = {name: {f: np.nanmean(one[f], axis=(0, 1)) for f in held if f in one} for name, one in traced.items()}
     ablated = _Ablated(model, chosen, held, means)
     if getattr(model, "compiled", False):
-        with keras.saving.custom_object_scope(_own_objects(model)):
+        with keras.saving.custom_object_scope(_custom_objects(model)):
             ablated.compile_from_config(model.get_compile_config())
     return ablated
 
 
-def _own_objects(model: keras.Model) -> dict[str, Any]:
-    """By name: the losses and metrics that the model was compiled with; Keras does not find those of the user alone."""
-    given = getattr(getattr(model, "_compile_config", None), "config", {"loss": model.loss})
-    things = [thing for thing in keras.tree.flatten(dict(given)) if callable(thing) and not isinstance(thing, str)]
+def _custom_objects(model: keras.Model) -> dict[str, Any]:
+    """Return by name the losses and metrics that the model was compiled with; Keras does not find unregistered ones alone."""
+    things = [t for t in keras.tree.flatten(compile_arguments(model)) if callable(t) and not isinstance(t, str)]
     named = [thing if hasattr(thing, "__name__") else type(thing) for thing in things]
     return {thing.__name__: thing for thing in named}
 
 
 class _Ablated(keras.Model):
-    """Calls `model` with the loops of some of its layers exchanged for one in which factors are held."""
+    """Calls `model` while the loops of some of its layers are replaced by one in which factors are held."""
 
     def __init__(
         self,
         model: keras.layers.Layer,
-        chosen: Sequence[Recurrent],
+        layers: Sequence[Recurrent],
         held: Mapping[str, str | float],
         means: Mapping[str, Mapping[str, np.ndarray]],
     ) -> None:
@@ -89,10 +91,10 @@ class _Ablated(keras.Model):
         self.model = model
         held = dict(held)
 
-        def run(recurrent: Recurrent, events: Any, memories: Any, mask: Any, training: bool) -> tuple:
+        def run(recurrent: Recurrent, events: Any, states: Any, mask: Any, training: bool) -> tuple:
             holds = {f: _hold(value, means.get(recurrent.name, {}).get(f)) for f, value in held.items()}
             step = NamedStep(recurrent, lambda name: name in held, holds)
-            outputs, memories = run_steps(step, recurrent.layer, events, memories, mask)
+            outputs, states = run_steps(step, recurrent.layer, events, states, mask)
             last_cell = list(recurrent.cells)[-1]
             missing = [f for f in held if f not in step.names[last_cell]]
             if missing:
@@ -102,13 +104,17 @@ class _Ablated(keras.Model):
             if mask is not None and recurrent.layer.zero_output_for_mask:
                 read = ops.flip(mask, axis=1) if recurrent.layer.go_backwards else mask
                 outputs = outputs * ops.cast(ops.expand_dims(read, -1), outputs.dtype)
-            return last, outputs, memories
+            return last, outputs, states
 
-        self._exchanged: Callable[[], Any] = lambda: exchanged_loops(list(chosen), run, put_back=False)
+        # A function, because Keras would track (and save) layers in an attribute. States are not restored: `predict` traces this
+        # call into a graph, which carries the states of stateful layers over as the model itself does.
+        self._held_gates: Callable[[], AbstractContextManager[None]] = lambda: replaced_loops(
+            layers, run, restore_states=False
+        )
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        with self._exchanged():
+        with self._held_gates():
             return self.model(inputs, training=training)
 
 
@@ -129,21 +135,23 @@ def worth_of_gates(
     layers: Sequence[str] | None = None,
     batch_size: int = 64,
 ) -> list[dict[str, Any]]:
-    """A compiled model's scores with and without each gate.
+    """Score a compiled model with and without each gate.
 
     Args:
-        model: compiled, so that `model.evaluate` gives its scores.
-        x, y: data to score on; means are taken from `x`.
-        factors: which to hold, one after the other.
-        holds: how to hold each.
-        layers: names of the layers to hold; default: all with named gates.
+        model: A compiled model; `model.evaluate` gives the scores.
+        x: Input to score on, `(batch, ...)`; means are taken from it.
+        y: Targets, `(batch, ...)`.
+        factors: Which factors to hold, one after the other.
+        holds: How to hold each: `"open"`, `"closed"`, `"mean"` or a number.
+        layers: Names of the layers to hold; default: all that have named gates.
+        batch_size: Examples per batch of `evaluate`.
 
     Returns:
-        A list of rows: `{"factor", "held", "scores"}`, the first with `factor=None`: the model as it is. `scores` is what
-        `model.evaluate(..., return_dict=True)` gives.
+        A list of rows `{"factor", "held", "scores"}`. The first has `factor=None`: the model with no gate held. `scores` is what
+        `model.evaluate(..., return_dict=True)` returns.
 
     Raises:
-        ValueError: the model is not compiled; and those of `ablate`.
+        ValueError: The model is not compiled; or as for `ablate`.
 
     Example:
 

@@ -1,8 +1,7 @@
-"""How much a prediction depends on every past event and on the long-term memory at every step, and how far back."""
+"""Attribution: how much a prediction depends on every past event and on the cell state at every time step, and how far back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,37 +9,40 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_gates.inspection.gradients import gradients_of
 from keras_gates.inspection.hooks import (
+    Loop,
     NamedStep,
     Recurrent,
-    as_it_is,
-    exchanged_loops,
-    recurrent_layers,
+    named_recurrent_layers,
+    original_loop,
+    replaced_loops,
     run_steps,
-    to_numpy,
-    uncompiled,
+    uncompiled_loop,
 )
-from keras_gates.inspection.tracing import some_of
+from keras_gates.inspection.inputs import select_examples, to_numpy
 from keras_gates.layers.cell import GateLSTMCell
 
+METHODS = ("gradient", "integrated")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Influence:
-    """How much one number of the prediction depends on each event and memory.
+    """How much one number of the prediction depends on each event and on LTM (the cell state).
 
     Attributes:
-        layer: the layer whose events these are.
-        events: `(batch, time, features)`: the gradient with respect to E_t, or its integrated gradient.
-        ltm: by layer: `(batch, time, units)`, the gradient with respect to LTM_t.
-        score: `(batch,)`, the number of the prediction that was asked about.
+        layer: Name of the layer whose events these are.
+        events: `(batch, time, features)`, the gradient with respect to E_t, or its integrated gradient.
+        ltm: By layer, `(batch, time, units)`, the gradient with respect to LTM_t.
+        score: `(batch,)`, the number of the prediction that is explained.
         method: "gradient" or "integrated".
-        mask: `(batch, time)`, False where the layer skipped an event.
+        mask: `(batch, time)`, False where the layer skipped an event; or None.
 
     Example:
 
     >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4, name="memory")])
-    >>> found = keras_gates.influence(model, numpy.ones((2, 5, 3), "float32"))
-    >>> found.strength.shape, found.ltm["memory"].shape
+    >>> influence = keras_gates.influence(model, numpy.ones((2, 5, 3), "float32"))
+    >>> influence.strength.shape, influence.ltm["memory"].shape
     ((2, 5), (2, 5, 4))
     """
 
@@ -51,9 +53,16 @@ class Influence:
     method: str
     mask: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        batch, time, features = self.events.shape
+        also = f", LTM of {', '.join(self.ltm)}" if self.ltm else ""
+        return (
+            f"<Influence ({self.method}) of {self.layer}: {batch} sequences, {time} events, {features} features{also}>"
+        )
+
     @property
     def strength(self) -> np.ndarray:
-        """One number for each event, `(batch, time)`: the gradient's length, or the sum of the integrated gradient (signed)."""
+        """One number per event, `(batch, time)`: the gradient's length, or the sum of the integrated gradient (signed)."""
         return np.linalg.norm(self.events, axis=-1) if self.method == "gradient" else self.events.sum(axis=-1)
 
 
@@ -67,25 +76,30 @@ def influence(
     steps: int = 32,
     memory: bool = True,
 ) -> Influence:
-    """How much the prediction depends on every past event and on LTM_t at every step.
+    """Compute how much the prediction depends on every past event and on LTM_t (the cell state) at every time step.
 
         gradient:    d score / d E_t          d score / d LTM_t
         integrated:  E_t * mean over a in (0, 1] of d score / d E_t, where all events are a * E (sums to score - score of 0)
 
-    The events are those that the first recurrent layer gets: word vectors, what a convolution saw in a frame. LTM_t is
-    changed where it is remembered, so its gradient goes through the use gate of the same step and through all later ones.
+    The events are the input of the first recurrent layer: word vectors, or what a convolution computed for a frame. LTM_t is
+    changed where the remember gate returns it, so its gradient passes through the use gate of the same step and through all
+    later steps.
 
     Args:
-        model: a built Keras model with recurrent layers of any kind.
-        x: what the model takes, `(batch, ...)`.
-        target: which number of the prediction (for an answer at every event: of the last); default: the largest of each example.
+        model: A built Keras model with recurrent layers of any kind.
+        x: The model's input, `(batch, ...)`; several inputs in a list or dict.
+        target: Index of the explained number in the prediction (of the last prediction, for a model that predicts at every
+            event); default: each example's largest.
         method: `"gradient"` or `"integrated"`.
-        layer: whose events, by name; default: the first recurrent layer that runs.
-        steps: how many gradients an integrated one is the mean of.
-        memory: whether gradients with respect to LTM_t are wanted; without them every layer runs its own fast loop.
+        layer: Name of the layer whose events are meant; default: the first recurrent layer that runs.
+        steps: How many gradients an integrated gradient is the mean of.
+        memory: Whether to compute gradients with respect to LTM_t; without them every layer runs its own fast loop.
+
+    Returns:
+        An `Influence`.
 
     Raises:
-        ValueError: an unknown method or layer, or a model without recurrent layers.
+        ValueError: Unknown method or layer, `target` outside of the prediction, or a model without recurrent layers.
 
     Source: Sundararajan, Taly and Yan, Axiomatic Attribution for Deep Networks, 2017 (integrated gradients).
 
@@ -95,171 +109,132 @@ def influence(
     >>> keras_gates.influence(model, numpy.ones((2, 5, 3), "float32")).strength.shape
     (2, 5)
     """
-    if method not in ("gradient", "integrated"):
+    if method not in METHODS:
         raise ValueError(f"influence: method must be 'gradient' or 'integrated', got {method!r}.")
-    found = recurrent_layers(model)
-    inputs = some_of(x, slice(None))
-    seen = _Seeing()
-    with exchanged_loops(found, seen):
-        model(inputs, training=False)
-    if not seen.events:
+    recurrent = named_recurrent_layers(model)
+    inputs = select_examples(x, slice(None))
+    first_calls = _FirstCalls()
+    with replaced_loops(recurrent, first_calls):
+        prediction = keras.tree.flatten(model(inputs, training=False))[0]
+    if not first_calls.events:
+        raise ValueError(f"influence: {model.name} has no recurrent layer that ran, so there are no events to explain.")
+    layer = layer or next(iter(first_calls.events))
+    if layer not in first_calls.events:
         raise ValueError(
-            f"influence: {model.name} has no recurrent layer that ran, so there are no events to ask about."
+            f"influence: there is no recurrent layer {layer!r}; there are: {', '.join(one.name for one in recurrent)}."
         )
-    layer = layer or next(iter(seen.events))
-    pair = next((one.pair for one in found if one.name == layer), None)
-    if pair is None:
+    size = prediction.shape[-1] if len(prediction.shape) > 1 else 1
+    if target is not None and not -size <= target < size:
         raise ValueError(
-            f"influence: there is no recurrent layer {layer!r}; there are: {', '.join(one.name for one in found)}."
+            f"influence: target={target} is outside of the prediction, which has {size} numbers per example (0 to {size - 1})."
         )
-    units = {one.name: one.cells[one.name].units for one in found if memory and _has_memory(one, seen)}
-    nudged = list(units)
+    pair = next(one.pair for one in recurrent if one.name == layer)
+    units = {one.name: one.cells[one.name].units for one in recurrent if memory and _has_ltm(one, first_calls)}
+    loop = uncompiled_loop if method == "gradient" else original_loop  # many gradients earn back the compilation
 
-    def answer(values: list[Any], share: Any) -> tuple[Any, Any]:
-        run = _Nudging(pair, share, values[0], dict(zip(nudged, values[1:])), loop)
-        with exchanged_loops(found, run):
-            each = _asked(keras.tree.flatten(model(inputs, training=False))[0], target)
-        return ops.sum(each), each
+    def score(values: list[Any], scale: Any) -> tuple[Any, Any]:
+        run = _WithOffsets(pair, scale, values[0], dict(zip(units, values[1:])), loop)
+        with replaced_loops(recurrent, run):
+            scores = _explained(keras.tree.flatten(model(inputs, training=False))[0], target)
+        return ops.sum(scores), scores
 
-    events = seen.events[layer]
-    of_memory = [np.zeros((*seen.events[name].shape[:2], units[name]), events.dtype) for name in nudged]
-    nothing = [np.zeros_like(events), *of_memory]
-    shares = [1.0] if method == "gradient" else ((np.arange(steps) + 0.5) / steps).tolist()
-    loop = uncompiled if method == "gradient" else as_it_is
-    gradients_of = _gradients(answer)
-    results = [gradients_of(nothing, share) for share in shares]
-    of_events = np.mean([gradients[0] for _, gradients in results], axis=0)
-    score, by_value = results[-1] if method == "gradient" else gradients_of(nothing, 1.0)
+    events = first_calls.events[layer]
+    zeros = [np.zeros((*first_calls.events[name].shape[:2], n), events.dtype) for name, n in units.items()]
+    offsets = [np.zeros_like(events), *zeros]
+    scales = [1.0] if method == "gradient" else ((np.arange(steps) + 0.5) / steps).tolist()
+    gradients = gradients_of(score)
+    results = [gradients(offsets, scale) for scale in scales]
+    by_event = np.mean([by_offset[0] for _, by_offset in results], axis=0)
+    scores, by_offset = results[-1] if method == "gradient" else gradients(offsets, 1.0)
     if method == "integrated":
-        of_events = of_events * events
-    return Influence(layer, of_events, dict(zip(nudged, by_value[1:])), score, method, seen.masks[layer])
+        by_event = by_event * events
+    return Influence(layer, by_event, dict(zip(units, by_offset[1:])), scores, method, first_calls.masks[layer])
 
 
-class _Seeing:
-    """Stands for the layers' loops, and keeps the events and the mask of each layer's first call."""
+class _FirstCalls:
+    """A replacement for the layers' loops that records the events and the mask of each layer's first call."""
 
     def __init__(self) -> None:
         self.events: dict[str, np.ndarray] = {}
         self.masks: dict[str, np.ndarray] = {}
 
-    def __call__(self, recurrent: Recurrent, events: Any, memories: Any, mask: Any, training: bool) -> tuple:
+    def __call__(self, recurrent: Recurrent, events: Any, states: Any, mask: Any, training: bool) -> tuple:
         self.events.setdefault(recurrent.name, to_numpy(events))
-        self.masks.setdefault(
-            recurrent.name, np.ones(events.shape[:2], bool) if mask is None else to_numpy(mask).astype(bool)
-        )
-        return uncompiled(recurrent, events, memories, mask, training)
+        read = np.ones(events.shape[:2], bool) if mask is None else to_numpy(mask).astype(bool)
+        self.masks.setdefault(recurrent.name, read)
+        return uncompiled_loop(recurrent, events, states, mask, training)
 
 
-def _has_memory(recurrent: Recurrent, seen: _Seeing) -> bool:
-    return recurrent.name in seen.events and isinstance(recurrent.cells.get(recurrent.name), GateLSTMCell)
+def _has_ltm(recurrent: Recurrent, first_calls: _FirstCalls) -> bool:
+    return recurrent.name in first_calls.events and isinstance(recurrent.cells.get(recurrent.name), GateLSTMCell)
 
 
-class _Nudging:
-    """Stands for the layers' loops, with something added to the events of one and to the LTM of others."""
+class _WithOffsets:
+    """A replacement for the layers' loops that adds offsets to the events of one layer and to the LTM of others.
 
-    def __init__(self, pair: str, share: Any, nudge: Any, ltm_nudges: dict[str, Any], loop: Callable) -> None:
-        self.pair, self.share, self.nudge, self.ltm_nudges, self.loop = pair, share, nudge, ltm_nudges, loop
-        self.seen: set[str] = set()
+    Offsets are zeros: they are what gradients are taken with respect to.
+    """
 
-    def __call__(self, recurrent: Recurrent, events: Any, memories: Any, mask: Any, training: bool) -> tuple:
-        layer, name = recurrent.layer, recurrent.name
-        first = name not in self.seen
-        self.seen.add(name)
+    def __init__(self, pair: str, scale: Any, offset: Any, ltm_offsets: dict[str, Any], loop: Loop) -> None:
+        self.pair, self.scale, self.offset, self.ltm_offsets, self.loop = pair, scale, offset, ltm_offsets, loop
+        self.called: set[str] = set()
+
+    def __call__(self, recurrent: Recurrent, events: Any, states: Any, mask: Any, training: bool) -> tuple:
+        name, first = recurrent.name, recurrent.name not in self.called
+        self.called.add(name)
         if recurrent.pair == self.pair and first:
-            events = events * ops.cast(self.share, events.dtype) + ops.cast(self.nudge, events.dtype)
-        if name not in self.ltm_nudges or not first:
-            return self.loop(recurrent, events, memories, mask, training)
-        nudge = ops.cast(self.ltm_nudges[name], events.dtype)
-        step = NamedStep(recurrent, lambda name: False, nudged=nudge.shape[-1])
-        outputs, memories = run_steps(step, layer, ops.concatenate([events, nudge], axis=-1), memories, mask)
-        return outputs[:, -1], outputs, memories
+            events = events * ops.cast(self.scale, events.dtype) + ops.cast(self.offset, events.dtype)
+        if name not in self.ltm_offsets or not first:
+            return self.loop(recurrent, events, states, mask, training)
+        offset = ops.cast(self.ltm_offsets[name], events.dtype)
+        step = NamedStep(recurrent, lambda name: False, ltm_columns=offset.shape[-1])
+        events = ops.concatenate([events, offset], axis=-1)
+        outputs, states = run_steps(step, recurrent.layer, events, states, mask)
+        return outputs[:, -1], outputs, states
 
 
-def _asked(prediction: Any, target: int | None) -> Any:
-    """The number of each example's prediction that is asked about, `(batch,)`."""
+def _explained(prediction: Any, target: int | None) -> Any:
+    """Return the number of each example's prediction that is explained, `(batch,)`."""
     while len(prediction.shape) > 2:
         prediction = prediction[:, -1]
-    prediction = ops.cast(prediction, "float32")
-    if target is not None:
-        return prediction[:, target]
-    return ops.max(prediction, axis=-1)
+    prediction = ops.cast(prediction if len(prediction.shape) == 2 else prediction[:, None], "float32")
+    return ops.max(prediction, axis=-1) if target is None else prediction[:, target]
 
 
-def _gradients(score: Callable[[list[Any], Any], tuple[Any, Any]]) -> Callable[[list[np.ndarray], float], tuple]:
-    """From values and a share to what `score` gives beside its sum, and the gradients of the sum with respect to the values."""
-    taken = {"tensorflow": _by_tape, "jax": _by_jax, "torch": _by_torch}[keras.backend.backend()](score)
-
-    def gradients(values: list[np.ndarray], share: float) -> tuple[np.ndarray, list[np.ndarray]]:
-        each, found = taken([ops.convert_to_tensor(value) for value in values], share)
-        return to_numpy(each), [np.zeros_like(v) if g is None else to_numpy(g) for g, v in zip(found, values)]
-
-    return gradients
-
-
-def _by_tape(score: Callable) -> Callable:
-    import tensorflow as tf
-
-    def taken(values: list[Any], share: float) -> tuple[Any, list[Any]]:
-        with tf.GradientTape() as tape:
-            tape.watch(values)
-            total, each = score(values, share)
-        return each, tape.gradient(total, values)
-
-    return taken
-
-
-def _by_jax(score: Callable) -> Callable:
-    import jax
-
-    def stateless(values: list[Any], share: Any) -> tuple[Any, Any]:
-        with keras.StatelessScope():
-            return score(values, share)
-
-    compiled = jax.jit(jax.value_and_grad(stateless, has_aux=True))
-
-    def taken(values: list[Any], share: float) -> tuple[Any, list[Any]]:
-        (_, each), found = compiled(values, share)
-        return each, found
-
-    return taken
-
-
-def _by_torch(score: Callable) -> Callable:
-    import torch
-
-    def taken(values: list[Any], share: float) -> tuple[Any, list[Any]]:
-        values = [value.requires_grad_(True) for value in values]
-        total, each = score(values, share)
-        return each, torch.autograd.grad(total, values, allow_unused=True)
-
-    return taken
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Horizon:
-    """How far back predictions depend on what was seen.
+    """How far back predictions depend on the input.
 
     Attributes:
-        share: `(time,)`, the share of the influence of the event so many events back; index 0 is the last event.
-        within: the share of the influence that `events` holds.
-        events: within how many of the last events `within` of the influence lies.
+        share: `(time,)`, the share of the influence by distance; index 0 is the last event.
+        within: The share of the influence that lies within `events`.
+        events: The number of last events that hold `within` of the influence.
     """
 
     share: np.ndarray
     within: float
     events: int
 
+    def __repr__(self) -> str:
+        return f"<Horizon: {self.within:.0%} of the influence lies within the last {self.events} of {len(self.share)} events>"
+
 
 def memory_horizon(model: keras.layers.Layer, x: Any, *, within: float = 0.9, target: int | None = None) -> Horizon:
-    """How far back a model really remembers: the share of influence over events back, and one number.
+    """Measure how far back a model remembers: the share of the influence by distance, and one number.
 
         share of k = mean over examples of |d score / d E_{T-k}| / sum over all events of |d score / d E|
 
     Args:
-        model: a built Keras model with recurrent layers of any kind that read forward.
-        x: examples, `(batch, ...)`; skipped events at the end do not count.
-        within: the number is within how many of the last events this share of the influence lies.
-        target: as for `influence`.
+        model: A built Keras model with recurrent layers of any kind that read forward.
+        x: Examples, `(batch, ...)`; skipped events at the end do not count.
+        within: The share of the influence, 0 to 1, that lies within the returned number of events.
+        target: As for `influence`.
+
+    Returns:
+        A `Horizon`.
+
+    Raises:
+        ValueError: As for `influence`.
 
     Example:
 
@@ -267,9 +242,9 @@ def memory_horizon(model: keras.layers.Layer, x: Any, *, within: float = 0.9, ta
     >>> 1 <= keras_gates.memory_horizon(model, numpy.random.rand(4, 9, 3).astype("float32")).events <= 9
     True
     """
-    found = influence(model, x, target=target, memory=False)
-    mask: Any = found.mask
-    strength = np.where(mask, found.strength.astype("float64"), 0.0)
+    gradient = influence(model, x, target=target, memory=False)
+    mask: Any = gradient.mask
+    strength = np.where(mask, gradient.strength.astype("float64"), 0.0)
     time = strength.shape[1]
     ends = np.where(mask.any(1), time - np.argmax(mask[:, ::-1], axis=1), 0)
     back = np.zeros_like(strength)
@@ -279,5 +254,5 @@ def memory_horizon(model: keras.layers.Layer, x: Any, *, within: float = 0.9, ta
     share = (back / np.where(totals > 0, totals, 1.0)).mean(axis=0)
     total = share.sum()
     share = share / total if total > 0 else share
-    events = int(np.searchsorted(np.cumsum(share), within - 1e-9) + 1)
+    events = int(np.searchsorted(np.cumsum(share), within - 1e-9) + 1)  # rounding must not add an event
     return Horizon(share, within, min(events, time))

@@ -1,4 +1,4 @@
-"""Watching the gates while a model trains."""
+"""Monitoring the gates while a model trains: statistics for TensorBoard, warnings with what to try."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import keras
 import numpy as np
 
 from keras_gates.inspection.attribution import influence
-from keras_gates.inspection.summary import GATES, complaints, gate_statistics
+from keras_gates.inspection.summary import GATES, Complaint, complaints, gate_statistics
 from keras_gates.inspection.tracing import trace
 
-FIRST_LOOK = 1.0  # seconds that the first look is taken to cost: most take half of that
+FIRST_LOOK = 1.0  # seconds that the first look is expected to cost; most cost half of that
 
 
 class GateWarning(UserWarning):
@@ -23,29 +23,29 @@ class GateWarning(UserWarning):
 
 
 class GateMonitor(keras.callbacks.Callback):
-    """Statistics of the gates for TensorBoard while a model trains, and warnings in words with what to try.
+    """A callback that records statistics of the gates while a model trains, and warns in words with what to try.
 
-    Written for each layer: `gates/LAYER/forget/mean`, `…/saturated`, likewise `ignore` and `use`, `…/ltm/largest`,
-    `…/stm/dead`, `…/reach` (how much the prediction depends on the first event beside the last), and histograms of the three
-    factors and of LTM. Warned of: gates that are stuck, a memory that grows too large, dead units, a gradient that vanishes.
+    Recorded for each layer, in `history` and for TensorBoard: `gates/LAYER/forget/mean`, `…/saturated`, likewise `ignore` and
+    `use`, `…/ltm/largest`, `…/stm/dead`, `…/reach` (the influence of the first event on the prediction relative to that of
+    the last), and histograms of the three factors and of LTM (the cell state). Warnings, once for each kind and layer: gates
+    that are stuck, a memory that grows too large, dead units, a vanishing gradient.
 
-    A look is paid for in advance: after an epoch it is taken only where all looks so far and this one (which is taken to cost
-    what the last one did; the first one, a second) fit into `budget` times the training so far. A run too short
-    for any look gets one at its end.
+    Statistics are collected after an epoch only if their total cost, including this look's estimate (the cost of the last look;
+    for the first, one second), stays within `budget` × training time. A run too short for any look has one at its end.
 
     Args:
-        x: a few examples to watch, what the model takes; 8 are plenty.
-        log_dir: where TensorBoard's events are written, or None.
-        every: how many epochs lie between two looks at least.
-        budget: the share of the training time that looking may take.
+        x: A few examples of the model's input, `(batch, ...)`; 8 are enough.
+        log_dir: Folder for TensorBoard's event files, or None.
+        every: Epochs between two looks, at least.
+        budget: The largest cost of all looks, as a share of the training time.
 
     Attributes:
-        history: a dict for each look: `epoch`, and statistics by `"layer/name"`.
-        messages: the warnings said so far.
-        cost: the share of the training time that looking took so far.
+        history: A dict for each look: `epoch`, and statistics by `"layer/name"`.
+        complaints: Every `Complaint(kind, layer, text)` so far, also those of which no second warning was issued.
+        cost: The cost of all looks so far, as a share of the training time.
 
     Raises:
-        ImportError: a `log_dir`, and TensorBoard is not installed.
+        ImportError: `log_dir` is set and TensorBoard is not installed.
 
     Example:
 
@@ -61,7 +61,7 @@ class GateMonitor(keras.callbacks.Callback):
         super().__init__()
         self.x, self.every, self.budget = x, every, budget
         self.history: list[dict[str, Any]] = []
-        self.messages: list[str] = []
+        self.complaints: list[Complaint] = []
         self._trained = self._looked = self._began = 0.0
         self._expected, self._epoch = FIRST_LOOK, 0
         self._events = _Events(Path(log_dir)) if log_dir is not None else None
@@ -69,6 +69,11 @@ class GateMonitor(keras.callbacks.Callback):
     @property
     def cost(self) -> float:
         return self._looked / self._trained if self._trained else 0.0
+
+    @property
+    def messages(self) -> list[str]:
+        """The complaints as text, `"layer: what was measured and what to try"`."""
+        return [str(complaint) for complaint in self.complaints]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._began, self._epoch = time.perf_counter(), epoch
@@ -91,27 +96,35 @@ class GateMonitor(keras.callbacks.Callback):
         self._looked += self._expected
 
     def look(self, epoch: int) -> None:
-        """Look at the gates now."""
+        """Collect the statistics now, whatever they cost.
+
+        Args:
+            epoch: The epoch under which they are recorded, from 0.
+        """
         row: dict[str, Any] = {"epoch": epoch}
         traced = trace(self.model, self.x, keep=[*GATES, "ltm"])
-        found = influence(self.model, self.x, memory=False)
+        gradient = influence(self.model, self.x, memory=False)
         for name, layer in traced.items():
-            numbers = gate_statistics(layer)
-            reach = _reach(found.strength, layer.mask) if name == found.layer and layer.direction == "forward" else None
-            for message in complaints(name, numbers, reach):
-                if message.split(":")[1][:24] not in {m.split(":")[1][:24] for m in self.messages}:
-                    warnings.warn(message, GateWarning, stacklevel=2)
-                self.messages.append(message)
+            stats = gate_statistics(layer)
+            is_explained = name == gradient.layer and layer.direction == "forward"
+            reach = _reach(gradient.strength, layer.mask) if is_explained else None
+            for complaint in complaints(name, stats, reach):
+                self._warn(complaint)
             if reach is not None:
-                numbers["reach"] = reach
-            row |= {f"{name}/{key}": value for key, value in numbers.items()}
+                stats["reach"] = reach
+            row |= {f"{name}/{key}": value for key, value in stats.items()}
             if self._events:
-                self._events.write(epoch, name, numbers, {n: layer[n] for n in (*GATES, "ltm") if n in layer})
+                self._events.write(epoch, name, stats, {n: layer[n] for n in (*GATES, "ltm") if n in layer})
         self.history.append(row)
+
+    def _warn(self, complaint: Complaint) -> None:
+        if (complaint.kind, complaint.layer) not in {(known.kind, known.layer) for known in self.complaints}:
+            warnings.warn(str(complaint), GateWarning, stacklevel=3)
+        self.complaints.append(complaint)
 
 
 def _reach(strength: np.ndarray, mask: np.ndarray) -> float:
-    """How strongly the predictions depend on the first events beside the last ones."""
+    """Return the influence of the first events on the predictions, relative to that of the last ones."""
     first = np.argmax(mask, axis=1)
     last = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
     rows = np.arange(len(mask))
@@ -119,7 +132,7 @@ def _reach(strength: np.ndarray, mask: np.ndarray) -> float:
 
 
 class _Events:
-    """TensorBoard's event files, written without TensorFlow, so that every backend can."""
+    """TensorBoard's event files, written without TensorFlow, so that every backend can write them."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -129,12 +142,12 @@ class _Events:
         self.open: Callable[[], Any] = lambda: EventFileWriter(str(folder))
         self.writer: Any = None
 
-    def write(self, epoch: int, layer: str, numbers: dict[str, float], arrays: dict[str, np.ndarray]) -> None:
+    def write(self, epoch: int, layer: str, stats: dict[str, float], arrays: dict[str, np.ndarray]) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.plugins.histogram.summary_v2 import histogram_pb
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
-        summaries = [scalar_pb(f"gates/{layer}/{name}", value) for name, value in numbers.items()]
+        summaries = [scalar_pb(f"gates/{layer}/{name}", value) for name, value in stats.items()]
         summaries += [histogram_pb(f"gates/{layer}/{n}", a[np.isfinite(a)], buckets=30) for n, a in arrays.items()]
         self.writer = self.writer or self.open()
         for summary in summaries:
@@ -142,7 +155,7 @@ class _Events:
         self.writer.flush()
 
     def close(self) -> None:
-        """Close the file; what is written later goes to a new one."""
+        """Close the file; a later `write` opens a new one."""
         if self.writer:
             self.writer.close()
         self.writer = None

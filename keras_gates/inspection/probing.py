@@ -1,4 +1,4 @@
-"""Which units follow a property of the input: inside quotes, after a bear, how far into the line."""
+"""Probing: which units follow a property of the input (inside quotes, after a bear, how far into the line)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ class Unit:
     """A unit that follows a property.
 
     Attributes:
-        layer, unit: which, counted from 0. what: the array that was looked at.
-        correlation: Pearson's, on the examples by which it was found. held_out: on the others.
+        layer: Name of the layer.
+        unit: Index of the unit, from 0.
+        what: The array that was compared: "ltm", "stm" or a factor.
+        correlation: Pearson's correlation on the examples by which the unit was selected, -1 to 1.
+        held_out: The correlation on the other examples.
     """
 
     layer: str
@@ -38,23 +41,23 @@ def find_units(
     top: int = 5,
     held_out: float = 0.5,
 ) -> list[Unit]:
-    """The units whose memory follows a property of the events, found on one part of the examples and checked on the rest.
+    """Find the units whose memory follows a property of the events, selected on some examples and checked on the others.
 
     Args:
-        model: a built Keras model.
-        data: what the model takes, NumPy `(batch, ...)`.
-        label_fn: from one example to a number for each of its events, `(time,)`; NaN where there is nothing to say.
-        what: the array to look at: "ltm", "stm", or a factor (see `keras_gates.LayerTrace`).
-        layers: names of the layers to look at; default: all that have as many events as there are numbers.
-        top: how many units to return.
-        held_out: the share of the examples, the last ones, that the found units are checked on.
+        model: A built Keras model.
+        data: The model's input, NumPy `(batch, ...)`.
+        label_fn: Called with one example; returns one number per event, `(time,)`, NaN where the property is not defined.
+        what: The array to compare: "ltm", "stm", or a factor (see `keras_gates.LayerTrace`).
+        layers: Names of the layers to search; default: all that have as many events as there are numbers.
+        top: How many units to return at most.
+        held_out: The share of the examples, 0 to 1, on which the selected units are checked: the last ones.
 
     Returns:
-        Units, those with the largest correlation (of either sign) where they were found first. A unit whose `held_out` is far
-        from its `correlation` was found by chance.
+        Units by the size of their correlation, largest first. A unit whose `held_out` is far from its `correlation` was
+        selected by chance.
 
     Raises:
-        ValueError: fewer than two examples, a property that never changes, or numbers that fit no layer's events.
+        ValueError: Fewer than two examples, a property that never changes, or numbers that fit no layer's events.
 
     Source: Karpathy, Johnson and Fei-Fei, Visualizing and Understanding Recurrent Networks, 2015.
 
@@ -70,8 +73,8 @@ def find_units(
         raise ValueError(
             f"find_units: needs two examples at least and a number for each event, got labels of shape {labels.shape}."
         )
+    units: list[Unit] = []
     traced = trace(model, data, keep=[what])
-    found: list[Unit] = []
     for name in layers or list(traced):
         one = traced[name]
         if what not in one or one.time != labels.shape[1]:
@@ -81,20 +84,22 @@ def find_units(
                 )
             continue
         known = np.where(one.mask, labels, np.nan)
-        first, second = slice(0, len(labels) - checked), slice(len(labels) - checked, None)
-        here, there = _correlations(one[what][first], known[first]), _correlations(one[what][second], known[second])
-        found += [
-            Unit(name, u, what, float(a), float(b)) for u, (a, b) in enumerate(zip(here, there)) if np.isfinite(a)
+        first, rest = slice(0, len(labels) - checked), slice(len(labels) - checked, None)
+        selected, confirmed = _correlations(one[what][first], known[first]), _correlations(one[what][rest], known[rest])
+        units += [
+            Unit(name, u, what, float(a), float(b))
+            for u, (a, b) in enumerate(zip(selected, confirmed))
+            if np.isfinite(a)
         ]
-    if not found:
+    if not units:
         raise ValueError(
             f"find_units: no layer has {what!r} over {labels.shape[1]} events, or the property never changes."
         )
-    return sorted(found, key=lambda unit: -abs(unit.correlation))[:top]
+    return sorted(units, key=lambda unit: -abs(unit.correlation))[:top]
 
 
 def _correlations(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of each unit with the labels, `(units,)`; NaN where either never changes."""
+    """Return Pearson's correlation of each unit with the labels, `(units,)`; NaN where either never changes."""
     known = np.isfinite(labels) & np.isfinite(values).all(axis=-1)
     values, labels = values[known].astype("float64"), labels[known]
     if not len(labels):

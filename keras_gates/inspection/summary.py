@@ -1,76 +1,122 @@
-"""A trace in a few numbers a gate, and in words: which gates are open on average, and what looks wrong."""
+"""A trace in a few numbers per gate, and in words: which gates are open on average, and what looks wrong."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_gates.inspection.plots.style import WORDS
-from keras_gates.inspection.trace_data import LayerTrace
+from keras_gates.inspection.trace_data import WORDS, LayerTrace
 from keras_gates.inspection.tracing import trace
 
 GATES = ("ignore", "forget", "use")
-SATURATED, MOST_SATURATED, LARGE_MEMORY, DEAD, MOST_DEAD, VANISHED = 0.02, 0.9, 50.0, 1e-3, 0.25, 1e-6
+SATURATED = 0.02  # a factor this close to 0 or 1 passes almost no gradient
+MOST_SATURATED = 0.9  # the share of saturated factors that is complained about
+LARGE_MEMORY = 50.0
+DEAD = 1e-3  # a unit whose STM has a smaller standard deviation hardly moves
+MOST_DEAD = 0.25
+VANISHED = 1e-6
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """Something about a layer's gates that looks wrong.
+
+    Attributes:
+        kind: "stuck ignore", "stuck forget", "stuck use", "large memory", "dead units" or "vanishing gradient".
+        layer: Name of the layer.
+        text: What was measured, and what to try.
+    """
+
+    kind: str
+    layer: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.text}"
 
 
 def gate_statistics(layer: LayerTrace) -> dict[str, float]:
-    """Numbers of one layer: `"forget/mean"`, `"forget/saturated"` (share within 0.02 of 0 or 1), likewise `ignore` and `use`;
-    `"ltm/largest"` and `"ltm/mean size"`; `"stm/dead"`, the share of units whose STM hardly moves.
+    """Compute the statistics of one layer.
+
+    Args:
+        layer: A trace of the layer with `ignore`, `forget`, `use` and `ltm`, as far as it has them.
+
+    Returns:
+        By name: `"forget/mean"` and `"forget/saturated"` (the share within 0.02 of 0 or 1), likewise `ignore` and `use`;
+        `"ltm/largest"` and `"ltm/mean size"`; `"stm/dead"`, the share of units whose STM hardly moves.
     """
-    found = {}
+    stats = {}
     for name in GATES:
         if name in layer:
             factor = layer[name][layer.mask]
-            found[f"{name}/mean"] = float(factor.mean())
-            found[f"{name}/saturated"] = float(((factor < SATURATED) | (factor > 1 - SATURATED)).mean())
+            stats[f"{name}/mean"] = float(factor.mean())
+            stats[f"{name}/saturated"] = float(((factor < SATURATED) | (factor > 1 - SATURATED)).mean())
     if "ltm" in layer:
-        found["ltm/largest"] = float(np.abs(layer.ltm).max())
-        found["ltm/mean size"] = float(np.abs(layer.ltm).mean())
-    found["stm/dead"] = float((layer.stm[layer.mask].std(axis=0) < DEAD).mean())
-    return found
+        stats["ltm/largest"] = float(np.abs(layer.ltm).max())
+        stats["ltm/mean size"] = float(np.abs(layer.ltm).mean())
+    stats["stm/dead"] = float((layer.stm[layer.mask].std(axis=0) < DEAD).mean())
+    return stats
 
 
-def complaints(name: str, found: dict[str, float], reach: float | None = None) -> list[str]:
-    """What looks wrong with a layer, in words, with what to try.
+def complaints(layer: str, stats: dict[str, float], reach: float | None = None) -> list[Complaint]:
+    """List what looks wrong with a layer, with what to try.
 
     Args:
-        name: the layer's name. found: what `gate_statistics` gave.
-        reach: how much the prediction depends on the first event beside the last, or None.
+        layer: Name of the layer.
+        stats: The statistics that `gate_statistics` returned.
+        reach: The influence of the first event relative to that of the last, or None where it is not known.
+
+    Returns:
+        Complaints, at most one of each kind.
     """
-    said = []
+    result = []
     for gate in GATES:
-        share, mean = found.get(f"{gate}/saturated", 0.0), found.get(f"{gate}/mean", 0.5)
-        if share > MOST_SATURATED and not (gate == "forget" and mean > 0.5):
+        share, mean = stats.get(f"{gate}/saturated", 0.0), stats.get(f"{gate}/mean", 0.5)
+        if share > MOST_SATURATED and not (gate == "forget" and mean > 0.5):  # an open forget gate is how memory lasts
             where = "open" if mean > 0.5 else "closed"
-            said.append(
-                f"{name}: {share:.0%} of the {WORDS[gate]}s are stuck, mostly {where}; little gradient comes through them. Try a "
-                "smaller learning rate, clipnorm=1.0, events of mean 0 and variance 1, or the layer-normalised gates."
+            text = (
+                f"{share:.0%} of the {WORDS[gate]}s are stuck, mostly {where}; little gradient passes through them. Try a "
+                "smaller learning rate, clipnorm=1.0, events of mean 0 and variance 1, or the layer-normalised gates "
+                "(keras_gates.LayerNormForgetGate, …)."
             )
-    if not np.isfinite(found.get("ltm/largest", 0.0)) or found.get("ltm/largest", 0.0) > LARGE_MEMORY:
-        said.append(
-            f"{name}: the long-term memory reaches {found['ltm/largest']:.3g}, where tanh tells nothing apart. Try "
-            "clipnorm=1.0, a smaller learning rate, CoupledForgetGate or ZoneoutRememberGate."
+            result.append(Complaint(f"stuck {gate}", layer, text))
+    largest = stats.get("ltm/largest", 0.0)
+    if not np.isfinite(largest) or largest > LARGE_MEMORY:
+        text = (
+            f"the long-term memory (cell state) reaches {largest:.3g}, where tanh saturates. Try clipnorm=1.0, a smaller "
+            "learning rate, keras_gates.CoupledForgetGate or keras_gates.ZoneoutRememberGate."
         )
-    if found["stm/dead"] > MOST_DEAD:
-        said.append(
-            f"{name}: {found['stm/dead']:.0%} of the units hardly move on any event. Try fewer units, events of mean 0 and "
-            "variance 1, or a smaller learning rate."
+        result.append(Complaint("large memory", layer, text))
+    if stats["stm/dead"] > MOST_DEAD:
+        text = (
+            f"{stats['stm/dead']:.0%} of the units hardly move on any event. Try fewer units, events of mean 0 and variance 1, "
+            "or a smaller learning rate."
         )
+        result.append(Complaint("dead units", layer, text))
     if reach is not None and reach < VANISHED:
-        said.append(
-            f"{name}: the prediction depends on the first event {reach:.0e} times as much as on the last: the gradient vanishes. "
-            "Try a larger forget bias (start_with_span), shorter sequences first, or formulation='standard'."
+        text = (
+            f"the prediction depends on the first event {reach:.0e} times as much as on the last: the gradient vanishes. Try a "
+            "larger forget bias (keras_gates.start_with_span), shorter sequences first, or formulation='standard'."
         )
-    return said
+        result.append(Complaint("vanishing gradient", layer, text))
+    return result
 
 
 def gate_summary(model: keras.layers.Layer, x: Any) -> str:
-    """Which gates are open on average, as text: a line for each layer.
+    """Summarize as text which gates are open on average: one line per layer.
 
     Args:
-        model: a built Keras model. x: some of what it takes.
+        model: A built Keras model.
+        x: Some of its input, `(batch, ...)`.
+
+    Returns:
+        A table for `print`, with a last line on how to read it.
+
+    Raises:
+        ValueError: The model holds no recurrent layer, or none ran.
 
     Example:
 
@@ -81,10 +127,10 @@ def gate_summary(model: keras.layers.Layer, x: Any) -> str:
     """
     rows = [("layer", "units", "ignore", "forget", "use", "largest LTM", "dead units")]
     for name, layer in trace(model, x, keep=[*GATES, "ltm"]).items():
-        found = gate_statistics(layer)
-        shares = [f"{found[f'{gate}/mean']:.2f}" if f"{gate}/mean" in found else "–" for gate in GATES]
-        largest = f"{found['ltm/largest']:.2f}" if "ltm/largest" in found else "–"
-        rows.append((name, str(layer.units), *shares, largest, f"{found['stm/dead']:.0%}"))
+        stats = gate_statistics(layer)
+        means = [f"{stats[f'{gate}/mean']:.2f}" if f"{gate}/mean" in stats else "–" for gate in GATES]
+        largest = f"{stats['ltm/largest']:.2f}" if "ltm/largest" in stats else "–"
+        rows.append((name, str(layer.units), *means, largest, f"{stats['stm/dead']:.0%}"))
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     return "\n".join([*lines, "ignore 0: ignores all; forget 0: forgets all; use 0: uses nothing; 1: the gate is open"])

@@ -1,39 +1,53 @@
-"""What a trace is: the arrays of each recurrent layer by name, on their way to NumPy, xarray or a file."""
+"""A trace: the recorded arrays of each recurrent layer by name, for NumPy, xarray or a file."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_gates._files import replace_file
+
 FACTORS = ("ignore", "candidate", "forget", "use", "U")
 IN_ORDER = ("ignore", "candidate", "learned", "forget", "kept", "ltm", "U", "use", "stm")
+WORDS = {
+    "ignore": "ignore factor",
+    "candidate": "candidate",
+    "learned": "learned",
+    "forget": "forget factor",
+    "kept": "kept",
+    "ltm": "long-term memory",
+    "U": "U",
+    "use": "use factor",
+    "stm": "short-term memory",
+}
 
 
 class LayerTrace(Mapping):
-    """What one recurrent layer did: a mapping from names to arrays, which are attributes too (`layer.forget`).
+    """What one recurrent layer did: a mapping from names to arrays, which are also attributes (`layer.forget`).
 
-    | name | what it is |
+    | name | array |
     |---|---|
-    | `event` | E_t, `(batch, time, features)` |
+    | `event` | E_t, the input at each time step, `(batch, time, features)` |
     | `ignore`, `candidate`, `learned` | the learn gate's factors and result |
     | `forget`, `kept` | the forget gate's factor and result |
     | `use`, `U` | the use gate's factors |
-    | `stm`, `ltm` | STM_t and LTM_t, after the event |
+    | `stm`, `ltm` | STM_t (hidden state) and LTM_t (cell state), after the event |
     | `first_stm`, `first_ltm` | the memories before the first event, `(batch, units)` |
     | `mask` | `(batch, time)`, False where the event was skipped |
 
-    Each is `(batch, time, units)`, float32 (float64 for a float64 layer), unless said otherwise, in the order of the events,
+    Each is `(batch, time, units)`, float32 (float64 for a float64 layer), unless stated otherwise, in the order of the events,
     for a layer that reads backwards too. Where an event was skipped the factors and results are NaN and the memories are
-    the ones before it. Gates of your own add the factors they name; other recurrent layers have `event`, `stm` and `first_stm`.
+    those before it. Gates that you wrote add the factors they name; other recurrent layers have `event`, `stm` and `first_stm`.
 
-    Attributes:
-        name: the layer's name. direction: "forward" or "backward". formulation: "standard", "article", or "" where the
-            layer has no named gates.
+    Args:
+        name: The layer's name.
+        direction: "forward" or "backward".
+        formulation: "standard", "article", or "" for a layer without named gates.
+        arrays: The arrays by name.
 
     Example:
 
@@ -70,19 +84,19 @@ class LayerTrace(Mapping):
 
     @property
     def units(self) -> int:
-        """How many units STM and LTM have."""
+        """The number of units of STM and LTM."""
         return self.stm.shape[-1]
 
     @property
     def time(self) -> int:
-        """How many events the sequences have, skipped ones included."""
+        """The number of events in the arrays, skipped ones included."""
         return self.stm.shape[1]
 
     @property
     def over_time(self) -> dict[str, np.ndarray]:
         """The arrays of shape `(batch, time, units)`, in the order of the step."""
-        own = [n for n in self.arrays if n not in (*IN_ORDER, "event", "mask") and self.arrays[n].ndim == 3]
-        return {name: self.arrays[name] for name in (*IN_ORDER, *own) if name in self.arrays}
+        extra = [n for n in self.arrays if n not in (*IN_ORDER, "event", "mask") and self.arrays[n].ndim == 3]
+        return {name: self.arrays[name] for name in (*IN_ORDER, *extra) if name in self.arrays}
 
     def adds_up(self) -> bool:
         """Whether LTM_t = LTM_{t-1} * forget + learned at every event, so that memories can be split by their events."""
@@ -92,17 +106,23 @@ class LayerTrace(Mapping):
         if self.direction == "backward":
             before = np.concatenate([self.ltm[:, 1:], self.first_ltm[:, None]], axis=1)
         tolerance = 1e-4 * (1 + np.abs(np.nan_to_num(self.ltm)).max(initial=0.0))
-        return bool(
-            np.all(np.isnan(self.forget) | (np.abs(before * self.forget + self.learned - self.ltm) <= tolerance))
-        )
+        error = np.abs(before * self.forget + self.learned - self.ltm)
+        return bool(np.all(np.isnan(self.forget) | (error <= tolerance)))
 
     def still_held(self, at: int = -1, example: int = 0) -> np.ndarray:
-        """What of each event is in the long-term memory after event `at`: `(time, units)`.
+        """Compute what of each event is in the long-term memory (cell state) after event `at`.
 
             LTM_t = sum over s of learned_s * f_{s+1} * ... * f_t        (and what is left of the first memory)
 
+        Args:
+            at: Index of the event, from 0; negative from the end.
+            example: Index of the example.
+
+        Returns:
+            `(time, units)`: row s is the share of event s in LTM_at; zeros for events that were skipped or come later.
+
         Raises:
-            ValueError: the layer's LTM is not kept plus learned (zoneout, a remember gate of your own, no named gates).
+            ValueError: The layer's LTM is not kept plus learned (zoneout, another remember gate, no named gates).
         """
         if not self.adds_up():
             raise ValueError(
@@ -119,16 +139,23 @@ class LayerTrace(Mapping):
 
 
 class Trace(Mapping):
-    """A model's recurrent layers by name, each a `LayerTrace`, and what the model answered.
+    """A model's recurrent layers by name, each a `LayerTrace`, and the model's prediction.
+
+    The arrays of a model's only recurrent layer are attributes of the trace too: `trace.forget`.
+
+    Args:
+        layers: A `LayerTrace` by name.
+        prediction: The model's output, or a list of its outputs.
 
     Attributes:
-        prediction: the model's output, `(batch, ...)`; a list where it has several.
+        layers: A `LayerTrace` by name.
+        prediction: The model's output, `(batch, ...)`; a list if it has several; None if it was not recorded.
 
     Example:
 
     >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4, name="memory")])
-    >>> traced = keras_gates.trace(model, numpy.ones((2, 5, 3), "float32"))
-    >>> keras_gates.Trace.load(traced.save("trace.npz"))["memory"].ltm.shape
+    >>> trace = keras_gates.trace(model, numpy.ones((2, 5, 3), "float32"))
+    >>> keras_gates.Trace.load(trace.save("trace.npz"))["memory"].ltm.shape
     (2, 5, 4)
     """
 
@@ -139,6 +166,14 @@ class Trace(Mapping):
         if name not in self.layers:
             raise KeyError(f"there is no layer {name!r} in this trace; it has: {', '.join(self.layers)}")
         return self.layers[name]
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        layers = self.__dict__.get("layers", {})
+        if len(layers) == 1:
+            return getattr(next(iter(layers.values())), name)
+        raise AttributeError(
+            f"{type(self).__name__} has no {name!r}; choose a layer first, trace[name].{name}; it has: {', '.join(layers)}"
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layers)
@@ -151,15 +186,15 @@ class Trace(Mapping):
 
     @property
     def first(self) -> LayerTrace:
-        """The first layer."""
+        """The layer that was called first."""
         return next(iter(self.layers.values()))
 
     def to_numpy(self) -> dict[str, np.ndarray]:
-        """All arrays in one dict, named `"layer/array"`."""
+        """Return all arrays in one dict, named `"layer/array"`."""
         return {f"{layer}/{name}": array for layer, traced in self.items() for name, array in traced.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """What `xarray.Dataset.from_dict` takes: coordinates, dimensions, data variables named `"layer/array"`."""
+        """Return what `xarray.Dataset.from_dict` takes: coordinates, dimensions, data variables named `"layer/array"`."""
         variables = {}
         for layer, traced in self.items():
             for name, array in traced.items():
@@ -170,29 +205,52 @@ class Trace(Mapping):
         return {"coords": {}, "attrs": attrs, "dims": {}, "data_vars": variables}
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to a compressed `.npz`, which `Trace.load` and `numpy.load` read."""
+        """Write everything to a compressed `.npz`, which `Trace.load` and `numpy.load` read.
+
+        Args:
+            path: The file to write or replace. Its folder must exist.
+
+        Returns:
+            The path.
+
+        Raises:
+            OSError: The file cannot be written; an older one stays as it is.
+        """
         path = Path(path)
         about = {n: {"direction": t.direction, "formulation": t.formulation} for n, t in self.items()}
-        answers = self.prediction if isinstance(self.prediction, list) else [self.prediction]
-        arrays = {f"prediction/{k}": answer for k, answer in enumerate(answers) if answer is not None}
-        waiting = path.with_name(path.name + ".tmp")
-        with waiting.open("wb") as file:
-            np.savez_compressed(file, about=np.array(json.dumps(about)), **self.to_numpy(), **arrays)  # type: ignore[arg-type]
-        os.replace(waiting, path)
+        predictions = self.prediction if isinstance(self.prediction, list) else [self.prediction]
+        arrays = {f"prediction/{k}": array for k, array in enumerate(predictions) if array is not None}
+        arrays |= {"about": np.array(json.dumps(about)), **self.to_numpy()}
+        with replace_file(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
         return path
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
-        """The trace that `save` wrote."""
+        """Read the trace that `save` wrote.
+
+        Args:
+            path: The `.npz` file.
+
+        Returns:
+            The trace.
+
+        Raises:
+            OSError: The file cannot be read.
+            KeyError: It was not written by `save`.
+        """
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.pop("about")))
-        answers = [arrays.pop(name) for name in sorted(arrays) if name.startswith("prediction/")]
+        count = sum(
+            _of(name) == "prediction" and name[11:].isdigit() for name in arrays
+        )  # a layer may be called prediction
+        predictions = [arrays.pop(f"prediction/{k}") for k in range(count)]
         layers = {
             name: LayerTrace(name, **known, arrays={n[len(name) + 1 :]: a for n, a in arrays.items() if _of(n) == name})
             for name, known in about.items()
         }
-        return cls(layers, answers[0] if len(answers) == 1 else answers or None)
+        return cls(layers, predictions[0] if len(predictions) == 1 else predictions or None)
 
 
 def _of(name: str) -> str:

@@ -1,6 +1,5 @@
-"""What a trained classifier is worth, where its model does not say so itself: metrics on the test split, a confusion
-matrix, example predictions.
-"""
+"""Evaluation of a classifier that has no `judge` of its own: metrics on the test split, a confusion matrix, example
+predictions."""
 
 from __future__ import annotations
 
@@ -8,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_gates.inspection.plots import plot_confusion
 from keras_gates.models.registry import Judgement
 
 EXAMPLES = 6
@@ -15,62 +16,54 @@ BATCH = 128
 
 
 def judge(model: Any, data: Any, folder: Path) -> Judgement:
-    """Scores `model` on all of `data.test` and writes `confusion.png` where there are labels."""
-    measured = model.evaluate(data.held_out("test", BATCH), return_dict=True, verbose=0)
-    scores = {name: float(value) for name, value in sorted(measured.items(), key=lambda item: item[0] == "loss")}
+    """Evaluate a model on the whole test split, and write confusion.png if there are classes.
+
+    Args:
+        model: a compiled `keras.Model`.
+        data: a `keras_gates.models.data.pipeline.Data`.
+        folder: for the picture.
+
+    Returns:
+        The scores, the loss last.
+    """
+    metrics = model.evaluate(data.held_out("test", BATCH), return_dict=True, verbose=0)
+    scores = {name: float(value) for name, value in sorted(metrics.items(), key=lambda item: item[0] == "loss")}
     judgement = Judgement(scores)
     if data.labels:
-        said, truth = answers(model, data)
-        _draw_confusion(said, truth, data.labels, folder / "confusion.png")
-        judgement.pictures.append(("confusion.png", "What was said for what, on the test data."))
+        predicted, actual = predictions(model, data)
+        plot_confusion(predicted.tolist(), actual.tolist(), data.labels).savefig(folder / "confusion.png", dpi=100)
+        judgement.pictures.append(
+            ("confusion.png", "Confusion matrix of the test data, rows normalised by true class.")
+        )
         judgement.text += _examples(model, data)
     return judgement
 
 
 def probabilities(output: np.ndarray) -> np.ndarray:
-    """A model's output as probabilities (batch, classes), also where it gives one number for the second of two classes."""
+    """Return a model's output as probabilities (batch, classes); a single number is the probability of the second of two
+    classes."""
     output = np.asarray(output, "float64")
     return np.concatenate([1 - output, output], -1) if output.shape[-1] == 1 else output
 
 
-def answers(model: Any, data: Any) -> tuple[np.ndarray, np.ndarray]:
-    """For every test example: the class that the model says, and the true one."""
-    said, truth = [], []
+def predictions(model: Any, data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the predicted and the actual class of every test example, each int (examples,)."""
+    predicted, actual = [], []
     for x, y, *_ in data.held_out("test", BATCH):
-        said.append(probabilities(model.predict_on_batch(x)).argmax(-1))
-        truth.append(np.asarray(y))
-    return np.concatenate(said), np.concatenate(truth)
+        predicted.append(probabilities(model.predict_on_batch(x)).argmax(-1))
+        actual.append(np.asarray(y))
+    return np.concatenate(predicted), np.concatenate(actual)
 
 
 def _examples(model: Any, data: Any) -> list[str]:
     x, y = data.arrays("test", EXAMPLES)
-    shares = probabilities(model.predict_on_batch(x))
-    lines = ["| example | truth | the model says |", "|---|---|---|"]
-    for number, (truth, share) in enumerate(zip(y, shares)):
-        best = np.argsort(share)[::-1][:2]
-        says = ", ".join(f"{data.labels[place]} {share[place]:.0%}" for place in best)
-        shown = data.show(x[number], truth) if data.show else f"number {number + 1}"
+    lines = ["| example | actual | predicted |", "|---|---|---|"]
+    for number, (actual, shares) in enumerate(zip(y, probabilities(model.predict_on_batch(x)))):
+        best = np.argsort(shares)[::-1][:2]
+        predicted = ", ".join(f"{data.labels[index]} {shares[index]:.0%}" for index in best)
+        shown = data.show(x[number], actual) if data.show else None
         name = (
             shown.replace("|", "/").replace("\n", " ")[:200] if isinstance(shown, str) else f"test example {number + 1}"
         )
-        lines.append(f"| {name} | {data.labels[int(truth)]} | {says} |")
+        lines.append(f"| {name} | {data.labels[int(actual)]} | {predicted} |")
     return lines
-
-
-def _draw_confusion(said: np.ndarray, truth: np.ndarray, labels: Any, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    counts = np.zeros((len(labels), len(labels)), int)
-    np.add.at(counts, (truth, said), 1)
-    share = counts / np.maximum(1, counts.sum(1, keepdims=True))
-    size = max(4.0, 0.45 * len(labels) + 2)
-    figure = Figure((size, size), layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for row, column in zip(*np.nonzero(counts)):
-        colour = "white" if share[row, column] > 0.5 else "black"
-        axes.text(column, row, counts[row, column], ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(range(len(labels)), labels, rotation=45 if max(map(len, labels)) > 3 else 0)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="the model says", ylabel="truth")
-    figure.savefig(path, dpi=100)

@@ -222,12 +222,12 @@ def test_info_is_plain_and_right():
 
 def test_operator_names_are_those_of_litert():
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-    from keras_gates.edge import tflite
+    from keras_gates.edge.schema import OPERATORS, TYPES
 
     codes = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    assert list(tflite._OPERATORS) == [codes[i] for i in range(len(tflite._OPERATORS))]
+    assert list(OPERATORS) == [codes[i] for i in range(len(OPERATORS))]
     types = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
-    assert list(tflite._TYPES) == [types[i] for i in range(len(types))]
+    assert list(TYPES) == [types[i] for i in range(len(types))]
 
 
 @pytest.mark.parametrize("name", ["float", "int8", "words", "article"])
@@ -313,6 +313,40 @@ def test_metadata_that_does_not_fit_the_graph_is_an_error():
             describe(dataclasses.replace(file, metadata={"keras_gates": text}))
 
 
+def test_shapes_that_contradict_each_other_are_an_error():
+    """Found by changing single numbers of a file: they ended in IndexError and ValueError."""
+    from keras_gates.edge.description import describe
+    from keras_gates.edge.values import predictions
+
+    def changed(file, tensor, shape):
+        graph = file.subgraphs[0]
+        tensors = [dataclasses.replace(t, shape=shape) if t.index == tensor.index else t for t in graph.tensors]
+        return dataclasses.replace(file, subgraphs=(dataclasses.replace(graph, tensors=tuple(tensors)),))
+
+    model = EdgeModel(exported("words").path)
+    (lengths,), (event,) = model.description.role("lengths"), model.description.events
+    with pytest.raises(EdgeError, match="batch of 1"):
+        describe(changed(model.file, lengths.tensor, (3,)))
+    with pytest.raises(EdgeError, match="0 examples"):
+        describe(changed(model.file, event.tensor, (0, TIME)))
+    for shape in ((), (0, 3), (2, 3)):
+        with pytest.raises(EdgeError, match="expected 1 rows"):
+            predictions(model.description, [np.zeros(shape, "float32")])
+
+
+def test_the_lowering_is_read_by_its_earlier_name_too():
+    from keras_gates.edge.description import describe
+
+    file = read(exported("article").data)
+    entry = json.loads(file.metadata["keras_gates"])
+    entry.pop("form", None)
+    for key in ("lowering", "form"):
+        text = json.dumps({**entry, key: "step"}).encode()
+        description = describe(dataclasses.replace(file, metadata={"keras_gates": text}))
+        assert description.lowering == description.facts["lowering"] == "step"
+    assert EdgeModel(exported("article").path).info()["lowering"] == "step"
+
+
 def test_a_file_that_kills_the_runtime_is_an_error_not_the_end(monkeypatch):
     from keras_gates.edge import runtime
 
@@ -391,7 +425,7 @@ def test_measurements_are_scaled_as_keras_scales_them():
     with pytest.raises(EdgeError, match="3 channels"):
         scaled(values[..., :2], told)
     for wrong in ({}, {"mean": "x", "deviation": [1.0]}, {"mean": [0.0], "deviation": [0.0]}):
-        with pytest.raises(EdgeError, match="scale front-end"):
+        with pytest.raises(EdgeError, match="scale front end"):
             scaled(values, wrong)
 
 

@@ -36,16 +36,16 @@ def by_differences(score, x, step=1e-2):
 )
 def test_events_by_finite_differences(make):
     model, x = model_of(make()), data(2, TIME, 3)
-    found = influence(model, x, target=1)
-    wanted = by_differences(lambda v: model.predict(v, verbose=0)[:, 1], x)
-    assert np.abs(found.events - wanted).max() < 5e-3
-    assert np.allclose(found.strength, np.linalg.norm(found.events, axis=-1))
+    result = influence(model, x, target=1)
+    wanted = by_differences(lambda v: model.predict_on_batch(v)[:, 1], x)
+    assert np.abs(result.events - wanted).max() < 5e-3
+    assert np.allclose(result.strength, np.linalg.norm(result.events, axis=-1))
 
 
 def test_memory_by_finite_differences():
     cell = GateLSTMCell(2)
     model, x = model_of(keras.layers.RNN(cell, name="memory")), data(1, TIME, 3)
-    found = influence(model, x, target=0)
+    result = influence(model, x, target=0)
     dense = model.layers[-1]
 
     def score(nudge):
@@ -57,14 +57,14 @@ def test_memory_by_finite_differences():
         return keras.ops.convert_to_numpy(dense(stm))[:, 0]
 
     wanted = by_differences(score, np.zeros((1, TIME, 2), "float32"))
-    assert np.abs(found.ltm["memory"] - wanted).max() < 5e-3
+    assert np.abs(result.ltm["memory"] - wanted).max() < 5e-3
 
 
 def test_integrated_gradients_add_up():
     model, x = model_of(GateLSTM(3, name="memory")), data(2, TIME, 3)
-    found = influence(model, x, target=0, method="integrated", steps=64)
+    result = influence(model, x, target=0, method="integrated", steps=64)
     difference = model.predict(x, verbose=0)[:, 0] - model.predict(np.zeros_like(x), verbose=0)[:, 0]
-    assert np.allclose(found.strength.sum(axis=1), difference, atol=1e-3)
+    assert np.allclose(result.strength.sum(axis=1), difference, atol=1e-3)
 
 
 def test_default_is_the_largest_answer():
@@ -102,11 +102,20 @@ def test_skipped_events_at_the_end_do_not_count():
     assert np.allclose(short.share, long.share[:6], atol=1e-5)
 
 
+def test_short_repr():
+    model, x = model_of(GateLSTM(2, name="memory")), data(2, TIME, 3)
+    wanted = "<Influence (gradient) of memory: 2 sequences, 5 events, 3 features, LTM of memory>"
+    assert repr(influence(model, x)) == wanted
+    assert repr(memory_horizon(model, x)).startswith("<Horizon: 90% of the influence lies within the last ")
+
+
 def test_errors():
     model = model_of(GateLSTM(2, name="memory"))
     with pytest.raises(ValueError, match="'gradient' or 'integrated'"):
         influence(model, data(1, TIME, 3), method="guess")
     with pytest.raises(ValueError, match="there are: memory"):
         influence(model, data(1, TIME, 3), layer="other")
+    with pytest.raises(ValueError, match=r"target=9 is outside .* 2 numbers per example \(0 to 1\)"):
+        influence(model, data(1, TIME, 3), target=9)
     with pytest.raises(ValueError, match="no recurrent layer that ran"):
         keras_gates.influence(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), data(1, 3))

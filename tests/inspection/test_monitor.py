@@ -1,5 +1,7 @@
 """GateMonitor: what it writes is read back from TensorBoard's files; each complaint is provoked by a model that deserves it."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -38,35 +40,64 @@ def test_statistics_are_in_the_files_of_tensorboard(tmp_path):
     assert counts.sum() == traced.ltm.size
 
 
-def said_of(layer, model, x):
-    return " ".join(complaints("memory", gate_statistics(keras_gates.trace(model, x)["memory"])))
+def complaints_of(model, x):
+    return complaints("memory", gate_statistics(keras_gates.trace(model, x)["memory"]))
 
 
 def test_complaints():
     x = data(8, 6, 3)
     model, layer = small_model()
-    assert said_of(layer, model, x) == "", "a fresh model deserves none"
+    assert complaints_of(model, x) == [], "a fresh model deserves none"
     layer.cell.use.bias.assign(np.full(4, -30.0, "float32"))
-    said = said_of(layer, model, x)
-    assert "use factors are stuck, mostly closed" in said
-    assert "100% of the units hardly move" in said
+    stuck, dead = complaints_of(model, x)
+    assert (stuck.kind, stuck.layer, dead.kind) == ("stuck use", "memory", "dead units")
+    assert "use factors are stuck, mostly closed" in stuck.text
+    assert "100% of the units hardly move" in dead.text
     model, layer = small_model(200)
     layer.cell.learn.bias.assign(np.array([20.0] * 8, "float32"))
     layer.cell.forget.bias.assign(np.full(4, 20.0, "float32"))
-    assert "the long-term memory reaches 200" in said_of(layer, model, 0.1 * data(4, 200, 3))
+    by_kind = {complaint.kind: complaint for complaint in complaints_of(model, 0.1 * data(4, 200, 3))}
+    assert "reaches 200" in by_kind["large memory"].text
 
 
-def test_a_vanishing_gradient_is_said_once():
+def test_complaints_name_only_what_exists():
+    stats = {f"{gate}/{name}": 1.0 for gate in ("ignore", "forget", "use") for name in ("mean", "saturated")}
+    stats |= {"forget/mean": 0.0, "ltm/largest": float("inf"), "stm/dead": 1.0}
+    every = complaints("memory", stats, reach=0.0)
+    kinds = ["stuck ignore", "stuck forget", "stuck use", "large memory", "dead units", "vanishing gradient"]
+    assert [complaint.kind for complaint in every] == kinds
+    names = set(re.findall(r"keras_gates\.(\w+)", " ".join(complaint.text for complaint in every)))
+    assert {"start_with_span", "CoupledForgetGate"} <= names
+    for name in names:
+        assert callable(getattr(keras_gates, name)), name
+
+
+def test_a_vanishing_gradient_is_warned_of_once():
     model, layer = small_model(60)
     layer.cell.forget.bias.assign(np.full(4, -3.0, "float32"))
     for gate in (layer.cell.learn, layer.cell.forget, layer.cell.use):
         gate.recurrent_kernel.assign(np.zeros(gate.recurrent_kernel.shape, "float32"))
     model.optimizer.learning_rate = 0.0
     monitor = GateMonitor(data(4, 60, 3), budget=1e9)
-    with pytest.warns(GateWarning, match="the gradient vanishes") as caught:
+    with pytest.warns(GateWarning, match="memory: .* the gradient vanishes") as caught:
         model.fit(data(4, 60, 3), data(4, 1), epochs=2, verbose=0, callbacks=[monitor])
     assert sum("vanishes" in str(one.message) for one in caught) == 1
-    assert sum("vanishes" in message for message in monitor.messages) == 2
+    assert [complaint.kind for complaint in monitor.complaints] == ["vanishing gradient"] * 2
+
+
+def test_each_kind_is_warned_of_once_for_each_layer():
+    first, second = (GateLSTM(4, return_sequences=True, name=name) for name in ("first", "second"))
+    model = keras.Sequential([keras.Input((6, 3)), first, second, keras.layers.Dense(1)])
+    for layer in (first, second):
+        layer.cell.use.bias.assign(np.full(4, -30.0, "float32"))
+    monitor = GateMonitor(data(4, 6, 3))
+    monitor.set_model(model)
+    with pytest.warns(GateWarning) as caught:
+        [monitor.look(epoch) for epoch in range(2)]
+    kinds = {(complaint.kind, complaint.layer) for complaint in monitor.complaints}
+    assert {("stuck use", "first"), ("stuck use", "second"), ("dead units", "second")} <= kinds
+    assert len(caught) == len(kinds), "one warning for each kind and layer"
+    assert len(monitor.complaints) == 2 * len(kinds), "every look is recorded"
 
 
 class Clock:

@@ -1,5 +1,6 @@
 """Pictures: one unit and 512, five events and a thousand, every kind of event; what they draw is what the trace holds."""
 
+import keras
 import matplotlib
 import numpy as np
 import pytest
@@ -104,23 +105,49 @@ def test_flow_shows_the_step(formulation):
     assert "bear" in texts
 
 
-def test_curves_confusion_horizon():
+def test_curves_and_horizon():
     texts = drawn(keras_gates.plot_curves({"loss": [1, 2], "val_loss": [1, 3], "learning_rate": [1, 1]}))
     assert {"training", "validation", "loss"} <= set(texts)
     assert "2.0/3" not in texts
-    assert any("66.7%" in text for text in drawn(keras_gates.plot_confusion([0, 1, 1], [0, 1, 0], ["dog", "wolf"])))
-    drawn(keras_gates.plot_confusion([0] * 60, range(60), [f"class number {k}" for k in range(60)]))
     assert any(
         "last 3 events" in text for text in drawn(keras_gates.plot_horizon(Horizon(np.array([0.5, 0.3, 0.2]), 0.9, 3)))
     )
+
+
+def test_confusion_has_a_row_for_each_true_class():
+    figure = keras_gates.plot_confusion(predicted=[0, 1, 1, 1], actual=[0, 1, 0, 0], labels=["dog", "wolf"])
+    texts = drawn(figure)
+    assert any("rows normalised by true class" in text and "50.0%" in text for text in texts)
+    shares = np.asarray(figure.axes[0].images[0].get_array())
+    assert np.allclose(shares, [[1 / 3, 2 / 3], [0, 1]]), "two of three dogs are called wolf"
+    drawn(keras_gates.plot_confusion([0] * 60, range(60), [f"class number {k}" for k in range(60)]))
+    with pytest.raises(ValueError, match="go from 0 to 2, but there are 2 labels"):
+        keras_gates.plot_confusion([0, 2], [0, 1], ["dog", "wolf"])
+    with pytest.raises(ValueError, match="2 predicted classes for 1 actual"):
+        keras_gates.plot_confusion([0, 1], [0], ["dog", "wolf"])
+
+
+def test_units_and_events_are_numbered_from_0():
+    one = layer_trace(5, 2)
+    texts = [*drawn(keras_gates.plot_gates(one, example=1)), *drawn(keras_gates.plot_units(one, [0]))]
+    texts += [*drawn(keras_gates.plot_memory(one)), *drawn(keras_gates.plot_flow(one, unit=1))]
+    assert {"0", "4", "unit 0", "held after\nevent 4", "memory, example 1, 2 units from top to bottom"} <= set(texts)
+    assert any("event 4 of 0–4, unit 1" in text for text in texts)
+    assert not {"5", "unit 2", "event 5"} & set(texts)
 
 
 def test_errors():
     one = layer_trace(5, 2)
     with pytest.raises(ValueError, match="5 strings"):
         keras_gates.plot_gates(one, np.zeros((7, 3)))
+    with pytest.raises(ValueError, match="one string per event, 5, got 3"):
+        keras_gates.plot_gates(one, ["a", "b", "c"])
     with pytest.raises(IndexError, match="there are 2"):
         keras_gates.plot_units(one, 2)
+    keras_gates.plot_units(one, np.int64(1))
+    for plot in (keras_gates.plot_gates, keras_gates.plot_units, keras_gates.plot_memory, keras_gates.plot_flow):
+        with pytest.raises(TypeError, match=r"got a Sequential\. Trace the model first"):
+            plot(keras.Sequential())
     plain = LayerTrace("plain", "forward", "", {"stm": one.stm, "mask": one.mask, "first_stm": one.first_stm})
     with pytest.raises(ValueError, match="no long-term memory"):
         keras_gates.plot_flow(plain)

@@ -13,7 +13,7 @@ from helpers import data, randomise
 
 import keras_gates
 from keras_gates.inspection.html_report.build import packed
-from keras_gates.inspection.html_report.predictions import answers_by_event
+from keras_gates.inspection.html_report.predictions import predictions_by_event
 
 WORDS = ["", "<b>bear</b>", "</script><script>document.documentElement.dataset.evil=1</script>", "tree", "dog"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -99,12 +99,12 @@ def test_words_in_a_browser(tmp_path):
         title="</title><b>",
     )
     said, dom = driven(path, tmp_path)
-    assert said[:2] == ["event 1 of 4 “<b>bear</b>”", f"event 2 of 4 “{WORDS[2]}”"]
+    assert said[:2] == ["event 0 of 0–3 “<b>bear</b>”", f"event 1 of 0–3 “{WORDS[2]}”"]
     assert said[2] is True, "the answer changes event by event"
-    assert said[3].startswith("Unit 1 ")
+    assert said[3].startswith("Unit 0 ")
     assert said[4:6] == [1, 1]
     assert said[6:] == ["Learn ", "Forget", "Rememb", "Use ga"]
-    assert "Right at the end: wolf" in dom
+    assert "True answer at the end: wolf" in dom
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt-get install chromium)")
@@ -112,11 +112,19 @@ def test_pictures_and_a_model_without_memory_in_a_browser(tmp_path):
     said, dom = driven(
         keras_gates.report(picture_model(), PICTURES, tmp_path / "a.html", labels=["dog", "wolf"]), tmp_path
     )
-    assert said[0] == "event 1 of 6"
+    assert said[0] == "event 0 of 0–5"
     assert dom.count('title="event ') == 6
     bare = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax")], name="bare")
     _, dom = driven(keras_gates.report(bare, data(2, 4), tmp_path / "b.html"), tmp_path)
     assert "no recurrent layer" in dom
+
+
+def test_errors(tmp_path):
+    with pytest.raises(ValueError, match="one answer per example, 2, got 1"):
+        keras_gates.report(word_model(), NUMBERS, tmp_path / "r.html", truth=[1])
+    with pytest.raises(FileNotFoundError, match="create it first"):
+        keras_gates.report(word_model(), NUMBERS, tmp_path / "nope" / "r.html")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_in_the_file(tmp_path):
@@ -182,7 +190,7 @@ def test_a_small_limit_leaves_out_units_then_examples(tmp_path):
 def test_answers_are_those_of_the_sequence_cut_there():
     model = word_model()
     cut = [model.predict(np.pad(NUMBERS[:1, : t + 1], ((0, 0), (0, 3 - t))), verbose=0)[0] for t in range(4)]
-    assert np.allclose(answers_by_event(model, NUMBERS, 0, 4), cut, atol=1e-5)
+    assert np.allclose(predictions_by_event(model, NUMBERS, 0, 4), cut, atol=1e-5)
 
 
 def test_a_stateful_model_with_a_fixed_batch(tmp_path):

@@ -1,5 +1,7 @@
 """A trace is what the NumPy oracle computes, event by event, whatever model the layer stands in."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from helpers import EVENTS, FEATURES, MASKS, MEMORIES, TIME, UNITS, assert_close
 from reference import peephole_step, plain_step, sigmoid, weights_of
 
 import keras_gates
-from keras_gates import GateLSTM, GateLSTMCell, Trace, trace
+from keras_gates import GateLSTM, GateLSTMCell, LayerTrace, Trace, trace
 
 STEP_NAMES = {"used": "stm", "remembered": "ltm"}
 
@@ -181,6 +183,27 @@ def test_to_numpy_to_dict_and_file(tmp_path):
     variables = traced.to_dict()["data_vars"]
     for name, variable in variables.items():
         assert len(variable["dims"]) == variable["data"].ndim, name
+
+
+def test_the_only_layer_needs_no_name():
+    model = keras.Sequential([keras.Input((None, FEATURES)), built(GateLSTM(UNITS, name="memory"))])
+    traced = trace(model, EVENTS)
+    assert traced.forget is traced["memory"].forget
+    assert repr(traced) == "<Trace of <memory: 3 sequences, 5 events, 4 units, forward>>"
+    assert copy.copy(traced)["memory"].forget is traced.forget
+    with pytest.raises(AttributeError, match="has no 'forgot'; it has: event"):
+        _ = traced.forgot
+    both = Trace({"first": traced["memory"], "second": traced["memory"]})
+    with pytest.raises(AttributeError, match=r"choose a layer first.* it has: first, second"):
+        _ = both.forget
+
+
+def test_a_layer_called_prediction_and_many_outputs_come_back(tmp_path):
+    layer = LayerTrace("prediction", "forward", "", {"stm": np.ones((1, 2, 3))})
+    again = Trace.load(Trace({"prediction": layer}, [np.full(1, k) for k in range(12)]).save(tmp_path / "t.npz"))
+    assert again["prediction"].stm.shape == (1, 2, 3)
+    assert [int(array[0]) for array in again.prediction] == list(range(12))
+    assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
 
 
 def test_errors():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,13 +64,16 @@ class _TimedModel(EdgeModel):
 
 class _TimedRuntime(Runtime):
     def __init__(self, model: _TimedModel) -> None:
-        self._seconds = model.seconds
-        super().__init__(model.data, model.file, model.description, interpreter=model.interpreter)
+        self._model = model
+        super().__init__(model.data, model.file, model.description)
+
+    def open(self) -> Any:
+        return self._model.interpreter or super().open()
 
     def run(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         begin = time.perf_counter()
         results = super().run(values)
-        self._seconds.append(time.perf_counter() - begin)
+        self._model.seconds.append(time.perf_counter() - begin)
         return results
 
 

@@ -1,11 +1,10 @@
-"""The interactive report: one HTML file in which to scrub through time and see what the gates did."""
+"""Building the interactive report: everything about a few examples, in one HTML file that needs no network."""
 
 from __future__ import annotations
 
 import base64
 import html
 import json
-import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,15 +13,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gates._files import write_text
 from keras_gates.inspection.attribution import influence
-from keras_gates.inspection.hooks import empty_memories, recurrent_layers
+from keras_gates.inspection.hooks import empty_states, named_recurrent_layers
 from keras_gates.inspection.html_report.event_views import shown_events
-from keras_gates.inspection.html_report.predictions import answers_by_event
+from keras_gates.inspection.html_report.predictions import predictions_by_event
+from keras_gates.inspection.inputs import concatenate_batches, fixed_batch, select_examples
 from keras_gates.inspection.trace_data import LayerTrace
-from keras_gates.inspection.tracing import fixed_batch, some_of, trace
+from keras_gates.inspection.tracing import trace
 
-LARGEST = 1_900_000
-NAMED_ANSWERS = 8
+LARGEST = 1_900_000  # bytes
+OVERHEAD = 20_000  # bytes for what is not an example: title, names
+NAMED_PREDICTIONS = 8
 MOST_EXAMPLES = 24
 MOST_NUMBERS = 400
 
@@ -39,33 +41,34 @@ def report(
     title: str | None = None,
     largest: int = LARGEST,
 ) -> Path:
-    """Write an interactive report of what a model does with some examples: one HTML file that needs no network.
+    """Write an interactive report of what a model does with some examples.
 
-    In it: scrub through time, hover or focus a gate, choose example, layer and unit; the model's answer changes event by
-    event, and what each event left in the long-term memory is drawn under the words, pictures or waveform, by how much it
-    counts for the answer at the end:
+    In the page: move through time, hover over or focus a gate, choose example, layer and unit. The model's prediction changes
+    event by event. Under the words, pictures or waveform stands what each event left in the long-term memory (cell state),
+    weighted by its effect on the prediction at the end:
 
-        sum over units of learned_s * f_{s+1} * ... * f_t * d answer / d LTM_t
+        sum over units of learned_s * f_{s+1} * ... * f_t * d prediction / d LTM_t
 
     Args:
-        model: a built Keras model with or without recurrent layers.
-        examples: what the model takes, NumPy `(batch, ...)`, a few examples; those that do not fit are left out.
-            Of long sequences of numbers (characters, words) the first 400.
-        path: of the file; written under a temporary name first.
-        truth: the right answer of each example: a class number, or anything that can be printed.
-        labels: the names of the classes.
-        vocabulary: the word or character behind each number, where the events are numbers and no layer of the model knows.
-        shows: instead of `examples`, what to draw as events: for each example words (a list of strings), pictures
+        model: A built Keras model with or without recurrent layers. It stays unchanged.
+        examples: A few examples of the model's input, NumPy `(batch, ...)`; those that do not fit are left out. Sequences of
+            integers (characters, words) are cut to the first 400.
+        path: The file to write or replace. Its folder must exist.
+        truth: The true answer of each example: a class number, or anything that can be printed.
+        labels: Names of the classes.
+        vocabulary: The word or character behind each number, if events are numbers and no layer of the model knows them.
+        shows: What to draw as events instead of `examples`: for each example words (a list of strings), pictures
             `(time, height, width, 1 or 3)`, samples `(samples,)` or values `(time, features)`.
-        title: of the report; default: the model's name.
-        largest: the size that the file may have, in bytes. Where all does not fit, units whose long-term memory moves
-            least are left out, then examples; the report says so.
+        title: Title of the report; default: the model's name.
+        largest: Largest size of the file in bytes. If not everything fits, units whose long-term memory moves least are left
+            out, then examples; the report says so.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: no examples, or one example with one unit of each layer does not fit.
+        ValueError: No examples, `truth` of another length, or one example with one unit of each layer does not fit.
+        OSError: The file cannot be written; an older one stays as it is.
 
     Example:
 
@@ -76,24 +79,29 @@ def report(
     count = len(keras.tree.flatten(examples)[0])
     if not count:
         raise ValueError("report: there are no examples to show.")
+    if truth is not None and len(truth) != count:
+        raise ValueError(f"report: `truth` must hold one answer per example, {count}, got {len(truth)}.")
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"report: there is no folder {path.parent} to write {path.name} to; create it first.")
     examples = keras.tree.map_structure(_beginning, examples)
     page = _page()
-    room = largest - len(page.encode()) - 20_000
+    room = largest - len(page.encode()) - OVERHEAD
     share = room // min(count, 8)
     shown = min(count, MOST_EXAMPLES)
-    found = recurrent_layers(model)
+    recurrent = named_recurrent_layers(model)
     stories: list[dict[str, Any]] = []
-    with empty_memories(found):
+    with empty_states(recurrent):
         batch = fixed_batch(model) or 1
         rows = np.resize(np.arange(shown), -(-shown // batch) * batch)
         layers, weights = [], {}
-        if found:
-            traced = trace(model, some_of(examples, rows))
+        if recurrent:
+            traced = trace(model, select_examples(examples, rows))
             layers = list(traced.values())
-            one_number = keras.tree.flatten(traced.prediction)[0].shape[-1] == 1
-            weights = _weights(model, examples, rows, one_number and len(labels) == 2)
+            is_one_number = keras.tree.flatten(traced.prediction)[0].shape[-1] == 1
+            weights = _weights(model, examples, rows, is_one_number and len(labels) == 2)
     for example in range(shown):
-        with empty_memories(found):
+        with empty_states(recurrent):
             story = _story(model, examples, example, layers, weights, share, vocabulary, labels, shows)
         story["truth"] = "" if truth is None else _named(np.asarray(truth[example]), labels)
         size = len(json.dumps(story))
@@ -111,24 +119,20 @@ def report(
         "left_out": count - len(stories),
         "examples": stories,
     }
+    # "<" could close the script element, and the two line separators end a line in older JavaScript.
     safe = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "").replace("\u2029", "")
-    path = Path(path)
-    waiting = path.with_name(path.name + ".tmp")
-    waiting.write_text(
-        page.replace("{{title}}", html.escape(title or model.name)).replace("{{data}}", safe), encoding="utf-8"
-    )
-    os.replace(waiting, path)
+    write_text(path, page.replace("{{title}}", html.escape(title or model.name)).replace("{{data}}", safe))
     return path
 
 
 def _beginning(x: Any) -> Any:
-    """The first of long sequences of whole numbers; anything else as it is."""
+    """Return the beginning of long sequences of integers; anything else unchanged."""
     x = np.asarray(x)
     return x[:, :MOST_NUMBERS] if x.ndim == 2 and x.dtype.kind in "iu" else x
 
 
 def _page() -> str:
-    """The page with its style and script put in."""
+    """Return the page with its style and script inserted."""
     folder = resources.files("keras_gates.inspection.html_report") / "page"
     page = (folder / "report.html").read_text(encoding="utf-8")
     for name in ("report.css", "data.js", "draw.js", "report.js"):
@@ -147,62 +151,58 @@ def _story(
     labels: Sequence[str],
     shows: Sequence[Any] | None,
 ) -> dict[str, Any]:
-    """Everything about one example that the page needs."""
+    """Return everything about one example that the page needs."""
     time = layers[0].time if layers else 1
-    seen = shows[example] if shows is not None else keras.tree.flatten(x)[0][example]
-    events = _events(model, seen, time, vocabulary)
-    answers = answers_by_event(model, x, example, time)
-    room = share - len(json.dumps(events)) - 4 * answers.shape[0] * min(NAMED_ANSWERS, answers.shape[1])
+    drawn = shows[example] if shows is not None else keras.tree.flatten(x)[0][example]
+    events = _events(model, drawn, time, vocabulary)
+    predictions = predictions_by_event(model, x, example, time)
+    room = share - len(json.dumps(events)) - 4 * len(predictions) * min(NAMED_PREDICTIONS, predictions.shape[1])
     return {
         "time": time,
         "events": events,
-        "answers": _answers(answers, labels or vocabulary),
+        "answers": _answers(predictions, labels or vocabulary),
         "layers": [_layer(layer, weights.get(layer.name), example, room // max(len(layers), 1)) for layer in layers],
     }
 
 
 def _weights(model: keras.layers.Layer, x: Any, rows: np.ndarray, one_of_two: bool) -> dict[str, np.ndarray]:
-    """How much each unit of LTM_t counts for the answer at the end, `(batch, time, units)` by layer: the gradient of the largest
-    answer with respect to it, its largest size at each t made 1. `one_of_two`: the model gives the second answer's share alone.
+    """Return the effect of each unit of LTM_t on the prediction at the end, by layer: `(batch, time, units)`.
+
+    It is the gradient of the largest answer with respect to LTM_t, scaled at each t so that its largest size is 1.
+    `one_of_two`: the model's one number is the probability of the second of two answers.
     """
     parts: dict[str, list[np.ndarray]] = {}
     batch = fixed_batch(model) or 32
     for start in range(0, len(rows), batch):
-        found = influence(model, some_of(x, rows[start : start + batch]))
-        for name, gradient in found.ltm.items():
+        gradients = influence(model, select_examples(x, rows[start : start + batch]))
+        for name, gradient in gradients.ltm.items():
             if one_of_two:
-                gradient = gradient * np.where(found.score < 0.5, -1, 1)[:, None, None]
+                gradient = gradient * np.where(gradients.score < 0.5, -1, 1)[:, None, None]
             largest = np.abs(gradient).max(axis=-1, keepdims=True)
             parts.setdefault(name, []).append(gradient / np.where(largest > 0, largest, 1))
-    return {name: np.concatenate(_of_one_length(part)) for name, part in parts.items()}
+    return {name: concatenate_batches(part) for name, part in parts.items()}
 
 
-def _of_one_length(parts: list[np.ndarray]) -> list[np.ndarray]:
-    time = max(part.shape[1] for part in parts)
-    return [np.pad(part, ((0, 0), (0, time - part.shape[1]), (0, 0))) for part in parts]
-
-
-def _events(model: keras.layers.Layer, seen: Any, time: int, vocabulary: Sequence[str]) -> dict[str, Any]:
-    if isinstance(seen, list | tuple) and all(isinstance(word, str) for word in seen):
-        return {"kind": "words", "items": list(seen)}
-    events = shown_events(model, np.asarray(seen), time, vocabulary)
+def _events(model: keras.layers.Layer, drawn: Any, time: int, vocabulary: Sequence[str]) -> dict[str, Any]:
+    if isinstance(drawn, list | tuple) and all(isinstance(word, str) for word in drawn):
+        return {"kind": "words", "items": list(drawn)}
+    events = shown_events(model, np.asarray(drawn), time, vocabulary)
     for name in ("samples", "values"):
         if name in events:
             events[name] = packed(events[name][:, :16] if name == "values" else events[name])
     return events
 
 
-def _answers(answers: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
-    """The answers that were ever large, with their names."""
-    if answers.shape[1] == 1 and len(labels) == 2 and answers.min() >= 0 and answers.max() <= 1:
-        answers = np.concatenate([1 - answers, answers], axis=1)
-    largest = np.sort(np.argsort(-np.abs(answers).max(axis=0), kind="stable")[:NAMED_ANSWERS])
-    sure = answers.min() >= 0 and answers.max() <= 1.001
+def _answers(predictions: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+    """Return the answers that were large at any event, with their names; `predictions` is `(time, values)`."""
+    if predictions.shape[1] == 1 and len(labels) == 2 and predictions.min() >= 0 and predictions.max() <= 1:
+        predictions = np.concatenate([1 - predictions, predictions], axis=1)
+    largest = np.sort(np.argsort(-np.abs(predictions).max(axis=0), kind="stable")[:NAMED_PREDICTIONS])
     return {
         "names": [_named(np.asarray(k), labels) for k in largest.tolist()],
-        "values": packed(answers[:, largest]),
-        "probabilities": bool(sure),
-        "more": answers.shape[1] - len(largest),
+        "values": packed(predictions[:, largest]),
+        "probabilities": bool(predictions.min() >= 0 and predictions.max() <= 1.001),
+        "more": predictions.shape[1] - len(largest),
     }
 
 
@@ -214,7 +214,7 @@ def _named(value: np.ndarray, labels: Sequence[str]) -> str:
 
 
 def _layer(layer: LayerTrace, weights: np.ndarray | None, example: int, room: int) -> dict[str, Any]:
-    """A layer's arrays of one example; where not all units fit, those whose long-term memory moves most there."""
+    """Return a layer's arrays of one example; if not all units fit, those whose long-term memory moves most there."""
     arrays = {name: array[example] for name, array in layer.over_time.items()}
     wanted = max(1, min(layer.units, int(room / (2.2 * layer.time * (len(arrays) + 1))), 256))
     moving = np.nanstd(arrays.get("ltm", arrays["stm"]), axis=0)
@@ -234,7 +234,15 @@ def _layer(layer: LayerTrace, weights: np.ndarray | None, example: int, room: in
 
 
 def packed(array: np.ndarray) -> dict[str, Any]:
-    """An array as base64: bytes between 0 and 1, scaled signed bytes between -1 and 1, float16 elsewhere; NaN becomes 0."""
+    """Encode an array for the page.
+
+    Args:
+        array: Any shape; NaN becomes 0.
+
+    Returns:
+        A dict with `shape`, `base64`, `kind` ("share": bytes for 0 to 1; "signed": signed bytes of `scale` for -1 to 1; "half":
+        float16) and `scale`. `unpacked` in page/data.js decodes it.
+    """
     array = np.asarray(array, "float64")
     low, high, scale = np.nanmin(array, initial=0), np.nanmax(array, initial=0), 1.0
     if low >= 0 and high <= 1:

@@ -12,14 +12,22 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gates._compat import flatten_layers
+
 PUNCTUATION = re.compile(r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']")
 
 
 def shown_events(model: keras.layers.Layer, x: np.ndarray, time: int, vocabulary: Sequence[str] = ()) -> dict[str, Any]:
-    """How the `time` events of one example `x` (without its batch dimension) can be shown.
+    """Return how the events of one example can be shown.
+
+    Args:
+        model: The model; a layer in it may know the vocabulary.
+        x: The example without its batch dimension: a text, numbers, pictures, samples or values.
+        time: The number of events.
+        vocabulary: The word or character behind each number.
 
     Returns:
-        A dict with `kind`: "words" (`items`), "pictures" (`png`, `width`, `height`: one beside the other), "rows" (`png`,
+        A dict with `kind`: "words" (`items`), "pictures" (`png`, `width`, `height`: one next to the other), "rows" (`png`,
         `width`, `height`, `per`: "row" or "pixel"), "wave" (`samples`) or "series" (`values (time, features)`).
     """
     x = np.asarray(x)
@@ -43,25 +51,20 @@ def shown_events(model: keras.layers.Layer, x: np.ndarray, time: int, vocabulary
         return _rows(x, "row")
     if x.ndim in (1, 2) and x.size > 4 * time and x.shape[0] > time:
         samples = x if x.ndim == 1 else x[:, 0]
-        return {"kind": "wave", "samples": _loudest(samples.astype("float64"), 1600)}
+        return {"kind": "wave", "samples": _envelope(samples.astype("float64"), 1600)}
     values = x.reshape(time, -1) if x.size and x.size % time == 0 else np.zeros((time, 0))
     return {"kind": "series", "values": values.astype("float32")}
 
 
-def event_names(shown: dict[str, Any], time: int) -> list[str]:
-    """A word for each event: the word itself, or its number."""
-    return list(shown["items"]) if shown["kind"] == "words" else [str(t + 1) for t in range(time)]
-
-
 def _words(text: Any, time: int) -> list[str]:
-    """The words as they are split before `keras_gates.models.layers.words.Words`: those of nothing but punctuation are none."""
+    """Return the words that the zoo's text models see (`models/layers/words.py`): a word of nothing but punctuation is none."""
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     words = [word for word in text.split() if PUNCTUATION.sub("", word)][-time:]
     return words + [""] * (time - len(words))
 
 
 def _vocabulary(model: keras.layers.Layer) -> Sequence[str]:
-    return next((layer.vocabulary for layer in model._flatten_layers() if getattr(layer, "vocabulary", None)), ())
+    return next((layer.vocabulary for layer in flatten_layers(model) if getattr(layer, "vocabulary", None)), ())
 
 
 def _is_picture(x: np.ndarray) -> bool:
@@ -86,15 +89,15 @@ def _as_bytes(x: np.ndarray) -> np.ndarray:
     return np.clip(x, 0, 255).round().astype("uint8")
 
 
-def _loudest(samples: np.ndarray, points: int) -> np.ndarray:
-    """The lowest and highest sample of each of `points` stretches, `(points, 2)`, within -1 and 1."""
+def _envelope(samples: np.ndarray, points: int) -> np.ndarray:
+    """Return the lowest and highest sample of each of `points` stretches, `(points, 2)`, scaled to -1 to 1."""
     edges = np.linspace(0, len(samples), min(points, len(samples)) + 1).astype(int)
     ends = np.stack([np.minimum.reduceat(samples, edges[:-1]), np.maximum.reduceat(samples, edges[:-1])], axis=-1)
     return (ends / max(np.abs(ends).max(), 1e-9)).astype("float32")
 
 
 def png(picture: np.ndarray) -> str:
-    """A `uint8` picture `(height, width, 1 or 3)` as a `data:` address of a PNG."""
+    """Return a `uint8` picture `(height, width, 1 or 3)` as the `data:` URL of a PNG."""
     height, width, channels = picture.shape
     if channels not in (1, 3):
         picture, channels = picture[..., :1], 1

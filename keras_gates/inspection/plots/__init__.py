@@ -1,4 +1,13 @@
-"""Pictures of what a model did. Each function returns a matplotlib `Figure` and shows nothing by itself."""
+"""Figures of what a model did. Each function returns a matplotlib `Figure` and shows nothing by itself.
+
+| file | figures |
+|---|---|
+| `gates.py` | `plot_gates` (heat maps), `plot_units` (single units, coloured text) |
+| `memory.py` | `plot_memory` (what is still held of each event), `plot_horizon` |
+| `flow.py` | `plot_flow` (the cell with the numbers of one time step) |
+| `training.py` | `plot_curves`, `plot_confusion` |
+| `style.py` | colours, time axis, titles |
+"""
 
 from keras_gates.inspection.plots.flow import plot_flow
 from keras_gates.inspection.plots.gates import plot_gates, plot_units

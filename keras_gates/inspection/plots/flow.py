@@ -1,4 +1,4 @@
-"""The cell as the article draws it, with the numbers of one step on its arrows."""
+"""The cell as the article draws it, with the numbers of one time step on its arrows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.inspection.plots.style import chosen_layer, chosen_row, title_of
+from keras_gates.inspection.plots.style import chosen_index, chosen_layer, title_of
 from keras_gates.inspection.trace_data import LayerTrace, Trace
 
 GATES = {
@@ -27,20 +27,24 @@ def plot_flow(
     unit: int | None = None,
     event: str | None = None,
 ) -> Any:
-    """The cell with the values of one step on its arrows: LTM above, STM and the event below, the four gates between.
+    """Draw the cell with the values of one time step on its arrows: LTM above, STM and the event below, the four gates between.
 
     Args:
-        trace: what `keras_gates.trace` returned, or one of its layers.
-        at: which event.
-        layer, example: which.
-        unit: whose numbers; default: the mean size of all units' numbers.
-        event: a word for the event.
+        trace: What `keras_gates.trace` returned, or one of its layers.
+        at: Index of the event, from 0; negative from the end.
+        layer: Name of the layer; default: the first.
+        example: Index of the sequence, from 0.
+        unit: Index of the unit whose numbers are shown; default: the mean absolute value over units.
+        event: A word for the event.
 
     Returns:
-        A matplotlib `Figure`. The thicker an arrow, the more it carries.
+        A matplotlib `Figure`. The width of an arrow shows the size of what it carries.
 
     Raises:
-        ValueError: the layer has no long-term memory with named gates.
+        TypeError: `trace` is not a trace.
+        KeyError: There is no such layer.
+        IndexError: There is no such event, example or unit.
+        ValueError: The layer has no long-term memory with named gates.
 
     Example:
 
@@ -52,9 +56,9 @@ def plot_flow(
     one = chosen_layer(trace, layer)
     if "ltm" not in one:
         raise ValueError(f"{one.name} has no long-term memory with named gates, so there is no flow to draw.")
-    example, at = chosen_row(example, one.stm.shape[0], "example"), chosen_row(at, one.time, "event")
+    example, at = chosen_index(example, one.stm.shape[0], "example"), chosen_index(at, one.time, "event")
     if unit is not None:
-        unit = chosen_row(unit, one.units, "unit")
+        unit = chosen_index(unit, one.units, "unit")
     number = _Numbers(one, example, at, unit)
     figure = Figure((10.5, 5.2), layout="constrained")
     axes = figure.subplots()
@@ -69,17 +73,17 @@ def plot_flow(
         (11.0, 5.2, number.line("ltm")),
         (0, 3.3, number.line("stm_before")),
         (11.0, 1.2, number.line("stm") + "\nprediction"),
-        (0, 1.2, f"event {at + 1}" + (f"\n“{event}”" if event else "")),
+        (0, 1.2, f"event {at}" + (f"\n“{event}”" if event else "")),
     ):
         axes.text(x, y, text, ha="center", va="center", fontsize=10)
-    whose = "mean size over units" if unit is None else f"unit {unit + 1}"
+    whose = "mean size over units" if unit is None else f"unit {unit}"
     skipped = [] if one.mask[example, at] else ["skipped"]
-    figure.suptitle(title_of(one, example, [f"event {at + 1} of {one.time}", whose, *skipped]))
+    figure.suptitle(title_of(one, example, [f"event {at} of 0–{one.time - 1}", whose, *skipped]))
     return figure
 
 
 class _Numbers:
-    """The numbers of one step, and how thick the arrow is that carries each."""
+    """The numbers of one time step, and the width of the arrow that carries each."""
 
     def __init__(self, one: LayerTrace, example: int, at: int, unit: int | None) -> None:
         self.values: dict[str, float] = {}
@@ -150,7 +154,7 @@ def _draw_wires(axes: Any, number: _Numbers, formulation: str) -> None:
             "shrinkB": 0,
         }
         axes.annotate("", points[-1], points[-2], arrowprops=head, zorder=2)
-        if label:
+        if label and name:
             axes.text(*place, f"{label}\n{number.text(name)}", ha="center", va="center", fontsize=10, color="0.2")
 
     wire([(0.7, 5.2), (1.65, 5.2)], "ltm_before")

@@ -1,4 +1,4 @@
-"""Heat maps of what the gates did over time, and single units through time."""
+"""Heat maps of what the gates did over time, and single units over time."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 from keras_gates.inspection.plots.style import (
     CURVES,
-    WORDS,
+    chosen_index,
     chosen_layer,
-    chosen_row,
     colours,
     figure_over_time,
     kind_of,
     label_events,
     title_of,
 )
-from keras_gates.inspection.trace_data import LayerTrace, Trace
+from keras_gates.inspection.trace_data import WORDS, LayerTrace, Trace
 
-GATES = ("ignore", "learned", "forget", "ltm", "use", "stm")
+LINE = 100  # characters
+SHOWN = ("ignore", "learned", "forget", "ltm", "use", "stm")
 
 
 def plot_gates(
@@ -29,23 +29,26 @@ def plot_gates(
     *,
     layer: str | None = None,
     example: int = 0,
-    names: Sequence[str] = GATES,
+    names: Sequence[str] = SHOWN,
 ) -> Any:
-    """Heat maps of what the gates did: units from top to bottom, events from left to right.
+    """Draw heat maps of what the gates did: units from top to bottom, events from left to right.
 
     Args:
-        trace: what `keras_gates.trace` returned, or one of its layers.
-        labels: what the events were: words or characters (a list of strings), pictures `(time, height, width[, 3])` or
-            samples `(samples,)`; default: numbers.
-        layer: which layer, by name; default: the first.
-        example: which sequence.
-        names: which arrays (see `keras_gates.LayerTrace`); those the layer does not have are left out.
+        trace: What `keras_gates.trace` returned, or one of its layers.
+        labels: What the events were: words or characters (a list of strings), pictures `(time, height, width[, 3])` or
+            samples `(samples,)`; default: numbers from 0.
+        layer: Name of the layer; default: the first.
+        example: Index of the sequence, from 0.
+        names: Which arrays (see `keras_gates.LayerTrace`); those that the layer does not have are left out.
 
     Returns:
         A matplotlib `Figure`.
 
     Raises:
-        KeyError, IndexError: no such layer, no such example. ValueError: labels that do not fit the events, or none of the names.
+        TypeError: `trace` is not a trace.
+        KeyError: There is no such layer.
+        IndexError: There is no such example.
+        ValueError: Labels that do not fit the events, or none of the names.
 
     Example:
 
@@ -54,7 +57,7 @@ def plot_gates(
     >>> figure.savefig("gates.png")
     """
     one = chosen_layer(trace, layer)
-    example = chosen_row(example, one.stm.shape[0], "example")
+    example = chosen_index(example, one.stm.shape[0], "example")
     shown = [name for name in names if name in one]
     if not shown:
         raise ValueError(f"{one.name} has none of {', '.join(names)}; it has: {', '.join(one.over_time)}.")
@@ -78,7 +81,7 @@ def plot_gates(
 
 def _number_units(axes: Any, units: int) -> None:
     ticks = [0] if units == 1 else [0, units - 1]
-    axes.set_yticks(ticks, [str(unit + 1) for unit in ticks], fontsize=7)
+    axes.set_yticks(ticks, [str(unit) for unit in ticks], fontsize=7)
 
 
 def plot_units(
@@ -90,20 +93,24 @@ def plot_units(
     example: int = 0,
     what: str = "ltm",
 ) -> Any:
-    """Single units through time: over words or characters, the text coloured by the unit; else the unit's curves.
+    """Draw single units over time: over words or characters, the text coloured by the unit; else the unit's curves.
 
     Args:
-        trace: what `keras_gates.trace` returned, or one of its layers.
-        units: which units, counted from 0.
-        labels: as for `plot_gates`. Strings give the coloured text ("the cell that tracks quotes").
-        layer, example: which.
-        what: the array the text is coloured by.
+        trace: What `keras_gates.trace` returned, or one of its layers.
+        units: Indices of the units, from 0.
+        labels: As for `plot_gates`. Strings give the coloured text ("the cell that tracks quotes").
+        layer: Name of the layer; default: the first.
+        example: Index of the sequence, from 0.
+        what: The array by which the text is coloured.
 
     Returns:
         A matplotlib `Figure`.
 
     Raises:
-        KeyError, IndexError: no such layer, array, example or unit. ValueError: labels that do not fit the events.
+        TypeError: `trace` is not a trace.
+        KeyError: There is no such layer or array.
+        IndexError: There is no such example or unit.
+        ValueError: Labels that do not fit the events.
 
     Source: Karpathy, Johnson and Fei-Fei, Visualizing and Understanding Recurrent Networks, 2015 (the coloured text).
 
@@ -113,8 +120,8 @@ def plot_units(
     >>> figure = keras_gates.plot_units(keras_gates.trace(model, numpy.ones((1, 5, 3), "float32")), units=[0, 2])
     """
     one = chosen_layer(trace, layer)
-    example = chosen_row(example, one.stm.shape[0], "example")
-    units = [chosen_row(unit, one.units, "unit") for unit in ([units] if isinstance(units, int) else units)]
+    example = chosen_index(example, one.stm.shape[0], "example")
+    units = [chosen_index(unit, one.units, "unit") for unit in np.atleast_1d(units).tolist()]
     if kind_of(labels, one.time) == "words":
         return _coloured_text(one, units, labels, example, what)
     figure, rows = figure_over_time(len(units), 1.8, labels, one.time, width=10)
@@ -126,7 +133,7 @@ def plot_units(
             axes.plot(
                 one[name][example, :, unit], style, marker=marker, color=CURVES[k], label=WORDS[name], linewidth=1.4
             )
-        axes.set_ylabel(f"unit {unit + 1}")
+        axes.set_ylabel(f"unit {unit}")
         axes.grid(axis="y", alpha=0.3)
         axes.set_xlim(-0.5, one.time - 0.5)
         axes.set_xticks([])
@@ -143,7 +150,7 @@ def _coloured_text(one: LayerTrace, units: Sequence[int], labels: Sequence[str],
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    places, lines = _set_in_lines(labels)
+    places, lines = _lay_out(labels)
     longest = max(30.0, max(x + width for x, _, width in places))
     figure = Figure((1.5 + 0.085 * longest, 0.9 + len(units) * (max(0.6, 0.22 * lines) + 0.4)), layout="constrained")
     for axes, unit in zip(figure.subplots(len(units), 1, squeeze=False)[:, 0], units):
@@ -167,7 +174,7 @@ def _coloured_text(one: LayerTrace, units: Sequence[int], labels: Sequence[str],
             )
         axes.set(xlim=(0, longest), ylim=(-lines + 0.4, 0.6), xticks=[], yticks=[])
         axes.set_title(
-            f"unit {unit + 1}: {WORDS.get(what, what)} from {np.nanmin(values):.2g} to {np.nanmax(values):.2g}",
+            f"unit {unit}: {WORDS.get(what, what)} from {np.nanmin(values):.2g} to {np.nanmax(values):.2g}",
             fontsize=9,
             loc="left",
         )
@@ -177,11 +184,8 @@ def _coloured_text(one: LayerTrace, units: Sequence[int], labels: Sequence[str],
     return figure
 
 
-LINE = 100
-
-
-def _set_in_lines(labels: Sequence[str]) -> tuple[list[tuple[float, int, float]], int]:
-    """Where each word stands, `(x, line, width)` in characters, lines of `LINE` at most; and how many lines there are."""
+def _lay_out(labels: Sequence[str]) -> tuple[list[tuple[float, int, int]], int]:
+    """Return where each word stands, `(x, line, width)` in characters, lines of `LINE` at most; and the number of lines."""
     between = 0 if max(map(len, labels)) == 1 else 1
     places, x, line = [], 0.0, 0
     for label in labels:

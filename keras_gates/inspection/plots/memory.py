@@ -10,8 +10,8 @@ import numpy as np
 from keras_gates.inspection.attribution import Horizon, Influence
 from keras_gates.inspection.plots.style import (
     CURVES,
+    chosen_index,
     chosen_layer,
-    chosen_row,
     figure_over_time,
     label_events,
     title_of,
@@ -28,26 +28,30 @@ def plot_memory(
     example: int = 0,
     at: int = -1,
 ) -> Any:
-    """What of each past event is still in the long-term memory, over time and after event `at`.
+    """Draw what of each past event is still in the long-term memory (cell state), over time and after event `at`.
 
         LTM_t = sum over s of learned_s * f_{s+1} * ... * f_t
 
-    The upper picture has a row for each moment t and a column for each event s: the sum over units of what of event s is
-    left at t, in size. The bars are its row `at`; below them, where `influence` is given, how much the prediction depends
-    on each event.
+    The upper picture has a row for each time step t and a column for each event s: the sum over units of the absolute value
+    of what of event s is left at t. The bars are its row `at`; below them, if `influence` is given, how much the prediction
+    depends on each event.
 
     Args:
-        trace: what `keras_gates.trace` returned, or one of its layers.
-        influence: what `keras_gates.influence` returned for the same input.
-        labels: as for `plot_gates`.
-        layer, example: which.
-        at: the event after which the memory is looked at.
+        trace: What `keras_gates.trace` returned, or one of its layers.
+        influence: What `keras_gates.influence` returned for the same input, or None.
+        labels: As for `plot_gates`.
+        layer: Name of the layer; default: the first.
+        example: Index of the sequence, from 0.
+        at: Index of the event after which the memory is shown, from 0; negative from the end.
 
     Returns:
         A matplotlib `Figure`.
 
     Raises:
-        ValueError: the layer's memory is not kept plus learned, or labels that do not fit the events.
+        TypeError: `trace` is not a trace.
+        KeyError: There is no such layer.
+        IndexError: There is no such event or example.
+        ValueError: The layer's memory is not kept plus learned, or labels that do not fit the events.
 
     Example:
 
@@ -55,7 +59,7 @@ def plot_memory(
     >>> figure = keras_gates.plot_memory(keras_gates.trace(model, numpy.ones((1, 5, 3), "float32")))
     """
     one = chosen_layer(trace, layer)
-    example, at = chosen_row(example, one.stm.shape[0], "example"), chosen_row(at, one.time, "event")
+    example, at = chosen_index(example, one.stm.shape[0], "example"), chosen_index(at, one.time, "event")
     moments = np.unique(np.linspace(0, one.time - 1, min(one.time, 200)).round().astype(int))
     held = np.stack([np.abs(one.still_held(t, example)).sum(-1) for t in moments])
     figure, rows = figure_over_time(3 if influence is not None else 2, 1.3, labels, one.time)
@@ -63,10 +67,10 @@ def plot_memory(
     image = rows[0].imshow(held, aspect="auto", cmap="cividis", vmin=0, extent=(-0.5, one.time - 0.5, after, before))
     rows[0].axhline(at, color=CURVES[1], linewidth=1)
     rows[0].set_ylabel("after\nevent", rotation=0, ha="right", va="center")
-    rows[0].set_yticks([0, one.time - 1] if one.time > 1 else [0], [1, one.time] if one.time > 1 else [1])
+    rows[0].set_yticks([0, one.time - 1] if one.time > 1 else [0])
     figure.colorbar(image, ax=rows[0], pad=0.01, fraction=0.04, aspect=10)
-    left = np.abs(one.still_held(at, example)).sum(-1)
-    _bars(rows[1], left, f"held after\nevent {at + 1}", CURVES[0])
+    at_end = np.abs(one.still_held(at, example)).sum(-1)
+    _bars(rows[1], at_end, f"held after\nevent {at}", CURVES[0])
     if influence is not None:
         _bars(rows[2], influence.strength[example], "prediction\ndepends on it", CURVES[1])
     for axes in rows[:-1]:
@@ -85,10 +89,10 @@ def _bars(axes: Any, values: np.ndarray, name: str, colour: str) -> None:
 
 
 def plot_horizon(horizons: Mapping[str, Horizon] | Horizon) -> Any:
-    """How much predictions depend on events further and further back, one curve a model.
+    """Draw how much predictions depend on events further and further back, one curve per model.
 
     Args:
-        horizons: what `keras_gates.memory_horizon` returned, or several by the names of their models.
+        horizons: What `keras_gates.memory_horizon` returned, or several by the names of their models.
 
     Returns:
         A matplotlib `Figure`.
@@ -113,7 +117,7 @@ def plot_horizon(horizons: Mapping[str, Horizon] | Horizon) -> Any:
         )
         axes.axvline(horizon.events - 1, color=colour, linewidth=0.8, linestyle=":")
     axes.set(yscale="log", xlabel="events back from the last", ylabel="share of the influence")
-    axes.set_title("How far back a prediction depends on what was seen")
+    axes.set_title("How far back a prediction depends on the input")
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -1,7 +1,8 @@
-"""What all pictures share: names in words, colours the colour-blind can tell apart, events along an axis."""
+"""What all figures share: colours that the colour-blind can tell apart, events along an axis, titles."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,17 +10,6 @@ import numpy as np
 
 from keras_gates.inspection.trace_data import FACTORS, LayerTrace, Trace
 
-WORDS = {
-    "ignore": "ignore factor",
-    "candidate": "candidate",
-    "learned": "learned",
-    "forget": "forget factor",
-    "kept": "kept",
-    "ltm": "long-term memory",
-    "U": "U",
-    "use": "use factor",
-    "stm": "short-term memory",
-}
 # Okabe and Ito's colours.
 CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c7a00", "#7f7f7f")
 SHARE, SIGNED = "cividis", "PuOr_r"
@@ -27,21 +17,40 @@ MOST_TICKS = 64
 
 
 def chosen_layer(trace: Trace | LayerTrace, layer: str | None) -> LayerTrace:
-    """The layer by name, or the first."""
+    """Return the layer by name, or the first.
+
+    Args:
+        trace: What `keras_gates.trace` returned, or one of its layers.
+        layer: Name of the layer, or None.
+
+    Raises:
+        TypeError: `trace` is something else, for example the model.
+        KeyError: There is no such layer.
+    """
     if isinstance(trace, LayerTrace):
         return trace
+    if not isinstance(trace, Trace):
+        raise TypeError(
+            f"Expected what keras_gates.trace(model, x) returns, or one of its layers, got a {type(trace).__name__}. Trace the "
+            "model first and pass the trace."
+        )
     return trace.first if layer is None else trace[layer]
 
 
-def chosen_row(value: int, size: int, what: str) -> int:
-    """`value` as an index from 0, or an `IndexError` that says what there is."""
+def chosen_index(value: int, size: int, what: str) -> int:
+    """Return `value`, which may count from the end, as an index from 0.
+
+    Raises:
+        IndexError: It is outside of `size`.
+    """
+    value = operator.index(value)
     if not -size <= value < size:
-        raise IndexError(f"There is no {what} {value}: there are {size}.")
+        raise IndexError(f"There is no {what} {value}: there are {size}, numbered from 0.")
     return value % size
 
 
 def colours(name: str, array: np.ndarray) -> dict[str, Any]:
-    """How an array is coloured: factors from 0 to 1, everything else symmetric about 0, a few outliers aside."""
+    """Return how an array is coloured: factors from 0 to 1, everything else symmetric about 0, ignoring a few outliers."""
     sizes = np.abs(array[np.isfinite(array)])
     largest = (float(np.quantile(sizes, 0.995)) or float(sizes.max())) if sizes.size else 0.0
     largest = largest or 1.0
@@ -51,11 +60,17 @@ def colours(name: str, array: np.ndarray) -> dict[str, Any]:
 
 
 def kind_of(labels: Any, time: int) -> str:
-    """What stands for the events: "none", "words", "pictures" or "wave"."""
+    """Return what stands for the events: "none", "words", "pictures" or "wave".
+
+    Raises:
+        ValueError: The labels fit none of them.
+    """
     if labels is None:
         return "none"
-    if len(labels) == time and all(isinstance(label, str) for label in labels):
-        return "words"
+    if all(isinstance(label, str) for label in labels):
+        if len(labels) == time:
+            return "words"
+        raise ValueError(f"labels must be one string per event, {time}, got {len(labels)}.")
     shape = np.asarray(labels).shape
     if len(shape) in (3, 4) and shape[0] == time:
         return "pictures"
@@ -67,13 +82,14 @@ def kind_of(labels: Any, time: int) -> str:
 
 
 def width_for(time: int) -> float:
-    """The width of a figure over so many events, in inches."""
+    """Return the width of a figure over so many events, in inches."""
     return float(np.clip(3.5 + 0.16 * time, 7, 15))
 
 
 def label_events(axes: Any, labels: Any, time: int) -> None:
-    """Ticks along the time axis: words where they fit, numbers from 1 elsewhere."""
+    """Set ticks along the time axis: words where they fit, numbers from 0 elsewhere."""
     axes.set_xlim(-0.5, time - 0.5)
+    axes.set_xlabel("event")
     if kind_of(labels, time) == "words" and time <= MOST_TICKS:
         short = [label if len(label) <= 14 else label[:13] + "…" for label in labels]
         shown = [label.replace("\n", "↵").replace(" ", "␣").replace("$", r"\$") for label in short]
@@ -81,15 +97,13 @@ def label_events(axes: Any, labels: Any, time: int) -> None:
         axes.set_xticks(
             range(time), shown, rotation=0 if characters else 90, fontsize=8, family="monospace" if characters else None
         )
-        axes.set_xlabel("event")
         return
     ticks = np.unique(np.linspace(0, time - 1, min(time, 11)).round().astype(int))
-    axes.set_xticks(ticks, [str(t + 1) for t in ticks])
-    axes.set_xlabel("event, counted from 1")
+    axes.set_xticks(ticks, [str(t) for t in ticks])
 
 
 def draw_events(axes: Any, labels: Any, time: int) -> None:
-    """Pictures or a waveform above the time axis of the picture below."""
+    """Draw pictures or a waveform above the time axis of the figure's rows."""
     axes.set_xlim(-0.5, time - 0.5)
     axes.set_xticks([])
     if kind_of(labels, time) == "wave":
@@ -112,8 +126,17 @@ def draw_events(axes: Any, labels: Any, time: int) -> None:
 def figure_over_time(
     rows: int, row_height: float, labels: Any, time: int, width: float | None = None
 ) -> tuple[Any, list[Any]]:
-    """A figure with `rows` axes under each other that share their time axis, the events drawn above where they are pictures or
-    sound; returns the figure and the rows' axes.
+    """Make a figure of rows over one time axis, with the events drawn above if they are pictures or sound.
+
+    Args:
+        rows: The number of rows.
+        row_height: Height of a row in inches.
+        labels: What the events were, as for `plot_gates`.
+        time: The number of events.
+        width: Width of the figure in inches; default: by the number of events.
+
+    Returns:
+        The figure, and the axes of the rows.
     """
     from matplotlib.figure import Figure
 
@@ -129,7 +152,7 @@ def figure_over_time(
 
 
 def title_of(layer: LayerTrace, example: int, rest: Sequence[str] = ()) -> str:
-    """Which layer and example a picture shows."""
+    """Return a title: which layer and example a figure shows, and `rest`."""
     direction = " (reads backward)" if layer.direction == "backward" else ""
-    several = f", example {example + 1}" if layer.stm.shape[0] > 1 else ""
+    several = f", example {example}" if layer.stm.shape[0] > 1 else ""
     return ", ".join([f"{layer.name}{direction}{several}", *rest])

@@ -1,4 +1,4 @@
-"""Learning curves and what was said for what."""
+"""Learning curves and confusion matrices."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from keras_gates.inspection.plots.style import CURVES
 
 
 def plot_curves(history: Any, names: Sequence[str] | None = None) -> Any:
-    """Learning curves: a panel for each quantity, training and validation.
+    """Draw learning curves: a panel for each quantity, training and validation.
 
     Args:
-        history: what `model.fit` returned, its `.history`, or a dict of lists.
-        names: which quantities; default: all.
+        history: What `model.fit` returned, its `.history`, or a dict of lists.
+        names: Which quantities; default: all but the learning rate.
 
     Returns:
         A matplotlib `Figure`.
@@ -47,15 +47,21 @@ def plot_curves(history: Any, names: Sequence[str] | None = None) -> Any:
     return figure
 
 
-def plot_confusion(said: Sequence[int], truth: Sequence[int], labels: Sequence[str]) -> Any:
-    """What was said for what: a row for each true class, in shares of the row, with counts where they can be read.
+def plot_confusion(
+    predicted: Sequence[int] | np.ndarray, actual: Sequence[int] | np.ndarray, labels: Sequence[str]
+) -> Any:
+    """Draw a confusion matrix: a row per true class, normalised by row, with counts for up to 20 classes.
 
     Args:
-        said, truth: class numbers, one each for an example.
-        labels: the names of the classes.
+        predicted: The predicted class number of each example, from 0.
+        actual: The true class number of each example, from 0.
+        labels: The names of the classes, by number.
 
     Returns:
         A matplotlib `Figure`.
+
+    Raises:
+        ValueError: `predicted` and `actual` have different lengths, or a class number has no label.
 
     Example:
 
@@ -64,8 +70,18 @@ def plot_confusion(said: Sequence[int], truth: Sequence[int], labels: Sequence[s
     from matplotlib.figure import Figure
 
     count = len(labels)
+    columns, rows = np.asarray(predicted, int), np.asarray(actual, int)
+    if columns.shape != rows.shape:
+        raise ValueError(
+            f"plot_confusion: {columns.size} predicted classes for {rows.size} actual ones; give one each."
+        )
+    numbers = np.concatenate([columns, rows])
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < count:
+        raise ValueError(
+            f"plot_confusion: class numbers go from {numbers.min()} to {numbers.max()}, but there are {count} labels."
+        )
     table = np.zeros((count, count), int)
-    np.add.at(table, (np.asarray(truth, int), np.asarray(said, int)), 1)
+    np.add.at(table, (rows, columns), 1)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     size = float(np.clip(1.8 + 0.42 * count, 3.6, 12))
     figure = Figure((size + 1, size), layout="constrained")
@@ -79,7 +95,10 @@ def plot_confusion(said: Sequence[int], truth: Sequence[int], labels: Sequence[s
                     axes.text(column, row, str(table[row, column]), ha="center", va="center", color=colour, fontsize=8)
     axes.set_xticks(range(count), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
     axes.set_yticks(range(count), labels)
-    right = np.trace(table) / max(table.sum(), 1)
-    axes.set(xlabel="the model's answer", ylabel="truth", title=f"{right:.1%} of {table.sum():,} right")
-    figure.colorbar(image, ax=axes, label="share of the row")
+    accuracy = np.trace(table) / max(table.sum(), 1)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title(
+        f"Confusion matrix, rows normalised by true class\naccuracy {accuracy:.1%} of {table.sum():,}", fontsize=10
+    )
+    figure.colorbar(image, ax=axes, label="share of the true class")
     return figure

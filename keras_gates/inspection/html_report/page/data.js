@@ -1,4 +1,4 @@
-// The data of the page: arrays out of base64, and what the gates' numbers mean.
+// The data of the page: arrays decoded from base64, and what the gates' numbers mean.
 const content = JSON.parse(document.getElementById("data").textContent);
 
 const MEANING = {
@@ -7,16 +7,16 @@ const MEANING = {
   learned: ["learned", "N_t · i_t: what the learn gate adds to the long-term memory"],
   forget: ["forget factor", "f_t: how much of the long-term memory is kept; 0 forgets all, 1 forgets nothing"],
   kept: ["kept", "LTM · f_t: what the forget gate lets through of the long-term memory"],
-  ltm: ["long-term memory", "LTM_t = kept + learned, after this event"],
+  ltm: ["long-term memory", "LTM_t = kept + learned, after this event: the cell state"],
   U: ["U", "U_t: what could be used, of the long-term memory (in the article's form of what was kept)"],
   use: ["use factor", "V_t: how much of U is used now; 0 uses nothing, 1 uses all"],
-  stm: ["short-term memory", "STM_t = U_t · V_t, after this event: also the prediction"],
+  stm: ["short-term memory", "STM_t = U_t · V_t, after this event: the hidden state, and the layer's output"],
 };
 const GATES = {
   learn: ["Learn gate", "Takes STM and the event, makes a candidate of them, and ignores a part of it.", ["candidate", "ignore", "learned"]],
   forget: ["Forget gate", "Multiplies the long-term memory by the forget factor; what is left is kept.", ["forget", "kept"]],
   remember: ["Remember gate", "Adds what was kept and what was learned: the new long-term memory.", ["kept", "learned", "ltm"]],
-  use: ["Use gate", "Decides what of the memories is used now: the new short-term memory, which is also the prediction.", ["U", "use", "stm"]],
+  use: ["Use gate", "Decides what of the memories is used now: the new short-term memory, which is also the layer's output.", ["U", "use", "stm"]],
 };
 
 function halfFloat(bits) {
@@ -24,7 +24,7 @@ function halfFloat(bits) {
   return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
 }
 
-// {kind, shape, base64} to {shape, values}: what reporting.py packed.
+// {kind, shape, base64} to {shape, values}: the inverse of `packed` in build.py.
 function unpacked(packed) {
   const text = atob(packed.base64), bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
   let values;
@@ -58,7 +58,7 @@ function opened(layer) {
 }
 
 // What of each event is in the long-term memory after event `at`, learned · f · … · f. Of all units: by how much it counts for the
-// answer at the end (above 0 for it, below against it), where that is known; else its size.
+// answer at the end (positive: raises it, negative: lowers it), if that is known; else its size.
 function stillHeld(layer, at, unit) {
   const open = opened(layer), held = new Float32Array(layer.time), left = new Float32Array(open.count).fill(1);
   const step = layer.direction === "backward" ? 1 : -1, first = at * open.count;

@@ -1,4 +1,4 @@
-// Drawing on canvases, in the page's colours: sharp on every screen, light or dark.
+// Drawing on canvases in the page's colours: sharp on every screen, light or dark.
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 // Okabe and Ito's colours, told apart by the colour-blind.
@@ -70,7 +70,7 @@ function curves(canvas, lines, time, low, high, at) {
   pen.textAlign = "center";
   for (let k = 0; k <= 4; k++) {
     const t = Math.round((k / 4) * (time - 1));
-    pen.fillText(String(t + 1), Math.min(width - 12, x(t)), height - 3);
+    pen.fillText(String(t), Math.min(width - 12, x(t)), height - 3);
     if (time === 1) break;
   }
   for (const line of lines) {

@@ -1,8 +1,8 @@
-// The page itself: what is chosen, and every view redrawn when it changes.
+// The page itself: the current choice (example, layer, unit, event), and every view, redrawn when it changes.
 let broken = 0;
 window.addEventListener("error", () => (document.documentElement.dataset.errors = ++broken));
 const BARS = {
-  counts: "Bars: what each event left in the long-term memory (learned · f · … · f), by how much it counts for the answer at the end: blue speaks for that answer, purple against it.",
+  counts: "Bars: what each event left in the long-term memory (learned · f · … · f), weighted by its effect on the answer at the end: blue raises that answer, purple lowers it.",
   size: "Bars: the size of what each event left in the long-term memory, |learned · f · … · f|.",
 };
 const $ = (id) => document.getElementById(id);
@@ -26,7 +26,7 @@ function fill(select, texts, value) {
 
 function exampleName(example, k) {
   const words = example.events.kind === "words" ? ": " + example.events.items.join(" ").slice(0, 34) : "";
-  return `${k + 1}${example.truth ? " (" + example.truth + ")" : ""}${words}`;
+  return `${k}${example.truth ? " (" + example.truth + ")" : ""}${words}`;
 }
 
 function choose(changes) {
@@ -40,7 +40,7 @@ function choose(changes) {
   if (anew) {
     fill($("example"), content.examples.map(exampleName), chosen.example);
     fill($("layer"), story().layers.map((one) => one.name + (one.direction === "backward" ? " (backward)" : "")), chosen.layer);
-    fill($("unit"), units ? ["all", ...layer().units.map((unit) => `${unit + 1}`)] : ["none"], 0);
+    fill($("unit"), units ? ["all", ...layer().units.map(String)] : ["none"], 0);
     $("at").max = steps() - 1;
     makeEvents();
     makeMaps();
@@ -68,7 +68,7 @@ function makeEvents() {
   } else if (events.kind === "pictures") {
     const film = made("div", null, { class: "film" }), size = 72, shown = (size * events.width) / events.height;
     for (let t = 0; t < time; t++) {
-      const frame = made("div", null, { "data-t": t, title: `event ${t + 1}` });
+      const frame = made("div", null, { "data-t": t, title: `event ${t}` });
       Object.assign(frame.style, {
         width: shown + 6 + "px", height: size + 6 + "px", backgroundImage: `url(${events.png})`,
         backgroundSize: `${shown * time}px ${size}px`, backgroundPosition: `${-shown * t}px 0`,
@@ -120,7 +120,7 @@ function sign(pen, t, x) {
   pen.fillStyle = colour("--ink");
   pen.font = "12px " + colour("--sans");
   pen.textAlign = "center";
-  pen.fillText(events.kind === "words" ? events.items[t].slice(0, 12) : t + 1, x, 20);
+  pen.fillText(events.kind === "words" ? events.items[t].slice(0, 12) : t, x, 20);
 }
 
 function drawOther(events, held, largest, time) {
@@ -183,7 +183,7 @@ function drawAnswers() {
     }),
   );
   curves($("answers-over-time"), answers.names.map((_, k) => ({ colour: CURVES[k], values: (t) => value(t, k) })), time, low, high, now());
-  $("truth").textContent = (truth ? `Right at the end: ${truth}. ` : "") + (answers.more > 0 ? `${answers.more} more answers are always smaller.` : "");
+  $("truth").textContent = (truth ? `True answer at the end: ${truth}. ` : "") + (answers.more > 0 ? `${answers.more} more answers stay smaller at every event.` : "");
 }
 
 function makeMaps() {
@@ -191,7 +191,7 @@ function makeMaps() {
   if (!layer()) return;
   for (const name of Object.keys(layer().arrays)) {
     const box = made("figure", null, { "data-name": name }), caption = made("figcaption", null), canvas = made("canvas", null, { height: 110 });
-    const [title, meaning] = MEANING[name] || [name, "a factor of a gate of your own"];
+    const [title, meaning] = MEANING[name] || [name, "a factor of a custom gate"];
     caption.append(made("span", title, { title: meaning }), made("span", ""));
     const place = (event) => [
       Math.min(layer().time - 1, Math.floor((event.offsetX / canvas.clientWidth) * layer().time)),
@@ -201,7 +201,7 @@ function makeMaps() {
     canvas.setAttribute("aria-label", `${title}: ${meaning}`);
     canvas.onpointermove = (event) => {
       const [t, u] = place(event);
-      $("reading").textContent = `${title}, unit ${layer().units[u] + 1}, event ${t + 1}${eventName(t)}: ${nice(opened(layer()).at(name, t, u))}`;
+      $("reading").textContent = `${title}, unit ${layer().units[u]}, event ${t}${eventName(t)}: ${nice(opened(layer()).at(name, t, u))}`;
     };
     canvas.onclick = (event) => {
       const [t, u] = place(event);
@@ -216,7 +216,7 @@ function drawMaps() {
   for (const box of $("maps").children) {
     const name = box.dataset.name, open = opened(layer());
     heatMap(box.lastChild, open[name], layer(), chosen.at, chosen.unit);
-    box.firstChild.lastChild.textContent = `${chosen.unit < 0 ? "mean size" : "unit " + (layer().units[chosen.unit] + 1)} now ${nice(open.at(name, chosen.at, chosen.unit))} · ${open[name].signed ? "±" + nice(open[name].largest) : "0 … 1"}`;
+    box.firstChild.lastChild.textContent = `${chosen.unit < 0 ? "mean size" : "unit " + layer().units[chosen.unit]} now ${nice(open.at(name, chosen.at, chosen.unit))} · ${open[name].signed ? "±" + nice(open[name].largest) : "0 … 1"}`;
     box.classList.toggle("named", Boolean(chosen.gate && GATES[chosen.gate][2].includes(name)));
   }
 }
@@ -229,7 +229,7 @@ function drawUnit() {
   for (const line of lines)
     for (let t = 0; t < layer().time; t++) if (line.values(t) !== null) [low, high] = [Math.min(low, line.values(t)), Math.max(high, line.values(t))];
   curves($("unit-curves"), lines, layer().time, low, high, chosen.at);
-  $("unit-title").textContent = chosen.unit < 0 ? "The mean size of all units through time" : `Unit ${layer().units[chosen.unit] + 1} through time`;
+  $("unit-title").textContent = chosen.unit < 0 ? "Mean size over all units, over time" : `Unit ${layer().units[chosen.unit]} over time`;
   $("legend").replaceChildren(
     ...names.map((name, k) => {
       const word = made("b", (k > 1 ? "┄ " : "— ") + MEANING[name][0]);
@@ -242,11 +242,11 @@ function drawUnit() {
 function draw() {
   const one = layer(), held = one && one.adds_up ? stillHeld(one, chosen.at, chosen.unit) : null;
   $("at").value = chosen.at;
-  $("now").textContent = `event ${chosen.at + 1} of ${steps()}${eventName(chosen.at)}`;
+  $("now").textContent = `event ${chosen.at} of 0–${steps() - 1}${eventName(chosen.at)}`;
   $("held").hidden = !held;
   drawEvents(held && held.length === story().time ? held : null);
   if (held) bars($("held"), held, chosen.at, 30, sign);
-  const left = one && one.units.length < one.all_units ? ` ${one.units.length} of ${one.all_units} units are shown: those whose memory moves most.` : "";
+  const left = one && one.units.length < one.all_units ? ` ${one.units.length} of ${one.all_units} units are shown: those whose long-term memory moves most.` : "";
   $("held-note").textContent = (held ? BARS[held.counts ? "counts" : "size"] : one ? "This layer's long-term memory cannot be split by events." : "This model has no recurrent layer.") + left;
   drawAnswers();
   drawCell();
@@ -261,7 +261,7 @@ function drawCell() {
   const one = layer(), box = $("cell");
   const focused = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.gate : null;
   if (!one || !one.arrays.ltm) {
-    box.replaceChildren(made("p", one ? "This layer has no gates with names: it holds a short-term memory alone." : "No recurrent layer.", { class: "quiet" }));
+    box.replaceChildren(made("p", one ? "This layer has no named gates: it has a short-term memory (hidden state) alone." : "No recurrent layer.", { class: "quiet" }));
     return;
   }
   const open = opened(one), at = chosen.at, seen = open.mask[at] > 0, before = one.direction === "backward" ? at + 1 : at - 1;
@@ -279,7 +279,7 @@ function drawCell() {
     gate("forget", 210, 36) + gate("remember", 430, 36) + gate("learn", 300, 200) + gate("use", 580, 200) +
     text(52, 58, "LTM before", "small") + text(52, 77, value("ltm", before), "value") + text(762, 58, "LTM", "small") + text(762, 77, value("ltm"), "value") +
     text(52, 148, "STM before", "small") + text(52, 167, value("stm", before), "value") + text(762, 212, "STM", "small") + text(762, 231, value("stm"), "value") + text(762, 248, "prediction", "small") +
-    text(52, 222, "event " + (at + 1), "value") + text(52, 240, seen ? "" : "skipped", "small") +
+    text(52, 222, "event " + at, "value") + text(52, 240, seen ? "" : "skipped", "small") +
     text(270, 26, "f = " + value("forget"), "value") + text(372, 50, "kept", "small") + text(article ? 360 : 380, 82, value("kept"), "value") +
     text(360, 276, `N = ${value("candidate")}   i = ${value("ignore")}`, "value") + text(510, 214, "learned", "small") + text(510, 232, value("learned"), "value") +
     text(640, 276, `U = ${value("U")}   V = ${value("use")}`, "value") + `</svg>`;
@@ -288,7 +288,7 @@ function drawCell() {
     element.onmouseenter = element.onfocus = say;
     if (element.dataset.gate === focused) element.focus({ preventScroll: true });
   }
-  if (!chosen.gate) $("explanation").textContent = chosen.unit < 0 ? "Numbers are the mean size over all units; the thicker an arrow, the more it carries. Hover or focus a gate." : `Numbers of unit ${one.units[chosen.unit] + 1}. Hover or focus a gate.`;
+  if (!chosen.gate) $("explanation").textContent = chosen.unit < 0 ? "Numbers are the mean size over all units; the width of an arrow shows the size of what it carries. Hover over or focus a gate." : `Numbers of unit ${one.units[chosen.unit]}. Hover over or focus a gate.`;
 }
 
 function explain(gate) {
