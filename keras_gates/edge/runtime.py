@@ -62,7 +62,6 @@ class Runtime:
         file: What `keras_gates.edge.tflite.read` returned for them.
         description: What `keras_gates.edge.description.describe` returned for `file`.
         num_threads: Threads for the kernels that can use several.
-        interpreter: Another runtime with the methods of LiteRT's `Interpreter` that are called here; None is LiteRT.
 
     Attributes:
         lock: To be held by threads that share the runtime: LiteRT's interpreters are not thread-safe.
@@ -73,18 +72,30 @@ class Runtime:
         EdgeError: LiteRT is not installed, or refuses the file.
     """
 
-    def __init__(
-        self, data: bytes, file: TFLite, description: Description, num_threads: int = 1, interpreter: Any = None
-    ):
+    def __init__(self, data: bytes, file: TFLite, description: Description, num_threads: int = 1):
         self.description = description
         self._data, self._file, self._num_threads = data, file, num_threads
         self.lock = threading.RLock()
-        self._load(interpreter)
+        self._load()
         self.reset()
 
-    def _load(self, interpreter: Any = None) -> None:
+    def open(self) -> Any:
+        """Return a new LiteRT interpreter; a subclass may return another with the same methods.
+
+        Raises:
+            EdgeError: LiteRT is not installed, or refuses the file.
+        """
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise EdgeError(
+                f"expected the LiteRT runtime, got {error}; install it: pip install ai-edge-litert"
+            ) from None
+        return _litert(Interpreter, model_content=self._data, num_threads=self._num_threads)
+
+    def _load(self) -> None:
         description = self.description
-        self._interpreter = interpreter or self._new_interpreter()
+        self._interpreter = self.open()
         self._process = os.getpid()
         self._runner = None
         if description.subgraph and description.signature:
@@ -96,15 +107,6 @@ class Runtime:
             self._allocate_all()
         with _ALIVE_LOCK:
             _ALIVE.add(self)
-
-    def _new_interpreter(self) -> Any:
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise EdgeError(
-                f"expected the LiteRT runtime, got {error}; install it: pip install ai-edge-litert"
-            ) from None
-        return _litert(Interpreter, model_content=self._data, num_threads=self._num_threads)
 
     def _load_again_after_fork(self) -> None:
         """Replace an interpreter of the parent process, whose threads do not exist here; the memory stays."""
