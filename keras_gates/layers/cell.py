@@ -81,7 +81,7 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         seed: Integer, the random seed of the dropout masks.
         formulation: `"standard"` (Keras, PyTorch, cuDNN) or `"article"` (the use gate is a small network of its own over
             what the forget gate kept).
-        learn: Keras layer, a custom gate in the place of the plain one (see `keras_gates.Gate`). It is trained, saved and
+        learn: Keras layer, a custom gate instead of the plain one (see `keras_gates.Gate`). It is trained, saved and
             loaded with the cell. A config of one is deserialized.
         forget: likewise.
         remember: likewise.

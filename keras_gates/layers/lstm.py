@@ -74,7 +74,7 @@ class GateLSTM(keras.layers.RNN):
 
         formulation: `"standard"` (Keras, PyTorch, cuDNN) or `"article"` (the use gate is a small network of its own over
             what the forget gate kept).
-        learn: Keras layer, a custom gate in the place of the plain one (see `keras_gates.Gate`). The layer then runs at the
+        learn: Keras layer, a custom gate instead of the plain one (see `keras_gates.Gate`). The layer then runs at the
             speed of `keras.layers.RNN`. A config of one is deserialized.
         forget: likewise.
         remember: likewise.

@@ -83,8 +83,8 @@ class Scaled(GateLSTM):
         super().__init__(units, **kwargs)
         self.scale = scale
 
-    def call(self, *args, **kwargs):
-        return self.scale * super().call(*args, **kwargs)
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        return self.scale * super().call(sequences, initial_state, mask, training)
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
