@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="export needs TensorFlow")
 pytest.importorskip("ai_edge_litert", reason="passes use the schema of ai-edge-litert")
-from keras_gates.exporting.tflite import passes  # noqa: E402
+from keras_gates.exporting.tflite import passes
 
 PAGE = next(folder / "docs/export.md" for folder in Path(__file__).parents if (folder / "docs").is_dir())
 
