@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras_gates._quiet import quietly
 from keras_gates.cli.inputs import read_arrays
 from keras_gates.cli.table import print_table
-from keras_gates.exporting.options import FORMATS, FORMS, MODES, PRECISIONS, TARGETS
+from keras_gates.exporting.options import FORMATS, LOWERINGS, MODES, PRECISIONS, TARGETS
 from keras_gates.exporting.report import ExportError, ExportReport
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--mode", default="sequence", choices=MODES, help="whole sequences or events per call")
     options.add_argument("--target", default="cpu", choices=TARGETS, help="LiteRT, or TFLM on a microcontroller")
     options.add_argument(
-        "--lowering", default="auto", choices=FORMS, help="how recurrent layers run (default: %(default)s)"
+        "--lowering", default="auto", choices=LOWERINGS, help="how recurrent layers run (default: %(default)s)"
     )
     options.add_argument(
         "--batch", type=int, default=1, help="sequences per call; baked into the file (default: %(default)s)"
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "batch": options.batch,
             "calibration": calibration,
             "metadata": metadata,
-            "form": options.lowering,
+            "lowering": options.lowering,
             "steps": options.steps,
             "test": test,
         }
@@ -144,7 +144,7 @@ def _print_reports(reports: list[ExportReport]) -> None:
         rows.insert(0, ("Keras itself", *[""] * 5, f"{reports[0].quality[f'keras {score}']:.4g}", "", ""))
     filled = [place for place in range(len(head)) if any(row[place] for row in rows)]
     print_table([[row[place] for place in filled] for row in rows], [head[place] for place in filled])
-    steps = "; one event per call with the lowering step" if any("step" in report.form for report in reports) else ""
+    steps = "; one event per call with the lowering step" if any("step" in report.lowering for report in reports) else ""
     print(
         f"\nlargest, mean: difference from Keras over held-out samples; µs: median on this machine, one thread{steps}"
     )
@@ -154,7 +154,7 @@ def _row(report: ExportReport) -> tuple[str, ...]:
     quality = next((value for name, value in (report.quality or {}).items() if name.startswith("file")), None)
     return (
         report.precision,
-        report.form,
+        report.lowering,
         f"{report.bytes:,}",
         f"{report.max_difference:.2g}",
         f"{report.mean_difference:.2g}",
