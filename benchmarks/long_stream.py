@@ -27,7 +27,7 @@ FEATURES, UNITS, CHUNK = 3, 16, 1000
 FILES = {
     "fused": {},
     "fused int8": {"precision": "int8"},
-    "memories outside": {"form": "step"},
+    "explicit memory": {"lowering": "step"},
 }
 
 

@@ -11,7 +11,7 @@ from keras_gates.exporting.report import ExportError
 if TYPE_CHECKING:
     import keras
 
-    from keras_gates.exporting.lowering.inputs import Inputs
+    from keras_gates.exporting.model_inputs import Inputs
 
 FORMATS = ("saved_model", "tflite", "c")
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")

@@ -13,7 +13,7 @@ import keras
 from keras_gates import _files
 from keras_gates.exporting import saved_model, subprocess_worker
 from keras_gates.exporting.build import Built, build
-from keras_gates.exporting.lowering.inputs import inputs_of
+from keras_gates.exporting.model_inputs import inputs_of
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError, ExportReport
 

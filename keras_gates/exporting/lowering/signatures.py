@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gates.exporting.lowering.inputs import Inputs, output_names
+from keras_gates.exporting.model_inputs import Inputs, output_names
 from keras_gates.exporting.lowering.lower import LoopCall, LoweredModel, LoweredRun
 from keras_gates.exporting.lowering.masks import Padding, padding_values
 from keras_gates.exporting.lowering.recurrent import cells_of
@@ -60,7 +60,7 @@ class LoweredSignature:
     states: list[dict[str, Any]] = field(default_factory=list)
 
 
-def trace_calls(model: keras.Model, inputs: Inputs, batch: int, steps: int | None, right_padded: bool) -> Traced:
+def trace_calls(model: keras.Model, inputs: Inputs, batch: int, steps: int, right_padded: bool) -> Traced:
     """Trace the model once with plain loops, to see how its recurrent layers are called and what of them is read.
 
     Args:

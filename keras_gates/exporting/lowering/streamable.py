@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gates import _compat
-from keras_gates.exporting.lowering.inputs import Inputs, Sample
+from keras_gates.exporting.model_inputs import Inputs, Sample
 from keras_gates.exporting.lowering.lower import LoopCall, LoweredModel
 
 

@@ -62,7 +62,7 @@ def convert(
         signatures.save(request.model, signature, folder)
         data = str(Path(folder, "calibration.npz")) if calls else None
         if calls:
-            np.savez(str(data), **{name: np.stack([call[name] for call in calls]) for name in calls[0]})
+            np.savez(str(data), **_stacked(calls))
         try:
             converted = subprocess_worker.call(
                 _convert, folder, signature.key, precision, data, request.float_operators
@@ -88,6 +88,10 @@ def convert(
     return Converted(model, len(plain), notes, [f"operators left in float: {listed}"] if floats and not notes else [])
 
 
+def _stacked(calls: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    return {name: np.stack([call[name] for call in calls]) for name in calls[0]}
+
+
 def _convert(folder: str, signature: str, precision: str, data: str | None, float_operators: tuple[str, ...]) -> bytes:
     """Run in the child: a SavedModel folder in, the bytes of a .tflite file out."""
     import tensorflow as tf
@@ -102,6 +106,7 @@ def _convert(folder: str, signature: str, precision: str, data: str | None, floa
     if precision in ("float16", "dynamic"):
         return converter.convert()
 
+    assert data is not None  # integers are refused without calibration
     arrays = np.load(data)
     calls = len(arrays[arrays.files[0]])
 

@@ -35,9 +35,10 @@ def to_int16(model: schema.ModelT) -> None:
             _set(graph.tensors[operator.outputs[0]], _UNIT)
         elif name in MOVING and operator.outputs[0] in before:
             _set(graph.tensors[operator.outputs[0]], float(graph.tensors[operator.inputs[0]].quantization.scale[0]))
-        now = float(graph.tensors[operator.inputs[0]].quantization.scale[0]) if operator.inputs[0] in before else None
-        for bias in _biases(name, operator):
-            _rescale(model, graph.tensors[bias], before[operator.inputs[0]] / now)
+        if operator.inputs[0] in before:
+            now = float(graph.tensors[operator.inputs[0]].quantization.scale[0])
+            for bias in _biases(name, operator):
+                _rescale(model, graph.tensors[bias], before[operator.inputs[0]] / now)
 
 
 def _weights(model: schema.ModelT, operator: schema.OperatorT) -> list[int]:

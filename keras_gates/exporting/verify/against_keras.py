@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_gates.edge import tflite
 from keras_gates.exporting import subprocess_worker
-from keras_gates.exporting.lowering.inputs import Sample
+from keras_gates.exporting.model_inputs import Sample
 from keras_gates.exporting.lowering.rules import Lowering
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
@@ -61,11 +61,12 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
     """
     held_out = samples.spread(data.held_out, MOST)
     only_tflm = request.precision == "int16x8" and lowering.is_fused
+    arena: tuple[int | None, int | None] = (None, None)
     if only_tflm:
         held_out = held_out[:MOST_MICRO]
         result, arena = _run_tflm(request, file, [feeder.events(sample) for sample in held_out])
     else:
-        result, arena = _run_litert(request, file, [feeder.events(sample) for sample in held_out]), (None, None)
+        result = _run_litert(request, file, [feeder.events(sample) for sample in held_out])
     wanted = compare.keras_outputs(request.model, request.inputs, held_out)
     difference = compare.compare(wanted, result.predictions, request.precision)
     if not difference.acceptable:

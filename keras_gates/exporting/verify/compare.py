@@ -10,7 +10,7 @@ import numpy as np
 from keras import tree
 
 from keras_gates import _compat
-from keras_gates.exporting.lowering.inputs import Inputs, Sample
+from keras_gates.exporting.model_inputs import Inputs, Sample
 
 # Largest difference allowed between file and Keras, as a share of the range that Keras' outputs span, at least of 0.01. Float and
 # float16 differ by rounding alone. In integers an output beyond the calibrated range is clipped, and one among thousands is no

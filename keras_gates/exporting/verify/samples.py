@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import tree
 
-from keras_gates.exporting.lowering.inputs import Inputs, Sample
+from keras_gates.exporting.model_inputs import Inputs, Sample
 from keras_gates.exporting.report import ExportError
 
 ENOUGH = 50

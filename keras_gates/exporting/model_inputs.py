@@ -36,7 +36,7 @@ class ModelInput:
     dtype: str
     time: bool
 
-    def sized(self, batch: int, steps: int | None) -> tuple[int, ...]:
+    def sized(self, batch: int | None, steps: int | None) -> tuple[int | None, ...]:
         """Return the whole shape for a batch size and a number of time steps."""
         return (batch, steps, *self.shape[1:]) if self.time else (batch, *self.shape)
 
