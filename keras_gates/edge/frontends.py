@@ -6,7 +6,7 @@ training did.
 
 from __future__ import annotations
 
-import re
+import string
 import wave
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from keras_gates.edge.description import Description
 from keras_gates.edge.tflite import EdgeError
 from keras_gates.edge.values import numbers
 
-_PUNCTUATION = re.compile(r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']")
+_PUNCTUATION = string.punctuation.encode()
 _LONGEST = 1 << 20
 _UNKNOWN = ("[UNK]", "<unk>", "<UNK>", "[unk]")
 
@@ -33,10 +33,10 @@ def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np
             "character"); with ``longest``, the last so many words are used, and zeros follow a shorter text.
 
     Returns:
-        int32 (time,).
+        int32 (time,); empty for a text without words, unless ``longest`` pads it.
 
     Raises:
-        EdgeError: The text has no word, or a word that the vocabulary lacks although it has no ``[UNK]``.
+        EdgeError: The text has a word that the vocabulary lacks although it has no ``[UNK]``, or a lone surrogate.
 
     Example:
 
@@ -48,13 +48,19 @@ def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np
         raise EdgeError(
             f"this file needs text standardized by {standardize!r}, which keras_gates.edge does not support."
         )
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        raise EdgeError(f"expected a text that UTF-8 can encode, got {text[error.start]!r} in it.") from None
+    # Bytes, because TensorFlow lowers and splits only at ASCII: str.lower and str.split also change É, and split at U+00A0.
     if standardize is not None:
-        text = text.lower()
+        encoded = encoded.lower()
     if standardize == "lower_and_strip_punctuation":
-        text = _PUNCTUATION.sub("", text)
-    words = list(text) if frontend.get("split") == "character" else text.split()
-    if not words:
-        raise EdgeError("expected a text with at least one word, got none.")
+        encoded = encoded.translate(None, _PUNCTUATION)
+    if frontend.get("split") == "character":
+        words = list(encoded.decode())
+    else:
+        words = [word.decode() for word in encoded.split()]
     number_of = {word: number for number, word in reversed(list(enumerate(vocabulary)))}
     unknown = next((number_of[name] for name in _UNKNOWN if name in number_of), None)
     if unknown is None and (missing := next((word for word in words if word not in number_of), None)) is not None:

@@ -239,7 +239,7 @@ class EdgeModel:
         value = [value] if isinstance(value, str) else value
         rows = value if isinstance(value, list | tuple) else list(value) if np.ndim(value) == 1 else []
         if rows and all(isinstance(each, str) for each in rows):
-            value = [self.events(str(each)) for each in rows]
+            value = [self._tokens(port, str(each)) for each in rows]
         elif not isinstance(value, list | tuple):
             value = numbers(value, f"input {port.name!r}")
             if value.ndim != len(port.tensor.shape):
@@ -248,9 +248,19 @@ class EdgeModel:
                 )
         return [self._fitting(port, numbers(each, f"input {port.name!r}")) for each in value]
 
+    def _tokens(self, port: Port, text: str) -> np.ndarray:
+        """Return the token numbers of a text. One without words is one padding token, as in a batch that Keras pads, unless
+        the file counts valid time steps."""
+        token_numbers = self.events(text)
+        return token_numbers if len(token_numbers) or self._has_lengths(port) else np.zeros(1, np.int32)
+
+    def _has_lengths(self, port: Port) -> bool:
+        return any(self._counted(each) == port.name for each in self.description.role("lengths"))
+
     def _fitting(self, port: Port, example: np.ndarray) -> np.ndarray:
         shape, free = port.tensor.shape[1:], int(port.time and self.description.any_length)
-        if example.ndim != len(shape) or example.shape[free:] != shape[free:] or (free and not len(example)):
+        empty = free and not len(example) and not self._has_lengths(port)
+        if example.ndim != len(shape) or example.shape[free:] != shape[free:] or empty:
             raise EdgeError(f"input {port.name!r}: expected {self._wanted(port)}, got one of {example.shape}.")
         return checked(port, example, len(self.description.vocabulary))
 
@@ -339,7 +349,7 @@ def _length(event: np.ndarray, port: Port, length: Any) -> int:
         return int(length)
     if port.padding is None:
         raise EdgeError("this file cannot detect padding: pass lengths=, the valid leading time steps of each example.")
-    valid = (event != port.padding).reshape(len(event), -1).any(1)
+    valid = (event != port.padding).any(axis=tuple(range(1, event.ndim)))
     count = int(valid.sum())
     if not valid[:count].all():
         raise EdgeError("padding before a valid step: this file supports padding at the end only; move it there.")

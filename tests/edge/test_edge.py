@@ -1,13 +1,17 @@
 """EdgeModel and Stream against Keras: the file on the device says what the model said."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
 from exported import CLASSES, FEATURES, LABELS, TIME, VOCABULARY, X, exported
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_gates.edge import EdgeError, EdgeModel
 from keras_gates.edge.frontends import LogMel, read_wav, scaled, tokens
@@ -139,8 +143,7 @@ def test_texts_lengths_and_padding():
     assert model.predict("turn it off", top=1)[0][0][0] == LABELS[wanted[0].argmax()]
     with pytest.raises(EdgeError, match="padding before a valid step"):
         model.predict([[2, 0, 3]])
-    with pytest.raises(EdgeError, match="at least one word"):
-        model.predict("?!")
+    np.testing.assert_allclose(model.predict(["Turn it off!", "?!", ""]), wanted[[0, 2, 2]], atol=1e-5)
     with pytest.raises(EdgeError, match=r"expected 0…5"):
         model.predict([[2, 6]])
     with pytest.raises(EdgeError, match="0…12"):
@@ -387,6 +390,35 @@ def test_words_become_the_numbers_of_textvectorization():
     with pytest.raises(EdgeError, match="lacks 'the'"):
         tokens("the", ["", "turn"], {})
     assert tokens("on", VOCABULARY, {"split": "character"}).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("split", ["whitespace", "character"])
+@pytest.mark.parametrize("standardize", ["lower_and_strip_punctuation", "lower", None])
+def test_every_assigned_character_is_tokenized_as_in_keras(standardize, split):
+    keras = pytest.importorskip("keras")
+    pytest.importorskip("tensorflow")
+    assigned = [c for c in map(chr, range(1, sys.maxunicode + 1)) if unicodedata.category(c) not in ("Cn", "Cs")]
+    text = " ".join(f"A{c}b" for c in assigned)
+    whole = {"a", "b", "A", "ab", "Ab"} | {f"{a}{c}b" for c in assigned for a in "aA"}
+    vocabulary = sorted(assigned if split == "character" else whole)
+    layer = keras.layers.TextVectorization(standardize=standardize, split=split, vocabulary=vocabulary)
+    got = tokens(text, ["", "[UNK]", *vocabulary], {"standardize": standardize, "split": split})
+    np.testing.assert_array_equal(got, np.asarray(layer([text]))[0])
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_any_text_is_tokenized_as_in_keras(text):
+    layer, vocabulary = vectorization()
+    np.testing.assert_array_equal(tokens(text, vocabulary, {}), np.asarray(layer([text]))[0])
+
+
+@functools.cache
+def vectorization():
+    keras = pytest.importorskip("keras")
+    pytest.importorskip("tensorflow")
+    layer = keras.layers.TextVectorization(vocabulary=[*map(chr, range(33, 127)), "ß", "i̇", "σ", "ς", "é"])
+    return layer, [str(word) for word in layer.get_vocabulary()]
 
 
 def test_words_are_padded_as_the_zoo_pads_them():
