@@ -160,7 +160,7 @@ def random_samples(
     tokens = min([*sizes, *([vocabulary] if vocabulary else [])], default=2)
 
     def draw(port: ModelInput) -> np.ndarray:
-        shape = port.sized(1, steps)
+        shape = [size for size in port.sized(1, steps) if size is not None]
         if port.dtype == "float32":
             return generator.normal(size=shape).astype("float32")
         return generator.integers(min(1, tokens - 1), max(tokens, 1), size=shape).astype(port.dtype)

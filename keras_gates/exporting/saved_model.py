@@ -14,8 +14,8 @@ import tensorflow as tf
 from keras import tree
 
 from keras_gates.exporting.lowering import signatures
-from keras_gates.exporting.model_inputs import DEFAULT_STEPS, Inputs, output_names, random_samples
 from keras_gates.exporting.lowering.streamable import why_not_streamable
+from keras_gates.exporting.model_inputs import DEFAULT_STEPS, Inputs, output_names, random_samples
 
 
 def write(model: keras.Model, inputs: Inputs, folder: Path) -> list[str]:

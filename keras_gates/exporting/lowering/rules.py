@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from keras_gates.exporting.model_inputs import Sample
 from keras_gates.exporting.lowering.lower import LoopCall
 from keras_gates.exporting.lowering.recurrent import cells_of, why_not_standard
 from keras_gates.exporting.lowering.streamable import why_not_streamable
+from keras_gates.exporting.model_inputs import Sample
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
 

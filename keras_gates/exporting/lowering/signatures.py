@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gates.exporting.model_inputs import Inputs, output_names
 from keras_gates.exporting.lowering.lower import LoopCall, LoweredModel, LoweredRun
 from keras_gates.exporting.lowering.masks import Padding, padding_values
 from keras_gates.exporting.lowering.recurrent import cells_of
 from keras_gates.exporting.lowering.rules import Lowering
+from keras_gates.exporting.model_inputs import Inputs, output_names
 from keras_gates.exporting.options import ExportRequest
 
 

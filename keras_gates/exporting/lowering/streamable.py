@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_gates import _compat
-from keras_gates.exporting.model_inputs import Inputs, Sample
 from keras_gates.exporting.lowering.lower import LoopCall, LoweredModel
+from keras_gates.exporting.model_inputs import Inputs, Sample
 
 
 def why_not_streamable(model: keras.Model, inputs: Inputs, calls: list[LoopCall], sample: Sample) -> str:

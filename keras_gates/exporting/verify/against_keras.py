@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_gates.edge import tflite
 from keras_gates.exporting import subprocess_worker
-from keras_gates.exporting.model_inputs import Sample
 from keras_gates.exporting.lowering.rules import Lowering
+from keras_gates.exporting.model_inputs import Sample
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite.metadata import TFLiteFile

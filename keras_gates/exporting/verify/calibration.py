@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_gates.exporting.model_inputs import DEFAULT_STEPS, Inputs, Sample, random_samples
 from keras_gates.exporting.lowering.masks import padding_values
+from keras_gates.exporting.model_inputs import DEFAULT_STEPS, Inputs, Sample, random_samples
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.verify import samples

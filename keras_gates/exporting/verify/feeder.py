@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from keras_gates.exporting.model_inputs import Inputs, Sample
 from keras_gates.exporting.lowering.signatures import LoweredSignature, zero_memories
+from keras_gates.exporting.model_inputs import Inputs, Sample
 from keras_gates.exporting.verify.calibration import valid_steps
 
 Feed = dict[str, np.ndarray]
