@@ -1,7 +1,7 @@
 """The same model with another kind of cell, on the same data by the same short recipe: docs/cells.json, for
 `benchmarks/results.py`.
 
-    python benchmarks/cells.py --data-dir ../shared/tfds [--tasks digits gesture speech language] [--seeds 0 1 2]
+    python benchmarks/cells.py [--data-dir FOLDER] [--tasks digits gesture speech language] [--seeds 0 1 2]
 
 Adds missing rows and keeps existing ones, so that it can be interrupted and started again.
 """

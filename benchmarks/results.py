@@ -65,7 +65,7 @@ def _section(card: dict[str, Any]) -> list[str]:
     data = card["data"]
     about = registry.find(card["model"]).preset(card["preset"])[1]["about"]
     lines = [f"## {card['preset']}", "", f"{about}; {card['parameters']:,} weights.", ""]
-    lines += ["```bash", anywhere(card["command"]), "```", ""]
+    lines += ["```bash", card["command"], "```", ""]
     link = " ([source](#sources-of-the-data))" if data["attribution"] else ""
     lines += [f"Data: {data['name']}{link}. License: {data['licence'] or 'the user’s own'}.", ""]
     lines += [f"Split: {data['split']}.", ""] if data.get("split") else []
@@ -94,11 +94,6 @@ def _section(card: dict[str, Any]) -> list[str]:
     if any("bits" in row for row in card["exports"]):
         note += ", pieces of text that each start from empty memory, so more bits than over the whole text"
     return [*lines, "", f"{note}. Measured with {versions}.", ""]
-
-
-def anywhere(command: str) -> str:
-    """Return the command without the measuring machine's folders: TFDS' default folder, files in the current one."""
-    return re.sub(r"--data \S*/(\S+)", r"--data \1", re.sub(r" --data-dir \S+", "", command))
 
 
 def source(attribution: str) -> list[str]:

@@ -15,6 +15,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -200,7 +201,10 @@ def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> 
 
 
 def refresh(stem: str, runs: list[Path], calibration: int) -> Path:
-    """Export shipped weights again and add the scores of other seeds to their card; return the card's path."""
+    """Export shipped weights again and add the scores of other seeds to their card; return the card's path.
+
+    The data comes from TFDS' default folder; set TFDS_DATA_DIR for another.
+    """
     path = registry.WEIGHTS / f"{stem}.json"
     card = read_json(path)
     config = options.configuration(options.parser().parse_args(shlex.split(card["command"])[2:]))
@@ -226,13 +230,13 @@ def load_data(zoo: Any, config: RunConfig) -> Any:
 
 
 def command(config: RunConfig) -> str:
-    """Return the command of a run, without the options that are specific to this machine."""
+    """Return the command of a run without the folders of this machine: TFDS' default one, files in the current one."""
     words = ["python", "train.py", *config.arguments]
-    for option in ("--out", "--no-export"):
+    for option, length in (("--out", 2), ("--data-dir", 2), ("--no-export", 1)):
         if option in words:
             at = words.index(option)
-            del words[at : at + (2 if option == "--out" else 1)]
-    return " ".join(words)
+            del words[at : at + length]
+    return re.sub(r"--data \S*/(\S+)", r"--data \1", " ".join(words))
 
 
 def main() -> int:

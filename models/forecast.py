@@ -3,7 +3,7 @@
 Built in are two generated series; `--data PATH` is a CSV file with a column of times and one column of numbers per series:
 
     python train.py forecast --data sales.csv                           # date,shop,web
-    python train.py forecast --preset etth1 --data ../shared/csv/ETTh1.csv
+    python train.py forecast --preset etth1 --data ETTh1.csv
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def open_tfds(name: str, data_dir: str | Path | None = None) -> Any:
         UserError: the folder does not exist, TFDS does not know the name, or the data cannot be downloaded or prepared.
 
     Example:
-        train = open_tfds("mnist", "../shared/tfds").as_dataset(split="train")
+        train = open_tfds("mnist").as_dataset(split="train")
     """
     try:
         import logging

@@ -20,7 +20,7 @@ EXAMPLES = """examples:
   python train.py                              the default model on built-in data, about two minutes
   python train.py --list                       every model with its presets and scores
   python train.py digits --epochs 5            fewer epochs
-  python train.py digits --data tfds --data-dir ../shared/tfds      MNIST instead of the small built-in digits
+  python train.py digits --data tfds                                MNIST instead of the small built-in digits
   python train.py speech --data my_words/      your own files
   python train.py --resume runs/digits-20260101-120000.unfinished   continue after Ctrl-C
 """
