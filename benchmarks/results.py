@@ -70,8 +70,8 @@ def _section(card: dict[str, Any]) -> list[str]:
     lines += [f"Data: {data['name']}{link}. License: {data['licence'] or 'the user’s own'}.", ""]
     lines += [f"Split: {data['split']}.", ""] if data.get("split") else []
     lines += ["| score on the test split | value |", "|---|---|"]
-    lines += [f"| {per(name)} | {number(value, name)} |" for name, value in card["scores"].items()]
-    lines += [f"| {per(first)}, seeds {', '.join(card['seeds'])} | {spread(seeds, first)} |"]
+    lines += [f"| {name} | {number(value, name)} |" for name, value in card["scores"].items()]
+    lines += [f"| {first}, seeds {', '.join(card['seeds'])} | {spread(seeds, first)} |"]
     lines += [f"| {name} | {spread(values, 'accuracy')} |" for name, values in card["means"].items()]
     lines += [
         "",
@@ -84,7 +84,7 @@ def _section(card: dict[str, Any]) -> list[str]:
             continue
         score = next((f"{label} {number(row[key], key)}" for key, label in SCORE_OF_FILE.items() if key in row), "")
         arena = f"{row['arena_bytes']:,}" if row.get("arena_bytes") else ""
-        shape = "×".join(map(str, row["input"]))
+        shape = "×".join("time" if size is None else str(size) for size in row["input"])
         lines.append(
             f"| {row['precision']} | {shape} | {row['bytes']:,} | {score} | {row['max_difference']:.2g} | "
             f"{row['latency_us']:.0f} | {arena} |"
@@ -103,11 +103,6 @@ def source(attribution: str) -> list[str]:
     entries = re.split(r"\s+(?=@\w+ ?{)", attribution.strip())
     fields = [re.sub(r",\s+(?=\w+ ?= ?[{\"])", ",\n  ", entry) for entry in entries]
     return ["```bibtex", *fields, "```", ""]
-
-
-def per(name: str) -> str:
-    """Return a score's name as it is read: the cards have `bits a character`."""
-    return name.replace("bits a character", "bits per character")
 
 
 def reason(row: dict[str, Any]) -> str:
@@ -138,7 +133,7 @@ def results_page(all_cards: list[dict[str, Any]], cells: list[dict[str, Any]]) -
         rows = {row["precision"]: row for row in card["exports"]}
         sizes = [_of(rows.get(precision)) for precision in ("dynamic", "int8")]
         lines.append(
-            f"| [{card['model']}](models/{card['model']}.md) | {card['preset']} | {card['data']['name']} | {per(first)} "
+            f"| [{card['model']}](models/{card['model']}.md) | {card['preset']} | {card['data']['name']} | {first} "
             f"{number(card['scores'][first], first)} | {spread(list(card['seeds'].values()), first)} | "
             f"{card['sizes']['keras'] / 1024:.0f} KB | {' | '.join(sizes)} |"
         )
