@@ -1,15 +1,14 @@
 """The same model with another kind of cell, on the same data by the same short recipe: docs/cells.json, for
 `benchmarks/results.py`.
 
-    python benchmarks/cells.py --data-dir ../shared/tfds [--tasks digits gesture speech language] [--seeds 0 1 2]
+    python benchmarks/cells.py [--data-dir FOLDER] [--tasks digits gesture speech language] [--seeds 0 1 2]
 
-Adds what is missing and keeps what is there, so that it can be stopped and started again.
+Adds missing rows and keeps existing ones, so that it can be interrupted and started again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -19,11 +18,12 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
-from keras_gates.models import registry
-from keras_gates.models.training import fitting, judging
-from keras_gates.models.training.folder import write_json
 
 from keras_gates import GateLSTM
+from keras_gates._files import read_json, write_json
+from keras_gates.models import registry
+from keras_gates.models.training import fitting, judging
+from keras_gates.models.training.recipe import DEFAULTS
 
 RESULTS = Path(__file__).parents[1] / "docs" / "cells.json"
 TASKS = {
@@ -46,24 +46,24 @@ CELLS = {
 
 
 def with_cell(model: Any, cell: str) -> Any:
-    """The model with every GateLSTM replaced by another layer of as many units; all weights start anew."""
-    answer = inputs = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
+    """Return the model with every GateLSTM replaced by another layer with the same units; all weights are new."""
+    output = inputs = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
     for layer in model.layers[1:]:
         if isinstance(layer, GateLSTM):
             names = ("units", "return_sequences", "stateful", "name")
             layer = CELLS[cell]({name: getattr(layer, name) for name in names})
         else:
             layer = layer.__class__.from_config(layer.get_config())
-        answer = layer(answer)
-    return keras.Model(inputs, answer, name=model.name)
+        output = layer(output)
+    return keras.Model(inputs, output, name=model.name)
 
 
 def measure(task: str, cell: str, seed: int, data_dir: str) -> dict[str, Any]:
-    """Trains once, scores the test split after the last epoch; one row of the results."""
+    """Train once and evaluate the test split after the last epoch; return one row of the results."""
     settings, zoo = TASKS[task], registry.find(task)
     fitting.set_seed(seed)
     data = zoo.data(settings["source"], data_dir, seed)
-    recipe = {**fitting.DEFAULTS, **zoo.recipe, **settings["recipe"]}
+    recipe = {**DEFAULTS, **zoo.recipe, **settings["recipe"]}
     model = with_cell(zoo.build(**{**settings["build"], **data.build}), cell)
     batches = data.training(recipe["batch_size"], seed, iter(range(recipe["epochs"])).__next__)
     fitting.compile_model(zoo, model, recipe, int(batches.cardinality()) * recipe["epochs"])
@@ -71,16 +71,16 @@ def measure(task: str, cell: str, seed: int, data_dir: str) -> dict[str, Any]:
     model.fit(batches, epochs=recipe["epochs"], verbose=0, callbacks=callbacks)
     if task == "language":
         nats = model.evaluate(data.held_out("test", recipe["batch_size"]), verbose=0, callbacks=callbacks)
-        scores = {"bits a character": nats / math.log(2)}
+        scores = {"bits per character": nats / math.log(2)}
     else:
         scores = dict(zip(["loss", "accuracy"], model.evaluate(data.held_out("test", judging.BATCH), verbose=0)))
     name = next(name for name in scores if name != "loss")
-    told = {
+    row = {
         "task": f"{task}, {data.name}, {settings['build']['units']} units, {recipe['epochs']} epochs",
         "cell": cell,
         "seed": seed,
     }
-    return {**told, "name": name, "score": float(scores[name]), "parameters": model.count_params()}
+    return {**row, "name": name, "score": float(scores[name]), "parameters": model.count_params()}
 
 
 def main() -> int:
@@ -89,7 +89,7 @@ def main() -> int:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
-    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    rows = read_json(RESULTS) if RESULTS.exists() else []
     for seed in arguments.seeds:
         for task in arguments.tasks:
             for cell in CELLS:

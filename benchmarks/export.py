@@ -1,4 +1,4 @@
-"""What an export costs and gives: sizes, latency by form, arena; and many random models through it.
+"""What an export costs and gives: sizes, latency by lowering, arena; and many random models through it.
 
 python benchmarks/export.py figures [--json FILE]      the figures of docs/export.md
 python benchmarks/export.py random 200 [--first 0]     random models: how many agree, what refuses, what differs
@@ -41,7 +41,7 @@ def random_models(count: int, first: int, log: Path) -> None:
             try:
                 report, difference, allowed = judged(case, folder)
                 row["verdict"] = "agrees" if difference <= allowed else "differs"
-                row |= {"form": report.form, "difference": difference, "allowed": allowed}
+                row |= {"lowering": report.lowering, "difference": difference, "allowed": allowed}
             except Exception as error:
                 row |= {"verdict": "refused" if isinstance(error, ExportError) else "error", "why": str(error)}
                 if row["verdict"] == "error":
@@ -54,7 +54,7 @@ def random_models(count: int, first: int, log: Path) -> None:
         keras.backend.clear_session()
     rows = [done[seed] for seed in range(first, first + count)]
     print(f"{count} random models in {sum(row['seconds'] for row in rows):.0f} s")
-    for what in ("verdict", "form", "precision", "mode", "target", "layers"):
+    for what in ("verdict", "lowering", "precision", "mode", "target", "layers"):
         each = [re.findall(r"(\w+)\(\d+\)", row["model"]) if what == "layers" else [row.get(what)] for row in rows]
         counted = collections.Counter(name for names in each for name in names if name)
         print(f"{what:10} " + ", ".join(f"{name} {times}" for name, times in counted.most_common()))
@@ -94,15 +94,15 @@ def figures(path: str | None) -> None:
                 "arena": report.arena_bytes,
                 "arena, used": report.arena_used_bytes,
             }
-        for precision, form in (
+        for precision, lowering in (
             ("float32", "while"),
             ("dynamic", "while"),
             ("float32", "unrolled"),
             ("dynamic", "unrolled"),
         ):
-            report = keras_gates.export(model, folder, ("tflite",), precision, form=form, calibration=x)
-            files[f"{precision} {form}"] = Path(folder, "model.tflite").read_bytes()
-            found[f"{precision} {form}"] = {"bytes": report.bytes, "metadata": report.metadata_bytes}
+            report = keras_gates.export(model, folder, ("tflite",), precision, lowering=lowering, calibration=x)
+            files[f"{precision} {lowering}"] = Path(folder, "model.tflite").read_bytes()
+            found[f"{precision} {lowering}"] = {"bytes": report.bytes, "metadata": report.metadata_bytes}
     files["dynamic Keras unrolled"] = subprocess_worker.call(importable.keras_unrolled)
     found["dynamic Keras unrolled"] = {"bytes": len(files["dynamic Keras unrolled"])}
     timed = {key: data for key, data in files.items() if "int16x8" not in key and "stream" not in key}

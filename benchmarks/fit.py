@@ -10,7 +10,6 @@ XLA. The first epoch, with tracing and compiling, stands apart. Writes `benchmar
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import subprocess
@@ -24,6 +23,7 @@ import keras
 import numpy as np
 
 from keras_gates import GateLSTM
+from keras_gates._files import write_json
 
 SHAPES = ["32/100/64/128", "32/400/16/32", "64/28/28/64", "16/250/13/96", "32/35/200/200", "128/50/128/256"]
 LARGE = ["32/100/64/128", "128/400/64/256"]  # for --memory: where the compiler is what is held, and where tensors are
@@ -98,17 +98,16 @@ def main() -> None:
     rows = []
     for shape in arguments.shapes or (LARGE if arguments.memory else SHAPES):
         if arguments.memory:
-            found = {name: {"added_MB": peak(name, shape)} for name in names}
+            figures = {name: {"added_MB": peak(name, shape)} for name in names}
         else:
-            found = measure(shape, names, arguments.epochs, arguments.batches)
-        rows.append({"shape": shape, "load": os.getloadavg()[0], "models": found})
-        for name, figures in found.items():
-            line = "  ".join(f"{what} {value:.3f}" for what, value in figures.items())
+            figures = measure(shape, names, arguments.epochs, arguments.batches)
+        rows.append({"shape": shape, "load": os.getloadavg()[0], "models": figures})
+        for name, values in figures.items():
+            line = "  ".join(f"{what} {value:.3f}" for what, value in values.items())
             print(f"{shape:16s} {name:24s} {line}", flush=True)
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{'memory' if arguments.memory else 'fit'}_{BACKEND}.json"
-        path.with_suffix(".part").write_text(json.dumps(rows, indent=1))
-        path.with_suffix(".part").replace(path)
+        write_json(path, rows)
 
 
 if __name__ == "__main__":

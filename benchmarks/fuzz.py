@@ -1,10 +1,10 @@
-"""Throw damaged files at everything that reads files on the device, and count what came of it.
+"""Pass damaged files to everything that reads files on the device, and count the results.
 
     python benchmarks/fuzz.py out/model.tflite --count 100000
 
 Every input is a copy of a good one with bytes flipped, overwritten, cut off, doubled or moved. Reading must end in a result
 or in an `EdgeError`; anything else is printed and makes the exit status 1. What `keras_gates.edge.tflite.read` lets pass
-also runs in LiteRT, in a forked child: a crash there is what `EdgeModel(probe=…)` is for, and is only counted.
+also runs in LiteRT, in a forked subprocess: a crash there is what `EdgeModel(probe=…)` detects, and is only counted.
 """
 
 # ruff: noqa: E402
@@ -28,7 +28,7 @@ sys.modules["keras"] = None  # the device has none, and forking a process that l
 
 import numpy as np
 
-from keras_gates import cli
+from keras_gates.cli.inputs import read_arrays, read_rows
 from keras_gates.edge import EdgeError
 from keras_gates.edge.description import describe
 from keras_gates.edge.frontends import read_wav
@@ -79,7 +79,7 @@ def _through_file(function: Callable[[str], object], suffix: str, folder: str) -
 
 
 def _in_litert(data: bytes) -> str:
-    """What came of running the file in a forked child."""
+    """Run the file in a forked subprocess and return how that ended."""
     file = read(data)
     description = describe(file)
     child = os.fork()
@@ -99,7 +99,7 @@ def _in_litert(data: bytes) -> str:
 
 
 def main() -> int:
-    """Run all of it; the exit status is 1 where something but an EdgeError came out."""
+    """Run all of it; the exit status is 1 if anything but an EdgeError was raised."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, nargs="+", help="good .tflite files of keras_gates.export")
     parser.add_argument("--count", type=int, default=2000, help="inputs for each cheap reader")
@@ -125,9 +125,9 @@ def main() -> int:
                 [entry.metadata["keras_gates"] for entry in entries],
                 lambda text: _metadata(text, chance.choice(entries)),
             ),
-            "csv": ([table], _through_file(lambda path: list(cli._csv(path)), ".csv", folder)),
+            "csv": ([table], _through_file(lambda path: list(read_rows(path)), ".csv", folder)),
             "wav": ([sound.getvalue()], _through_file(read_wav, ".wav", folder)),
-            "npy": ([array.getvalue()], _through_file(lambda path: cli._arrays(Path(path)), ".npy", folder)),
+            "npy": ([array.getvalue()], _through_file(lambda path: read_arrays(Path(path)), ".npy", folder)),
         }
         counts = {name: _throw(name, good, reader, options.count, chance) for name, (good, reader) in readers.items()}
     counts["tflite in LiteRT"] = _throw("tflite in LiteRT", unsealed, _in_litert, options.runs, chance)

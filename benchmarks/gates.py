@@ -1,7 +1,7 @@
 """Write the tables of docs/gates.md: what each gate is worth to the shipped models, and how each gate deploys.
 
-python benchmarks/gates.py --data-dir ../shared/tfds
-python benchmarks/gates.py speech text --only worth --data-dir ../shared/tfds      # replaces these rows, keeps the others
+python benchmarks/gates.py
+python benchmarks/gates.py speech text --only worth      # replaces these rows, keeps the others
 python benchmarks/gates.py --model show=runs/show-20261123-120000/model.keras      # a model that you trained
 """
 

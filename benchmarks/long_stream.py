@@ -3,9 +3,9 @@
     python benchmarks/long_stream.py [--events 1000000]
 
 One endless signal goes through a stateful `GateLSTM` in Keras and, event by event in `EdgeModel`, through three files of the same
-weights: fused float32, fused int8, and float32 with its memories as inputs and outputs. A NumPy LSTM in float64 goes the whole
-way beside them. After each stretch this prints the process' memory, the largest STM of the stretch, and how far each was at most
-from float64 in the stretch, over all its events: a drift would make the later figures larger than the first.
+weights: fused float32, fused int8, and float32 with STM and LTM as inputs and outputs. A NumPy LSTM in float64 is the reference.
+After each interval this prints the memory of the process, the largest STM of the interval, and the largest difference of each
+from float64 over all events of the interval: a drift would make the later figures larger than the first.
 """
 
 import argparse
@@ -27,7 +27,7 @@ FEATURES, UNITS, CHUNK = 3, 16, 1000
 FILES = {
     "fused": {},
     "fused int8": {"precision": "int8"},
-    "memories outside": {"form": "step"},
+    "explicit memory": {"lowering": "step"},
 }
 
 
@@ -93,8 +93,8 @@ def main():
             farthest[name] = max(farthest[name], float(np.abs(run(chunk) - answers).max()))
         done = start + CHUNK
         if done in (events // 100, events // 20) or done % (events // 10) == 0:
-            told = (f"{distance:.2e}".rjust(18) for distance in farthest.values())
-            print(f"{done:10,} {megabytes():6.0f} {largest:6.3f}", *told, flush=True)
+            figures = (f"{distance:.2e}".rjust(18) for distance in farthest.values())
+            print(f"{done:10,} {megabytes():6.0f} {largest:6.3f}", *figures, flush=True)
             farthest, largest = dict.fromkeys(subjects, 0.0), 0.0
     print(f"{time.process_time() - started:.0f} s of processor time")
 

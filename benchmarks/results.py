@@ -5,13 +5,13 @@ python benchmarks/results.py
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from keras_gates._files import read_json, write_text
 from keras_gates.models import registry
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -65,13 +65,13 @@ def _section(card: dict[str, Any]) -> list[str]:
     data = card["data"]
     about = registry.find(card["model"]).preset(card["preset"])[1]["about"]
     lines = [f"## {card['preset']}", "", f"{about}; {card['parameters']:,} weights.", ""]
-    lines += ["```bash", anywhere(card["command"]), "```", ""]
+    lines += ["```bash", card["command"], "```", ""]
     link = " ([source](#sources-of-the-data))" if data["attribution"] else ""
     lines += [f"Data: {data['name']}{link}. License: {data['licence'] or 'the user’s own'}.", ""]
     lines += [f"Split: {data['split']}.", ""] if data.get("split") else []
     lines += ["| score on the test split | value |", "|---|---|"]
-    lines += [f"| {per(name)} | {number(value, name)} |" for name, value in card["scores"].items()]
-    lines += [f"| {per(first)}, seeds {', '.join(card['seeds'])} | {spread(seeds, first)} |"]
+    lines += [f"| {name} | {number(value, name)} |" for name, value in card["scores"].items()]
+    lines += [f"| {first}, seeds {', '.join(card['seeds'])} | {spread(seeds, first)} |"]
     lines += [f"| {name} | {spread(values, 'accuracy')} |" for name, values in card["means"].items()]
     lines += [
         "",
@@ -84,7 +84,7 @@ def _section(card: dict[str, Any]) -> list[str]:
             continue
         score = next((f"{label} {number(row[key], key)}" for key, label in SCORE_OF_FILE.items() if key in row), "")
         arena = f"{row['arena_bytes']:,}" if row.get("arena_bytes") else ""
-        shape = "×".join(map(str, row["input"]))
+        shape = "×".join("time" if size is None else str(size) for size in row["input"])
         lines.append(
             f"| {row['precision']} | {shape} | {row['bytes']:,} | {score} | {row['max_difference']:.2g} | "
             f"{row['latency_us']:.0f} | {arena} |"
@@ -96,11 +96,6 @@ def _section(card: dict[str, Any]) -> list[str]:
     return [*lines, "", f"{note}. Measured with {versions}.", ""]
 
 
-def anywhere(command: str) -> str:
-    """Return the command without the measuring machine's folders: TFDS' default folder, files in the current one."""
-    return re.sub(r"--data \S*/(\S+)", r"--data \1", re.sub(r" --data-dir \S+", "", command))
-
-
 def source(attribution: str) -> list[str]:
     """Return the lines of an attribution: BibTeX in a code block, one field per line, other text as it is."""
     if not attribution.startswith("@"):
@@ -108,11 +103,6 @@ def source(attribution: str) -> list[str]:
     entries = re.split(r"\s+(?=@\w+ ?{)", attribution.strip())
     fields = [re.sub(r",\s+(?=\w+ ?= ?[{\"])", ",\n  ", entry) for entry in entries]
     return ["```bibtex", *fields, "```", ""]
-
-
-def per(name: str) -> str:
-    """Return a score's name as it is read: the cards have `bits a character`."""
-    return name.replace("bits a character", "bits per character")
 
 
 def reason(row: dict[str, Any]) -> str:
@@ -143,7 +133,7 @@ def results_page(all_cards: list[dict[str, Any]], cells: list[dict[str, Any]]) -
         rows = {row["precision"]: row for row in card["exports"]}
         sizes = [_of(rows.get(precision)) for precision in ("dynamic", "int8")]
         lines.append(
-            f"| [{card['model']}](models/{card['model']}.md) | {card['preset']} | {card['data']['name']} | {per(first)} "
+            f"| [{card['model']}](models/{card['model']}.md) | {card['preset']} | {card['data']['name']} | {first} "
             f"{number(card['scores'][first], first)} | {spread(list(card['seeds'].values()), first)} | "
             f"{card['sizes']['keras'] / 1024:.0f} KB | {' | '.join(sizes)} |"
         )
@@ -190,9 +180,9 @@ def main() -> int:
     (DOCS / "models").mkdir(parents=True, exist_ok=True)
     for name in dict.fromkeys(card["model"] for card in every):
         page = model_page(name, [card for card in every if card["model"] == name])
-        (DOCS / "models" / f"{name}.md").write_text(page, encoding="utf-8")
-    told = json.loads(cells.read_text(encoding="utf-8")) if cells.exists() else []
-    (DOCS / "results.md").write_text(results_page(every, told), encoding="utf-8")
+        write_text(DOCS / "models" / f"{name}.md", page)
+    rows = read_json(cells) if cells.exists() else []
+    write_text(DOCS / "results.md", results_page(every, rows))
     return 0
 
 

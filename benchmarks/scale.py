@@ -19,19 +19,19 @@ from pathlib import Path
 
 import numpy as np
 
-WORKER = Path(__file__).parent.parent / "tests" / "distributed_worker.py"
+WORKER = Path(__file__).parent.parent / "tests" / "support" / "distributed_worker.py"
 
 
 def addresses(count):
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = ",".join(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+    hosts = ",".join(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
     for one in sockets:
         one.close()
-    return found
+    return hosts
 
 
 def run(backend, commands):
-    """The weights that each process of a job ends with, its seconds, and its seconds of processor time."""
+    """Return the final weights of each process of a job, its wall time and its processor time in seconds."""
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory() as folder:
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -45,9 +45,9 @@ def run(backend, commands):
             for command in commands
         ]
         for process in job:
-            told = process.communicate()[1]
+            errors = process.communicate()[1]
             if process.returncode:
-                raise SystemExit(f"a process ended with {process.returncode}: {told.decode()[-2000:]}")
+                raise SystemExit(f"a process ended with {process.returncode}: {errors.decode()[-2000:]}")
         seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
         ends = []
         for number in range(len(commands)):

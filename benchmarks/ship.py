@@ -1,10 +1,10 @@
 """From finished runs to what the zoo ships: weights, the files for the device, and the card beside them.
 
     python benchmarks/ship.py runs/gesture-A [runs/gesture-B runs/gesture-C] [--score NAME=RUN,RUN,…]
-    python benchmarks/ship.py --again gesture-base [runs/gesture-B runs/gesture-C]    # other seeds, exports made anew
+    python benchmarks/ship.py --again gesture-base [runs/gesture-B runs/gesture-C]    # other seeds, exported again
 
-The first run's weights are shipped; the others are the same command with other seeds, and give the spread. `--score`
-adds a figure that is a mean over runs of its own (one speaker or participant left out each). The weights are rounded
+The first run's weights are shipped; the others are the same command with other seeds, for the spread. `--score` adds a mean
+over further runs (for example one speaker or participant left out in each). The weights are rounded
 to bfloat16 before anything is measured. `--again` keeps the shipped weights: it adds the seeds of other runs to their card
 and exports them once more, in every precision.
 """
@@ -15,6 +15,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -26,12 +27,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-from keras_gates.models import registry
-from keras_gates.models.training import deploying, judging, options
-from keras_gates.models.training.folder import read_json, write_json
 from ml_dtypes import bfloat16
 
 import keras_gates
+from keras_gates._files import read_json, replace_file, write_json
+from keras_gates.models import registry
+from keras_gates.models.training import deploying, judging, options
+from keras_gates.models.training.run_config import RunConfig
 
 SAMPLES = 500
 CALIBRATION = 200
@@ -42,82 +44,105 @@ SENTENCES = ("What is the capital of France ?", "A dull film, and not once funny
 
 
 def pinned_inputs(model: Any) -> np.ndarray:
-    """Inputs that anybody can make, for outputs that must stay."""
-    taken = model.inputs[0]
-    if taken.dtype == "string":
+    """Return inputs that anybody can reproduce, for pinned outputs."""
+    model_input = model.inputs[0]
+    if model_input.dtype == "string":
         return np.array(SENTENCES)
-    shape = (3, *(20 if size is None else size for size in taken.shape[1:]))
-    if "int" in taken.dtype:
+    shape = (3, *(20 if size is None else size for size in model_input.shape[1:]))
+    if "int" in model_input.dtype:
         return np.arange(np.prod(shape), dtype="int32").reshape(shape) % 50
     return np.random.default_rng(0).normal(0, 1, shape).astype("float32")
 
 
 def rounded(model: Any) -> Any:
-    """The model for any batch, its weights rounded to bfloat16 (and still stored as float32)."""
+    """Return the model for any batch size, its weights rounded to bfloat16 (and still stored as float32)."""
     if any(getattr(layer, "stateful", False) for layer in model.layers):
         model = importlib.import_module(f"keras_gates.models.{model.name}").with_batch(model, None)
     model.set_weights([weight.astype(bfloat16).astype(weight.dtype) for weight in model.get_weights()])
     return model
 
 
+# Arguments that Keras added to its own classes after 3.10, with the value that means what 3.10 does.
+ADDED_SINCE = {
+    "input_axes": None,
+    "output_axes": None,
+    "quantization_config": None,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+}
+
+
+def for_older_keras(config: Any) -> Any:
+    """Return a model's configuration without the arguments that Keras 3.10 does not know, where they change nothing."""
+    if isinstance(config, dict):
+        if str(config.get("module", "")).startswith("keras.src.ops"):  # an operation's name stands outside, too
+            config = {**config, "config": {k: v for k, v in config["config"].items() if k != "name"}}
+        return {
+            name: for_older_keras(value)
+            for name, value in config.items()
+            if not (name in ADDED_SINCE and value == ADDED_SINCE[name])
+        }
+    return [for_older_keras(value) for value in config] if isinstance(config, list) else config
+
+
 def save(model: Any, path: Path) -> None:
-    """Writes a `.keras` file with its parts compressed (Keras stores them as they are; half of every rounded weight is
-    zeros)."""
+    """Write a `.keras` file that Keras 3.10 reads, its parts compressed (half of every rounded weight is zeros)."""
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole.keras"
         model.save(whole)
-        waiting = path.with_suffix(".tmp")
         with (
+            replace_file(path) as temporary,
             zipfile.ZipFile(whole) as source,
-            zipfile.ZipFile(waiting, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target,
         ):
             for name in source.namelist():
-                target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED, 9)
-        os.replace(waiting, path)
+                content = source.read(name)
+                if name == "config.json":
+                    content = json.dumps(for_older_keras(json.loads(content))).encode()
+                target.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 9)
 
 
-def exported(
-    zoo: Any, model: Any, data: Any, config: dict[str, Any], stem: str, calibration: int
-) -> list[dict[str, Any]]:
-    """A row a precision: bytes, score, latency; what cannot be exported has a row that says why. The files go beside
-    the weights."""
+def exported(zoo: Any, model: Any, data: Any, config: RunConfig, stem: str, calibration: int) -> list[dict[str, Any]]:
+    """Export every precision; return one row per precision with bytes, score and latency, or the reason why it was refused.
+    The shipped files go next to the weights."""
     x, y = data.arrays("test", SAMPLES)
     seen = data.spread("train", calibration)[0]
     recurrent = (keras_gates.GateLSTM, keras.layers.Bidirectional)
     steps = max(layer.input.shape[1] or 0 for layer in model.layers if isinstance(layer, recurrent))
     rows = []
     for precision in PRECISIONS:
-        core, prepare, told = zoo.device(model, precision) if zoo.device else (model, lambda x: x, {})
-        inputs = prepare(x)
+        device = deploying.device_model(zoo, model, precision)
+        inputs = device.prepare(x)
         if precision == "int16x8" and steps > UNROLLED:
             rows.append({"precision": precision, "refused": f"left out: {steps} steps would be unrolled"})
             continue
         with tempfile.TemporaryDirectory() as folder:
             try:
                 report = keras_gates.export(
-                    core,
+                    device.core,
                     folder,
-                    ["tflite"],
-                    precision,
-                    target="micro" if "nano" in config["preset"] and precision == "int8" else "cpu",
-                    calibration=prepare(seen),
-                    metadata={**deploying._metadata(zoo, data, config), **told},
+                    formats=["tflite"],
+                    precision=precision,
+                    target="micro" if "nano" in config.preset and precision == "int8" else "cpu",
+                    calibration=device.prepare(seen),
+                    metadata={**deploying.file_metadata(zoo, data, config.preset), **device.metadata},
                     name=f"{stem}-{precision}",
                 )
             except Exception as error:
                 rows.append({"precision": precision, "refused": str(error).splitlines()[0][:300]})
                 continue
             file = Path(folder) / f"{stem}-{precision}.tflite"
-            answers = deploying.run_tflite(file, inputs)
-            row = deploying._row(file.name, file.stat().st_size, core.predict(inputs, verbose=0), answers, y)
+            outputs = deploying.run_tflite(file, inputs)
+            row = deploying.compared(file.name, file.stat().st_size, device.core.predict(inputs, verbose=0), outputs, y)
             row |= {"precision": precision, "latency_us": report.latency_us, "arena_bytes": report.arena_bytes}
-            row |= {"form": report.form, "input": list(core.inputs[0].shape[1:])}
-            if answers.ndim == 4:
-                median = answers[..., answers.shape[-1] // 2]
+            row |= {"lowering": report.lowering, "input": list(device.core.inputs[0].shape[1:])}
+            if outputs.ndim == 4:
+                median = outputs[..., outputs.shape[-1] // 2]
                 row["mse"] = float(np.mean(np.square(median - y) / np.array(data.build["variance"])))
-            if len(y.shape) == 2 and answers.ndim == 3:
-                right = np.take_along_axis(answers, y[..., None].astype(int), -1)
-                row["bits"] = float(-np.log2(np.maximum(right, 1e-9)).mean())
+            if len(y.shape) == 2 and outputs.ndim == 3:
+                actual = np.take_along_axis(outputs, y[..., None].astype(int), -1)
+                row["bits"] = float(-np.log2(np.maximum(actual, 1e-9)).mean())
             rows.append(row)
             if precision in SHIPPED:
                 os.replace(file, registry.WEIGHTS / file.name)
@@ -125,15 +150,20 @@ def exported(
 
 
 def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> Path:
-    """Writes weights, device files and card of the first run; returns the card's path. `again`: score the rounded
-    weights, not take the run's scores."""
+    """Write weights, device files and card of the first run; return the card's path.
+
+    Args:
+        runs: folders of finished runs.
+        means: score name → runs over which it is averaged.
+        again: evaluate the rounded weights; else the run's own scores are taken.
+    """
     metrics = [read_json(run / "metrics.json") for run in runs]
-    config = metrics[0]["config"]
-    zoo = registry.find(config["model"])
-    data = zoo.data(config["data"], config["data_dir"], config["seed"], **config["data_arguments"])
+    config = RunConfig.from_dict(metrics[0]["config"])
+    zoo = registry.find(config.model)
+    data = load_data(zoo, config)
     model = rounded(keras.saving.load_model(runs[0] / "model.keras", compile=False))
-    model.compile(loss=config["recipe"].get("loss"), metrics=config["recipe"].get("metrics"))
-    stem = f"{zoo.name}-{config['preset']}"
+    model.compile(loss=config.recipe.get("loss"), metrics=config.recipe.get("metrics"))
+    stem = f"{zoo.name}-{config.preset}"
     registry.WEIGHTS.mkdir(exist_ok=True)
     save(model, registry.WEIGHTS / f"{stem}.keras")
     scores = metrics[0]["scores"]
@@ -144,11 +174,11 @@ def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> 
     first = next(iter(scores))
     sizes = {"keras": (registry.WEIGHTS / f"{stem}.keras").stat().st_size}
     sizes |= {row["precision"]: row["bytes"] for row in rows if "bytes" in row}
-    answers = model.predict_on_batch(pinned_inputs(model))
+    outputs = model.predict_on_batch(pinned_inputs(model))
     card = {
         "model": zoo.name,
-        "preset": config["preset"],
-        "about": registry.find(zoo.name).preset(config["preset"])[1]["about"],
+        "preset": config.preset,
+        "about": zoo.preset(config.preset)[1]["about"],
         "command": command(config),
         "data": {**metrics[0]["data"], "split": data.split},
         "parameters": metrics[0]["parameters"],
@@ -160,10 +190,10 @@ def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> 
         "sizes": sizes,
         "exports": rows,
         "published": list(zoo.published),
-        "recipe": config["recipe"],
-        "build": config["build"],
+        "recipe": dict(config.recipe),
+        "build": dict(config.build),
         "versions": metrics[0]["versions"],
-        "pinned": np.round(np.asarray(answers, "float64").reshape(len(answers), -1)[:, :8], 5).tolist(),
+        "pinned": np.round(np.asarray(outputs, "float64").reshape(len(outputs), -1)[:, :8], 5).tolist(),
     }
     path = registry.WEIGHTS / f"{stem}.json"
     write_json(path, card)
@@ -171,16 +201,19 @@ def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> 
 
 
 def refresh(stem: str, runs: list[Path], calibration: int) -> Path:
-    """Exports shipped weights once more and adds the scores of other seeds to their card; returns the card's path."""
+    """Export shipped weights again and add the scores of other seeds to their card; return the card's path.
+
+    The data comes from TFDS' default folder; set TFDS_DATA_DIR for another.
+    """
     path = registry.WEIGHTS / f"{stem}.json"
-    card = json.loads(path.read_text(encoding="utf-8"))
+    card = read_json(path)
     config = options.configuration(options.parser().parse_args(shlex.split(card["command"])[2:]))
-    zoo, first = registry.find(card["model"]), next(iter(card["scores"]))
-    data = zoo.data(config["data"], config["data_dir"], config["seed"], **config["data_arguments"])
+    zoo = registry.find(card["model"])
+    data = load_data(zoo, config)
     for run in map(read_json, (run / "metrics.json" for run in runs)):
         if (run["config"]["model"], run["config"]["preset"]) != (card["model"], card["preset"]):
             raise SystemExit(f"{run['config']['arguments']} is no run of {stem}")
-        card["seeds"][str(run["config"]["seed"])] = run["scores"][first]
+        card["seeds"][str(run["config"]["seed"])] = next(iter(run["scores"].values()))
     card["data"] = {name: getattr(data, name) for name in ("name", "attribution", "licence", "split")}
     card["published"] = list(zoo.published)
     card["about"] = zoo.preset(card["preset"])[1]["about"]
@@ -191,33 +224,38 @@ def refresh(stem: str, runs: list[Path], calibration: int) -> Path:
     return path
 
 
-def command(config: dict[str, Any]) -> str:
-    """The run's command, without what only this machine needs."""
-    words = ["python", "train.py", *config["arguments"]]
-    for option in ("--out", "--no-export"):
+def load_data(zoo: Any, config: RunConfig) -> Any:
+    """Return the data of a run."""
+    return zoo.data(config.data, config.data_dir, config.seed, **config.data_arguments)
+
+
+def command(config: RunConfig) -> str:
+    """Return the command of a run without the folders of this machine: TFDS' default one, files in the current one."""
+    words = ["python", "train.py", *config.arguments]
+    for option, length in (("--out", 2), ("--data-dir", 2), ("--no-export", 1)):
         if option in words:
             at = words.index(option)
-            del words[at : at + (2 if option == "--out" else 1)]
-    return " ".join(words)
+            del words[at : at + length]
+    return re.sub(r"--data \S*/(\S+)", r"--data \1", " ".join(words))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path)
-    parser.add_argument("--again", metavar="MODEL-PRESET", help="shipped weights to keep, and to export once more")
-    parser.add_argument("--calibration", type=int, default=CALIBRATION, help="with --again: examples to calibrate with")
+    parser.add_argument("--again", metavar="MODEL-PRESET", help="shipped weights to keep and export again")
+    parser.add_argument("--calibration", type=int, default=CALIBRATION, help="with --again: calibration examples")
     parser.add_argument("--score", action="append", default=[], metavar="NAME=RUN,RUN")
-    parser.add_argument("--scores-of-run", action="store_true", help="do not score the test split again after rounding")
+    parser.add_argument("--scores-of-run", action="store_true", help="do not evaluate again after rounding")
     arguments = parser.parse_args()
     means = {
         name: [Path(run) for run in runs.split(",")]
         for name, _, runs in (score.partition("=") for score in arguments.score)
     }
     if not arguments.runs and not arguments.again:
-        parser.error("name the folder of a run, or what to ship --again")
+        parser.error("give the folder of a run, or --again MODEL-PRESET")
     path = refresh(arguments.again, arguments.runs, arguments.calibration) if arguments.again else None
     path = path or ship(arguments.runs, means, not arguments.scores_of_run)
-    card = json.loads(path.read_text(encoding="utf-8"))
+    card = read_json(path)
     print(path, card["scores"], card["sizes"])
     for row in card["exports"]:
         print(row)

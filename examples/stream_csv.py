@@ -1,9 +1,9 @@
-"""A streaming loop for a device: a row of numbers an event on standard input, what the model recognises on standard output.
+"""A streaming loop for a device: one row of numbers per event on standard input, detections on standard output.
 
     your-sensor | python examples/stream_csv.py model.tflite state.npz
 
-Only NumPy, ai-edge-litert and keras_gates are needed. The memory is written when the input ends and taken up again at the
-next start, so that a restart loses nothing.
+Only NumPy, ai-edge-litert and keras_gates are needed. The state is written when the input ends and read at the next start, so
+that a restart loses nothing.
 """
 
 import sys
@@ -22,11 +22,11 @@ def main(model_path: str, state_path: str) -> None:
         stream.state = np.load(state)
     for line in sys.stdin:
         try:
-            found = stream.detect([float(number) for number in line.split(",")])
+            detections = stream.detect([float(number) for number in line.split(",")])
         except (EdgeError, ValueError) as error:
             print(f"skipped {line.strip()!r}: {error}", file=sys.stderr)
             continue
-        for detection in found:
+        for detection in detections:
             print(f"event {detection.event}: {detection.label} ({detection.value:.0%})", flush=True)
     unfinished = state.with_suffix(".part.npz")
     np.savez(unfinished, **stream.state)

@@ -6,25 +6,29 @@ if Keras is imported already, otherwise as soon as it is. On a device without Ke
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from keras_gates import _registration
-
-try:
-    __version__ = version("keras-gates")
-except PackageNotFoundError:
-    __version__ = "unknown"
 
 __all__ = sorted(_registration.MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    return _registration.load(name)
+    return _version() if name == "__version__" else _registration.load(name)
 
 
 def __dir__() -> list[str]:
     return sorted([*__all__, *_registration.PACKAGES, "__version__"])
+
+
+def _version() -> str:
+    # Imported here: importlib.metadata takes a third of the command line's start-up time.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("keras-gates")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 _registration.register_with_keras()

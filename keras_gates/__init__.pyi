@@ -39,9 +39,9 @@ from keras_gates.inspection.summary import gate_summary as gate_summary
 from keras_gates.inspection.trace_data import LayerTrace as LayerTrace
 from keras_gates.inspection.trace_data import Trace as Trace
 from keras_gates.inspection.tracing import trace as trace
+from keras_gates.layers.base_gate import Gate as Gate
 from keras_gates.layers.cell import GateLSTMCell as GateLSTMCell
 from keras_gates.layers.gates import ForgetGate as ForgetGate
-from keras_gates.layers.gates import Gate as Gate
 from keras_gates.layers.gates import LearnGate as LearnGate
 from keras_gates.layers.gates import RememberGate as RememberGate
 from keras_gates.layers.gates import UseGate as UseGate
@@ -60,7 +60,7 @@ from keras_gates.layers.variants.peephole import PeepholeUseGate as PeepholeUseG
 from keras_gates.layers.variants.projection import ProjectionUseGate as ProjectionUseGate
 from keras_gates.layers.variants.zoneout import ZoneoutRememberGate as ZoneoutRememberGate
 from keras_gates.layers.variants.zoneout import ZoneoutUseGate as ZoneoutUseGate
-from keras_gates.layers.weights import Weights as Weights
+from keras_gates.loops.inputs import Weights as Weights
 
 __version__: str
 __all__ = [

@@ -17,7 +17,7 @@ except ImportError:  # Windows has no flock: folders are not locked there
 
 @contextlib.contextmanager
 def replace_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; renamed to `path` when the block ends, removed when it raises.
+    """Yield a temporary path in the folder of `path` to write to; renamed to `path` when the block ends, removed when it raises.
 
     Args:
         path: the file to write or replace. Its folder must exist.

@@ -1,4 +1,4 @@
-"""The one way to swap attributes of a live object for the time of a `with`."""
+"""The one way to swap attributes of a live object temporarily."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ABSENT = object()
 
 @contextlib.contextmanager
 def patched(changes: Iterable[tuple[Any, str, Any]]) -> Iterator[None]:
-    """Inside the block, every `(object, attribute, value)` holds; afterwards each object is exactly as it was.
+    """Set every `(object, attribute, value)` inside the block; afterwards each object is exactly as it was.
 
     Values go into the instance's `__dict__`, past Keras' attribute tracking, which would add layers and variables.
 

@@ -1,7 +1,7 @@
 """digits: a handwritten digit, read as a sequence, row by row or pixel by pixel.
 
-The picture is the sequence: the LSTM sees one row (or one pixel) an event and says after the last one which digit it
-was. Built in are the 1,797 digits of 8×8 pixels that scikit-learn ships; `--data tfds` is MNIST, 70,000 of 28×28.
+The picture is the sequence: each event is one row (or one pixel), and after the last one the LSTM's hidden state is classified.
+Built in are the 1,797 digits of 8×8 pixels that scikit-learn ships; `--data tfds` is MNIST, 70,000 of 28×28.
 """
 
 from __future__ import annotations
@@ -9,16 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+import keras_gates
+from keras_gates.models.data.pipeline import Data, from_arrays
+from keras_gates.models.data.tfds import attribution, open_tfds, read
+from keras_gates.models.gate_variants import gates
+from keras_gates.models.lazy import keras, tf
 from keras_gates.models.registry import UserError, ZooModel
 
 PRESETS = {
     "rows": {
-        "about": "a row an event: 8 or 28 events of as many pixels",
+        "about": "one row per event: 8 or 28 events of as many pixels; two layers of 128",
         "build": {"units": 128, "layers": 2},
         "recipe_for": {"tfds": {"epochs": 12}},
     },
     "small": {
-        "about": "the same in one layer of 96",
+        "about": "the same with one layer of 96",
         "build": {"units": 96, "layers": 1},
         "recipe_for": {"tfds": {"epochs": 12}},
     },
@@ -28,7 +34,7 @@ PRESETS = {
         "recipe_for": {"tfds": {"epochs": 12}},
     },
     "pixels": {
-        "about": "a pixel an event, 64 or 784 events of one number; a second layer hears the first at the end of each row",
+        "about": "one pixel per event, 64 or 784 events; the second layer reads the first at the end of each row",
         "build": {"units": 64, "layers": 2, "pixels": True},
         "recipe": {"learning_rate": 3e-3, "batch_size": 100},
         "recipe_for": {"tfds": {"epochs": 20}},
@@ -63,9 +69,9 @@ PUBLISHED = (
 )
 
 TRIED = (
-    "pixels: one layer of 64 that must carry all 784 steps itself gave 32 % on the validation split after one epoch "
-    "(100 s of processor time; 128 units take 290 s) and was not trained further. With a second layer that hears the "
-    "first at the end of each row the gradient has 28 steps to go instead of 784: 54 % after one epoch, 94.5 % after "
+    "pixels: a single layer of 64 over all 784 time steps gave 32 % on the validation split after one epoch "
+    "(100 s of processor time; 128 units take 290 s) and was not trained further. With a second layer that reads the "
+    "first at the end of each row the gradient passes through 28 time steps instead of 784: 54 % after one epoch, 94.5 % after "
     "three, 98.4 % after eight.",
 )
 
@@ -81,24 +87,22 @@ def build(
     formulation: str = "standard",
     variant: str = "plain",
 ) -> Any:
-    """Pictures (batch, height, width), 0…255, to probabilities (batch, classes).
+    """Build the model: pictures (batch, height, width), 0…255, to probabilities (batch, classes).
 
     Args:
         height, width: of a picture.
-        classes: how many digits there are.
+        classes: number of classes.
         units: of each GateLSTM.
-        layers: how many GateLSTM stand on each other.
-        pixels: one pixel an event instead of one row. The first layer then hears every pixel, one of several layers
-            what the one below says at the end of a row, and each memory starts with a span of the whole picture.
-        dropout: of the last STM, before the answer.
+        layers: number of stacked GateLSTM.
+        pixels: one pixel per event instead of one row. The first layer reads every pixel, the next ones the hidden state below
+            at the end of each row, and the biases are initialised for memories as long as the picture (`start_with_span`).
+        dropout: rate before the output layer.
         formulation: "standard" or "article".
         variant: of the gates: one of `keras_gates.models.gate_variants.VARIANTS`.
+
+    Returns:
+        A `keras.Model`, not compiled.
     """
-    import keras
-    from keras_gates.models.gate_variants import gates
-
-    from keras_gates import GateLSTM, start_with_span
-
     picture = keras.Input((height, width), name="picture")
     events = keras.layers.Rescaling(1 / 255, name="brightness")(picture)
     if pixels:
@@ -106,25 +110,29 @@ def build(
     for layer in range(layers):
         last = layer == layers - 1
         chosen = {"formulation": formulation, **gates(variant, units, formulation)}
-        memory = GateLSTM(units, return_sequences=not last, **chosen, name=f"memory_{layer + 1}")
+        memory = keras_gates.GateLSTM(units, return_sequences=not last, **chosen, name=f"memory_{layer + 1}")
         events = memory(events)
         if pixels:
-            start_with_span(memory.cell, height * width if layer == 0 else height)
+            keras_gates.start_with_span(memory.cell, height * width if layer == 0 else height)
         if pixels and layer == 0 and not last:
             events = events[:, width - 1 :: width]
     stm = keras.layers.Dropout(dropout, name="dropout")(events)
-    answer = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="digit")(stm)
-    return keras.Model(picture, answer, name="digits")
+    output = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="digit")(stm)
+    return keras.Model(picture, output, name="digits")
 
 
-def data(source: str = "builtin", data_dir: str | None = None, seed: int = 0, augment: bool = True) -> Any:
-    """scikit-learn's digits ("builtin": 1,297 / 200 / 300) or MNIST ("tfds": 55,000 / 5,000 / 10,000).
+def data(source: str = "builtin", data_dir: str | None = None, seed: int = 0, augment: bool = True) -> Data:
+    """Load scikit-learn's digits ("builtin": 1,297 / 200 / 300) or MNIST ("tfds": 55,000 / 5,000 / 10,000).
 
     Args:
-        augment: while training, turn, scale and shift the pictures a little.
-    """
-    from keras_gates.models.data.pipeline import from_arrays
+        source: "builtin" or "tfds".
+        data_dir: folder of the TFDS data sets.
+        seed: unused: the data do not depend on it.
+        augment: rotate, scale and shift the pictures slightly during training.
 
+    Raises:
+        UserError: another source, or the data cannot be loaded.
+    """
     if source == "builtin":
         splits, about = _scikit_learn(), SCIKIT_LEARN
     elif source == "tfds":
@@ -136,7 +144,7 @@ def data(source: str = "builtin", data_dir: str | None = None, seed: int = 0, au
         *splits,
         labels=[str(digit) for digit in range(10)],
         build={"height": height, "width": width},
-        augment_batch=_moved if augment else None,
+        augment_batch=_rotated_scaled_shifted if augment else None,
         show=lambda x, y: np.repeat(255 - np.asarray(x, "uint8")[..., None], 3, -1),
         **about,
     )
@@ -151,7 +159,7 @@ SCIKIT_LEARN = {
 
 
 def _scikit_learn() -> list[tuple[np.ndarray, np.ndarray]]:
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # takes a second: only where this data is used
 
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
@@ -160,8 +168,6 @@ def _scikit_learn() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _mnist(data_dir: str | None) -> tuple[list[tuple[np.ndarray, np.ndarray]], dict[str, str]]:
-    from keras_gates.models.data.tfds import attribution, open_tfds, read
-
     builder = open_tfds("mnist", data_dir)
     splits = []
     for split in ("train[:55000]", "train[55000:]", "test"):
@@ -174,10 +180,8 @@ def _mnist(data_dir: str | None) -> tuple[list[tuple[np.ndarray, np.ndarray]], d
     }
 
 
-def _moved(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
-    """A batch of pictures, each turned by up to 10°, scaled by up to 10 % and shifted by up to 7 % of its size."""
-    import tensorflow as tf
-
+def _rotated_scaled_shifted(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
+    """A batch of pictures, each rotated by up to 10°, scaled by up to 10 % and shifted by up to 7 % of its size."""
     size = tf.cast(tf.shape(x)[1:], "float32")
     drawn = tf.random.stateless_uniform((4, tf.shape(x)[0]), seed, -1.0, 1.0)
     angle, scale = drawn[0] * 0.175, 1 + drawn[1] * 0.1

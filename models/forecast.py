@@ -1,19 +1,25 @@
-"""forecast: several steps ahead, of several series, with what lies between a low and a high guess.
+"""forecast: several time steps ahead, for several series, with an interval between the 10 % and the 90 % quantile.
 
-Built in are two generated series; `--data PATH` is a CSV with a column of times and one of numbers a series:
+Built in are two generated series; `--data PATH` is a CSV file with a column of times and one column of numbers per series:
 
     python train.py forecast --data sales.csv                           # date,shop,web
-    python train.py forecast --preset etth1 --data ../shared/csv/ETTh1.csv
+    python train.py forecast --preset etth1 --data ETTh1.csv
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras_gates.models.registry import UserError, ZooModel
+
+import keras_gates
+from keras_gates.models.data import series as loading
+from keras_gates.models.data.pipeline import Data, from_arrays
+from keras_gates.models.front_end_split import without_front_end
+from keras_gates.models.lazy import keras, lazy_function
+from keras_gates.models.registry import DeviceModel, UserError, ZooModel
+from keras_gates.models.training.recipe import optimizer
 
 QUANTILES = (0.1, 0.5, 0.9)
 ETTH1 = {
@@ -23,7 +29,7 @@ ETTH1 = {
     "licence": "CC BY-ND 4.0",
 }
 PRESETS = {
-    "base": {"about": "96 steps behind, 24 ahead", "build": {"units": 64}},
+    "base": {"about": "24 time steps ahead from the last 96; 64 units", "build": {"units": 64}},
     "small": {"about": "32 units", "build": {"units": 32}},
     "nano": {"about": "for a microcontroller", "build": {"units": 16}},
     "etth1": {
@@ -70,13 +76,13 @@ PUBLISHED = (
 TRIED = (
     "int8 had a mean squared error of 0.76: calibrated with the first 200 training windows, all of one season, and "
     "the output in units by a multiplication, whose range the converter gives to the sum before it. Calibrated with "
-    "windows from the whole training part, the input in standard deviations and the output by a dense layer, it is "
-    "that of float.",
-    "ETTh1, test split, a random start of the straight share, as shipped before: 64 units 0.0311, 16 units 0.0304 (three "
-    "seeds each), with six epochs 0.0299, a straight share that sees the calendar as well 0.0311. One run each, 16 units, ten "
-    "epochs, the same start at zero: 0.0297, with half of the STM dropped and more weight decay, as now, 0.0283, without the "
-    "calendar 0.0277, the window also divided by its own spread 0.0280, without an LSTM 0.0269. The validation split does not "
-    "tell these apart (0.052 to 0.053), and none comes to the linear model by ridge regression, 0.0264.",
+    "windows from the whole training part, the input in standard deviations and the output by a dense layer, it has "
+    "the error of float32.",
+    "ETTh1, test split, a random initial linear path, as in the first version: 64 units 0.0311, 16 units 0.0304 (three "
+    "seeds each), with six epochs 0.0299, a linear path that sees the calendar as well 0.0311. One run each, 16 units, "
+    "ten epochs, the same initialised with zeros: 0.0297, with half of the STM dropped and more weight decay, as at "
+    "present, 0.0283, without the calendar 0.0277, the window also divided by its own spread 0.0280, without an LSTM "
+    "0.0269. The validation split does not tell these apart (0.052 to 0.053), and none reaches ridge regression, 0.0264.",
 )
 
 
@@ -90,25 +96,24 @@ def build(
     dropout: float = 0.1,
     formulation: str = "standard",
 ) -> Any:
-    """What was measured (batch, history, series + 4) to forecasts (batch, horizon, series, 3), in the series' own
-    units.
+    """Build the model: measurements (batch, history, series + 4) to forecasts (batch, horizon, series, 3), in the units of the
+    series.
 
-    The four last channels are the calendar (`Series.calendar`); the three forecasts the quantiles 0.1, 0.5 and 0.9.
-    The LSTM sees how far each value lies from the last one; what it makes of that and a linear model's share together
-    say how far the next ones will.
+    The last four channels of the input are the calendar (`Series.calendar`); the three forecasts are the quantiles 0.1, 0.5 and
+    0.9. The LSTM sees the difference of each value from the last one; a dense layer over its hidden state and, as a linear path,
+    over these differences predicts the differences of the next values.
 
     Args:
-        history, horizon: steps behind and ahead.
-        series: how many are forecast.
+        history, horizon: time steps of the input and of the forecast.
+        series: number of series.
         mean, variance: of each series, in its units; None is 0 and 1.
         units: of the GateLSTM.
-        dropout: before the answer.
+        dropout: rate before the output layer.
         formulation: "standard" or "article".
+
+    Returns:
+        A `keras.Model`, not compiled.
     """
-    import keras
-
-    from keras_gates import GateLSTM
-
     mean = np.array([0.0] * series if mean is None else mean, "float32")
     deviation = np.sqrt(np.array([1.0] * series if variance is None else variance, "float32"))
     layers = keras.layers
@@ -118,17 +123,17 @@ def build(
     last = values[:, -1:, :series]
     distances = values[:, :, :series] - last
     changes = layers.Concatenate(name="changes")([distances, values[:, :, series:]])
-    stm = GateLSTM(units, formulation=formulation, name="memory")(changes)
+    stm = keras_gates.GateLSTM(units, formulation=formulation, name="memory")(changes)
     stm = layers.Dropout(dropout, name="dropout")(stm)
-    straight = layers.Flatten(name="straight")(distances)
+    straight = layers.Flatten(name="straight")(distances)  # the linear path; the names are in the shipped weights
     steps = layers.Dense(horizon * series * len(QUANTILES), kernel_initializer="zeros", name="steps")
     steps = steps(layers.Concatenate()([stm, straight]))
     steps = layers.Reshape((horizon, len(QUANTILES), series), name="quantiles")(steps)
     ahead = layers.Reshape((1, 1, series), name="last")(last) + steps
     in_units = layers.Dense(series, trainable=False, dtype="float32", name="in_units")
-    answer = layers.Permute((1, 3, 2), name="forecast")(in_units(ahead))
+    output = layers.Permute((1, 3, 2), name="forecast")(in_units(ahead))
     in_units.set_weights([np.diag(deviation), mean])
-    return keras.Model(measured, answer, name="forecast")
+    return keras.Model(measured, output, name="forecast")
 
 
 def data(
@@ -141,19 +146,22 @@ def data(
     horizon: int = 24,
     attribution: str = "",
     licence: str = "",
-) -> Any:
-    """Two generated series ("builtin") or a CSV file with a column of times.
+) -> Data:
+    """Load two generated series ("builtin") or a CSV file with a column of times.
 
     Args:
+        source: "builtin" or the path of a CSV file.
+        data_dir: unused: there is no TFDS data.
+        seed: of the generated series.
         columns: the series to forecast; () is all.
-        rows: of the training, validation and test part, from the first row on; () is 70, 10 and 20 %. The windows of a
-            later part look back into the one before.
-        history, horizon: steps behind and ahead.
+        rows: of the training, validation and test part, from the first row on; () is 70, 10 and 20 %. The history of a
+            later part's first windows lies in the part before.
+        history, horizon: time steps of the input and of the forecast.
         attribution, licence: of a file that is not the user's own.
-    """
-    from keras_gates.models.data import series as loading
-    from keras_gates.models.data.pipeline import from_arrays
 
+    Raises:
+        UserError: the file cannot be read, or is too short for these windows.
+    """
     if source == "tfds":
         raise UserError('forecast reads "builtin" or your own CSV file, not TFDS')
     series = loading.generated_series(seed) if source == "builtin" else loading.csv_series(source, columns)
@@ -161,10 +169,11 @@ def data(
     rows = tuple(rows) or (int(0.7 * total), int(0.1 * total), total - int(0.7 * total) - int(0.1 * total))
     if sum(rows) > total or rows[0] < history + horizon + 1 or min(rows) < horizon:
         raise UserError(
-            f"{series.about['name']} has {total} rows, divided {rows}; history {history} and horizon {horizon} need more"
+            f"{series.about['name']} has {total} rows, divided into {rows}: too few for history {history} and horizon "
+            f"{horizon}; give more rows, or --set history=… and --set horizon=…"
         )
     ends = np.cumsum(rows)
-    known = series.values[: ends[0]]
+    known = series.values[: ends[0]].astype("float64")  # float32 sums drift after a million rows
     splits = []
     for start, end in zip((0, ends[0] - history, ends[1] - history), ends):
         splits.append(windows(series.values[start:end], series.calendar()[start:end], history, horizon))
@@ -178,145 +187,75 @@ def data(
             "mean": known.mean(0).tolist(),
             "variance": np.maximum(known.var(0), 1e-9).tolist(),
         },
-        split=f"rows {rows[0]:,} / {rows[1]:,} / {rows[2]:,}, in the order of time",
+        split=f"rows {rows[0]:,} / {rows[1]:,} / {rows[2]:,}, in temporal order",
         **{"attribution": attribution, "licence": licence, **series.about},
     )
 
 
 def windows(values: np.ndarray, calendar: np.ndarray, history: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every window of a series: (windows, history, series + 4) behind, (windows, horizon, series) ahead."""
+    """Return every window of a series: inputs (windows, history, series + 4) and targets (windows, horizon, series).
+
+    Args:
+        values: (time, series).
+        calendar: (time, 4).
+        history, horizon: time steps of input and target.
+    """
     behind = np.lib.stride_tricks.sliding_window_view(np.concatenate([values, calendar], 1)[:-horizon], history, axis=0)
     ahead = np.lib.stride_tricks.sliding_window_view(values[history:], horizon, axis=0)
     return behind.transpose(0, 2, 1).copy(), ahead.transpose(0, 2, 1).copy()
 
 
 def compile(model: Any, recipe: Any, steps: int | None) -> None:
-    """Adam and the quantile loss: q times what a forecast is too low by, 1 − q times what it is too high by, in
-    standard deviations of the series."""
-    import keras
-    from keras_gates.models.training.fitting import learning_rate
+    """Compile with the quantile loss (pinball loss), in standard deviations of the series: q · error where a forecast is too
+    low, (1 − q) · error where it is too high.
 
-    deviation = _deviation(model)[:, None]
+    Args:
+        model: a model of `build`.
+        recipe: with every entry of `keras_gates.models.training.recipe.DEFAULTS`.
+        steps: number of all training steps; None if it is not known.
+    """
+    deviation = np.diag(model.get_layer("in_units").get_weights()[0])[:, None]
     quantiles = np.array(QUANTILES, "float32")
 
     def pinball(y: Any, forecast: Any) -> Any:
         low = (keras.ops.expand_dims(y, -1) - forecast) / deviation
         return keras.ops.mean(keras.ops.maximum(quantiles * low, (quantiles - 1) * low))
 
-    optimizer = keras.optimizers.Adam(
-        learning_rate(recipe, steps), clipnorm=recipe["clipnorm"], weight_decay=recipe["weight_decay"] or None
-    )
-    model.compile(optimizer, loss=pinball)
+    model.compile(optimizer(recipe, steps), loss=pinball)
 
 
-def _deviation(model: Any) -> np.ndarray:
-    """The standard deviation (series,) of each series, in its units."""
-    return np.diag(model.get_layer("in_units").get_weights()[0])
+def device(model: Any, precision: str = "float32") -> DeviceModel:
+    """Return the whole model; for integer activations the part after standardization, because one quantization scale for all
+    input channels would round the calendar away. `keras_gates.edge` then standardizes as the file's metadata describe.
 
-
-def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
-    """The whole model, what was measured in; with integer activations what was measured in standard deviations, since one
-    scale for all channels would leave the calendar without a step of its own: `keras_gates.edge` divides as the file's
-    metadata say. The file's labels are the names of its forecasts."""
-    from keras_gates.models.front_end_split import behind
-
-    told: dict[str, Any] = {"labels": [f"{quantile:.0%}" for quantile in QUANTILES]}
+    Args:
+        model: a model of `build`.
+        precision: of the .tflite file.
+    """
+    metadata: dict[str, Any] = {"labels": [f"{quantile:.0%}" for quantile in QUANTILES]}
     if precision not in ("int8", "int16x8"):
-        return model, lambda measured: measured, told
+        return DeviceModel(model, lambda measured: measured, metadata)
     scale = model.get_layer("scale")
     mean, deviation = (np.array(statistic).reshape(-1) for statistic in (scale.mean, np.sqrt(scale.variance)))
-    told["frontend"] = {"kind": "scale", "mean": mean.tolist(), "deviation": deviation.tolist()}
-    return behind(model, "scale", "measured"), lambda measured: np.array(scale(measured)), told
-
-
-def judge(model: Any, data: Any, folder: Path) -> Any:
-    """Mean squared and absolute error of the median over the test windows, beside those of three forecasts that need
-    no training or little; and a picture.
-
-    The others: the last value repeated, the same hour (weekday, month) of the last season, and a linear model of the
-        history's distance from its last
-    value, by ridge regression. All errors are those of the series standardised by the training part.
-    """
-    from keras_gates.models.registry import Judgement
-
-    deviation = _deviation(model)
-    series, horizon = len(deviation), model.output_shape[1]
-    x, y = data.arrays("test", 1_000_000)
-    season = _season(x[0, :, series:])
-    guessed = model.predict(x, batch_size=256, verbose=0)
-    known = data.arrays("train", 1_000_000)
-    forecasts = {
-        "": guessed[..., QUANTILES.index(0.5)],
-        "last value ": np.repeat(x[:, -1:, :series], horizon, 1),
-        "same time last season ": x[:, -season:, :series][:, np.arange(horizon) % season],
-        "linear ": linear(*known, x),
-    }
-    scores = {}
-    for name, forecast in forecasts.items():
-        error = (forecast - y) / deviation
-        scores[f"{name}mse"], scores[f"{name}mae"] = float(np.mean(error**2)), float(np.mean(np.abs(error)))
-    inside = (y >= guessed[..., 0]) & (y <= guessed[..., -1])
-    scores["inside the 10 % and 90 % forecasts"] = float(inside.mean())
-    _draw(x, y, guessed, data.labels, folder / "forecasts.png")
-    return Judgement(
-        scores,
-        [("forecasts.png", "Four forecasts of the test data: the median, and between the 10 % and the 90 % forecast.")],
+    metadata["frontend"] = {"kind": "scale", "mean": mean.tolist(), "deviation": deviation.tolist()}
+    return DeviceModel(
+        without_front_end(model, "scale", "measured"), lambda measured: np.array(scale(measured)), metadata
     )
-
-
-def _season(calendar: np.ndarray) -> int:
-    """Steps after which a calendar (history, 4) repeats: a day, or a week where a step is a day; 1 where neither
-    shows."""
-    for turn in (calendar[:, [0, 2]], calendar[:, [1, 3]]):
-        if not np.allclose(turn, turn[0], atol=1e-2):
-            repeats = (steps for steps in range(2, len(turn)) if np.allclose(turn[steps:], turn[:-steps], atol=1e-2))
-            return next(repeats, 1)
-    return 1
-
-
-def linear(x: np.ndarray, y: np.ndarray, new: np.ndarray, ridge: float = 1.0) -> np.ndarray:
-    """The forecast (windows, horizon, series) of a linear model, each series from its own history less its last value,
-    fitted to (x, y)."""
-    answers = np.empty((len(new), *y.shape[1:]), "float32")
-    for index in range(y.shape[2]):
-        behind, last = x[:, :, index] - x[:, -1:, index], x[:, -1:, index]
-        design = np.concatenate([behind, np.ones_like(last)], 1).astype("float64")
-        weights = np.linalg.solve(
-            design.T @ design + ridge * np.eye(design.shape[1]), design.T @ (y[:, :, index] - last)
-        )
-        start = new[:, -1:, index]
-        answers[:, :, index] = np.concatenate([new[:, :, index] - start, np.ones_like(start)], 1) @ weights + start
-    return answers
-
-
-def _draw(x: np.ndarray, y: np.ndarray, guessed: np.ndarray, names: Sequence[str], path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure((10, 5), layout="constrained")
-    behind, ahead = np.arange(-x.shape[1], 0), np.arange(y.shape[1])
-    for axes, window in zip(figure.subplots(2, 2).flat, np.linspace(0, len(x) - 1, 4).astype(int)):
-        axes.plot(behind, x[window, :, 0], color="grey")
-        axes.plot(ahead, y[window, :, 0], color="black", label="what came")
-        axes.plot(ahead, guessed[window, :, 0, QUANTILES.index(0.5)], color="tab:blue", label="forecast")
-        axes.fill_between(ahead, guessed[window, :, 0, 0], guessed[window, :, 0, -1], alpha=0.25)
-        axes.set_title(names[0])
-        axes.legend()
-    figure.savefig(path, dpi=100)
 
 
 MODEL = ZooModel(
     name="forecast",
-    line="what comes next in a series, and between what bounds",
+    line="the next values of a series, with an interval",
     task="series",
     build=build,
     data=data,
     presets=PRESETS,
     recipe=RECIPE,
     builtin="two generated series, hourly",
-    files="a CSV file with a column of times and a column of numbers a series",
+    files="a CSV file with a column of times and one column of numbers per series",
     published=PUBLISHED,
     tried=TRIED,
     compile=compile,
-    judge=judge,
+    judge=lazy_function("keras_gates.models.forecast_study:judge"),
     device=device,
 )

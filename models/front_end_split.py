@@ -1,24 +1,24 @@
-"""The device's share of a model: what comes after a front-end that is computed elsewhere."""
+"""Splits a model in two: the front end, which something else computes, and the rest, which runs on the device."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from keras_gates.models.lazy import keras
 
-def behind(model: Any, front: str, name: str) -> Any:
-    """The part of `model` behind its layer `front`, the same layers, as a `keras.Model` of its own.
+
+def without_front_end(model: Any, front: str, name: str) -> Any:
+    """Return the part of a model after its layer `front` as a new `keras.Model` with the same layers.
 
     Args:
-        model: a functional `keras.Model` in which everything but its input depends on `front`.
-        front: the name of the layer whose output the device gets.
+        model: a functional `keras.Model` in which everything except the input depends on `front`.
+        front: name of the layer whose output becomes the new model's input.
         name: of the new model's input.
 
     Example:
-        behind(keras_gates.models.load("speech"), "log_mel", "events")      # log-mel in, words out
+        without_front_end(keras_gates.models.load("speech"), "log_mel", "events")      # from log-mel events to words
     """
-    import keras
-
-    given = model.get_layer(front).output
-    rest = keras.Model(given, model.output)
-    taken = keras.Input(given.shape[1:], dtype=given.dtype, name=name)
-    return keras.Model(taken, rest(taken), name=f"{model.name}_on_device")
+    output = model.get_layer(front).output
+    rest = keras.Model(output, model.output)
+    events = keras.Input(output.shape[1:], dtype=output.dtype, name=name)
+    return keras.Model(events, rest(events), name=f"{model.name}_on_device")

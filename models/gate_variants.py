@@ -1,9 +1,11 @@
-"""Gates from the literature by name, for the models of the zoo."""
+"""Gate variants from the literature, by name."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import keras_gates as kg
 from keras_gates.models.registry import UserError
 
 VARIANTS = (
@@ -20,14 +22,20 @@ VARIANTS = (
 
 
 def gates(variant: str, units: int, formulation: str = "standard") -> dict[str, Any]:
-    """The gates of a variant as arguments of `GateLSTM`; none for "plain".
+    """Return the gates of a variant as keyword arguments of `keras_gates.GateLSTM`.
+
+    Args:
+        variant: one of `VARIANTS`; "plain" returns no arguments.
+        units: of the layer.
+        formulation: of the layer.
+
+    Raises:
+        UserError: there is no such variant.
 
     Example:
         GateLSTM(32, **gates("peephole", 32))
     """
-    import keras_gates as kg
-
-    others = {
+    others: dict[str, Callable[[], dict[str, Any]]] = {
         "plain": dict,
         "coupled": lambda: {"forget": kg.CoupledForgetGate(units)},
         "zoneout": lambda: {
@@ -43,7 +51,7 @@ def gates(variant: str, units: int, formulation: str = "standard") -> dict[str, 
     }
     if variant in others:
         return others[variant]()
-    kinds = {
+    kinds: dict[str, tuple[Any, Any, Any]] = {
         "peephole": (kg.PeepholeLearnGate, kg.PeepholeForgetGate, kg.PeepholeUseGate),
         "layer_norm": (kg.LayerNormLearnGate, kg.LayerNormForgetGate, kg.LayerNormUseGate),
     }

@@ -1,8 +1,7 @@
-"""gesture: which movement a sensor measured, while it is being made.
+"""gesture: which movement a sensor measured.
 
-Built in are five gestures of a hand, generated; `--data tfds` is smartwatch_gestures (20 gestures of 8 people), and
-`--data PATH` your own sensor, as one CSV file with a column `label`, or as a folder with one sub-folder of CSV files a
-label:
+Built in are five generated hand gestures; `--data tfds` is smartwatch_gestures (20 gestures of 8 people), and `--data PATH` your
+own sensor data: a CSV file with a column `label`, or a folder with one sub-folder of CSV files per label:
 
     python train.py gesture --data movements.csv    # time,x,y,z,label
 """
@@ -12,6 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+import keras_gates
+from keras_gates.models.data import sensors
+from keras_gates.models.data.pipeline import Data, from_arrays
+from keras_gates.models.lazy import keras, tf
 from keras_gates.models.registry import UserError, ZooModel
 
 PRESETS = {
@@ -45,22 +49,22 @@ def build(
     dropout: float = 0.4,
     formulation: str = "standard",
 ) -> Any:
-    """Values of a sensor (batch, steps, channels), zeros before the start, to probabilities (batch, classes).
+    """Build the model: sensor values (batch, steps, channels), padded with zeros at the start, to probabilities (batch,
+    classes).
 
     Args:
-        steps: of a recording.
+        steps: time steps per recording.
         channels: of the sensor.
-        classes: how many movements there are.
+        classes: number of movements.
         mean, variance: of each channel, in the sensor's units; None is 0 and 1.
         units: of each GateLSTM.
-        layers: how many GateLSTM stand on each other.
-        dropout: between the layers and before the answer.
+        layers: number of stacked GateLSTM.
+        dropout: rate between the layers and before the output layer.
         formulation: "standard" or "article".
+
+    Returns:
+        A `keras.Model`, not compiled.
     """
-    import keras
-
-    from keras_gates import GateLSTM
-
     movement = keras.Input((steps, channels), name="movement")
     events = keras.layers.Normalization(
         mean=mean if mean is not None else [0.0] * channels,
@@ -69,10 +73,13 @@ def build(
     )(movement)
     for layer in range(layers):
         last = layer == layers - 1
-        events = GateLSTM(units, return_sequences=not last, formulation=formulation, name=f"memory_{layer + 1}")(events)
+        memory = keras_gates.GateLSTM(
+            units, return_sequences=not last, formulation=formulation, name=f"memory_{layer + 1}"
+        )
+        events = memory(events)
         events = keras.layers.Dropout(dropout, name=f"dropout_{layer + 1}")(events)
-    answer = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="which")(events)
-    return keras.Model(movement, answer, name="gesture")
+    output = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="which")(events)
+    return keras.Model(movement, output, name="gesture")
 
 
 def data(
@@ -81,28 +88,30 @@ def data(
     seed: int = 0,
     participant: int | None = None,
     steps: int | None = None,
-) -> Any:
-    """Generated gestures ("builtin"), smartwatch_gestures ("tfds"), or the user's CSV file or folder of CSV files.
+) -> Data:
+    """Load generated gestures ("builtin"), smartwatch_gestures ("tfds"), or the user's CSV file or folder of CSV files.
 
     Args:
-        participant: of smartwatch_gestures, 1–8: whose attempts are kept for the test; None divides all attempts at
-            random.
-        steps: rows of a recording; None is the longest of the training recordings, 500 at most. In one CSV file
-            without a column `recording`, 50.
-    """
-    from keras_gates.models.data import sensors
-    from keras_gates.models.data.pipeline import from_arrays
+        source: "builtin", "tfds", or a path.
+        data_dir: folder of the TFDS data sets.
+        seed: of the generated gestures.
+        participant: of smartwatch_gestures, 1–8, whose attempts are the test split; None splits all attempts at random.
+        steps: rows per recording; None is the longest training recording, at most 500. In a single CSV file without a column
+            `recording`, 50.
 
+    Raises:
+        UserError: a value is out of range, or the data cannot be read.
+    """
+    if steps is not None and steps < 2:
+        raise UserError(f"steps must be at least 2, not {steps}")
     if source == "builtin":
         movements = sensors.drawn_gestures(seed)
     elif source == "tfds":
         movements = sensors.smartwatch_gestures(data_dir, participant)
     else:
         movements = sensors.csv_recordings(source, steps or 50)
-    if steps is not None and steps < 2:
-        raise UserError(f"steps must be at least 2, not {steps}")
     steps = steps or min(500, max(len(recording) for recording in movements.train[0]))
-    values = np.concatenate(movements.train[0])
+    values = np.concatenate(movements.train[0]).astype("float64")  # float32 sums drift after a million rows
     return from_arrays(
         *((sensors.padded(recordings, steps), classes) for recordings, classes in movements.splits()),
         labels=movements.labels,
@@ -113,17 +122,15 @@ def data(
             "mean": values.mean(0).tolist(),
             "variance": np.maximum(values.var(0), 1e-6).tolist(),
         },
-        augment_batch=_moved_otherwise,
+        augment_batch=_augmented,
         show=lambda x, y: f"{np.any(x != 0, -1).sum()} steps of {', '.join(movements.channels)}",
         **movements.about,
     )
 
 
-def _moved_otherwise(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
-    """A batch of movements, each up to a quarter faster or slower, unevenly so, up to a fifth stronger or weaker, and,
-    where there are three channels, turned by some 15° (the sensor sits differently)."""
-    import tensorflow as tf
-
+def _augmented(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
+    """A batch of movements with random speed (± 25 %, varying over time) and strength (± 20 %); three channels are also
+    rotated by about 15°, as if the sensor were mounted differently."""
     count, steps, channels = tf.shape(x)[0], tf.shape(x)[1], x.shape[2]
     drawn = tf.random.stateless_uniform((3, count, 1), seed, -1.0, 1.0)
     present = tf.cast(tf.reduce_any(x != 0, axis=-1), "int32")
@@ -142,13 +149,11 @@ def _moved_otherwise(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
 
 
 def _rotations(turns: Any) -> Any:
-    """Rotation matrices (batch, 3, 3) of rotation vectors (batch, 3), in radians: the exponential of the cross
+    """Rotation matrices (batch, 3, 3) of rotation vectors (batch, 3), in radians: the matrix exponential of the cross
     product."""
-    import tensorflow as tf
-
     x, y, z = tf.unstack(turns, axis=1)
-    nothing = tf.zeros_like(x)
-    cross = tf.stack([nothing, -z, y, z, nothing, -x, -y, x, nothing], 1)
+    zero = tf.zeros_like(x)
+    cross = tf.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1)
     return tf.linalg.expm(tf.reshape(cross, (-1, 3, 3)))
 
 
@@ -162,5 +167,5 @@ MODEL = ZooModel(
     recipe=RECIPE,
     builtin="500 generated gestures, five classes",
     tfds=("smartwatch_gestures",),
-    files="a CSV file with a column label, or a folder with one sub-folder of CSV files a label",
+    files="a CSV file with a column label, or a folder with one sub-folder of CSV files per label",
 )

@@ -1,7 +1,7 @@
-"""language: what comes next in a text, character by character or word by word; and so a writer.
+"""language: the next character or word of a text; the model also generates text.
 
-Built in is the source of Python's standard library; `--data tfds` is tiny_shakespeare, and `--data PATH` any text
-file, or a folder in the layout of the Penn Treebank:
+Built in is the source code of Python's standard library; `--data tfds` is tiny_shakespeare, and `--data PATH` a text file, or a
+folder in the layout of the Penn Treebank:
 
     python train.py language --data my_book.txt
     python train.py language --preset zaremba-small --data ptb/     # ptb.train.txt, ptb.valid.txt, ptb.test.txt
@@ -13,13 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras_gates.models.registry import UserError, ZooModel
 
-FEWER = {"builtin": {"epochs": 3}}
+import keras_gates
+from keras_gates.models import layers as zoo_layers
+from keras_gates.models.data import corpus
+from keras_gates.models.data.pipeline import SPLITS, Data
+from keras_gates.models.lazy import keras, tf
+from keras_gates.models.registry import DeviceModel, Judgement, UserError, ZooModel
+from keras_gates.models.training.recipe import learning_rate
+
+FEWER_EPOCHS = {"builtin": {"epochs": 3}}
 ZAREMBA = {"units": 200, "layers": 2, "width": 200, "batch": 20, "uniform": 0.1}
 ZAREMBAS_RECIPE = {
     "batch_size": 20,
-    # The loss is a mean over the 20 steps, theirs a sum: their learning rate 1.0 and clip 5, times and by 20.
+    # Our loss is the mean over the 20 time steps, theirs the sum: learning rate 1.0 × 20, gradient clipping 5 / 20.
     "optimizer": "sgd",
     "learning_rate": 20.0,
     "schedule": "halved",
@@ -27,9 +34,9 @@ ZAREMBAS_RECIPE = {
 }
 PRESETS = {
     "base": {
-        "about": "the next character; one layer of 256",
+        "about": "the next character: one layer of 256",
         "build": {"units": 256, "batch": 32},
-        "recipe_for": FEWER,
+        "recipe_for": FEWER_EPOCHS,
     },
     "small": {"about": "one layer of 128", "build": {"units": 128, "width": 32, "batch": 32, "dropout": 0.1}},
     "nano": {"about": "for a microcontroller", "build": {"units": 64, "width": 16, "batch": 32, "dropout": 0.0}},
@@ -69,11 +76,11 @@ PUBLISHED = (
 
 TRIED = (
     "Words of tiny_shakespeare (the Penn Treebank is not free), one run each, seed 0, perplexity on the test split: "
-    "zaremba-small 97.5 (86.5 on the validation split after epoch 5 of 13, then the training text is learned by "
-    "heart); words, the same with dropout and ten epochs, 92.3 (79.6 on the validation split); the same size with "
+    "zaremba-small 97.5 (86.5 on the validation split after epoch 5 of 13, then it overfits"
+    "); words, the same with dropout and ten epochs, 92.3 (79.6 on the validation split); the same size with "
     "Adam, a cosine schedule, dropout 0.4, 35 steps and 8 epochs 138.",
-    "nano in int8: calibrated with 200 pieces of text the file is refused, one of 40 samples differing by 0.52 in a "
-    "probability (0.5 is allowed); with 40 pieces it passes and takes 0.2 bits a character more than float.",
+    "nano in int8: calibrated with 200 pieces of text the export is rejected, because one of 40 samples differs by "
+    "0.52 in a probability (the tolerance is 0.5); with 40 pieces it passes with 0.2 more bits per character than float.",
 )
 
 
@@ -88,37 +95,37 @@ def build(
     batch: int | None = None,
     formulation: str = "standard",
 ) -> Any:
-    """Numbers of characters or words (batch, time) to probabilities of each next one (batch, time, vocabulary).
+    """Build the model: indices of characters or words (batch, time) to probabilities of each next one (batch, time,
+    vocabulary).
 
     Args:
-        vocabulary: the character or word behind each number.
+        vocabulary: the character or word of each index.
         units: of each GateLSTM.
-        layers: how many GateLSTM stand on each other.
-        width: of the vector of a character or word.
-        dropout: between the layers and before the answer.
-        input_dropout: of the vectors.
-        uniform: where above 0, all weights start between −uniform and uniform, the biases at 0.
-        batch: where given, every batch has so many rows and goes on where the one before stopped (`stateful`); None
-            starts each from empty memory.
+        layers: number of stacked GateLSTM.
+        width: embedding size.
+        dropout: rate between the layers and before the output layer.
+        input_dropout: rate of the embeddings.
+        uniform: if above 0, initialise all weights uniformly between −uniform and uniform, and the biases with 0.
+        batch: a fixed batch size; every batch continues the one before (`stateful`). None starts every batch with zero states.
         formulation: "standard" or "article".
+
+    Returns:
+        A `keras.Model`, not compiled.
     """
-    import keras
-    from keras_gates.models.layers.alphabet import Alphabet
-
-    from keras_gates import GateLSTM
-
-    start, memory_start = {}, {}
+    dense_start: dict[str, Any] = {}
+    memory_start: dict[str, Any] = {}
     if uniform:
-        drawn = keras.initializers.RandomUniform(-uniform, uniform)
-        start = {"kernel_initializer": drawn}
-        memory_start = {"kernel_initializer": drawn, "recurrent_initializer": drawn, "unit_forget_bias": False}
+        initializer = keras.initializers.RandomUniform(-uniform, uniform)
+        dense_start = {"kernel_initializer": initializer}
+        memory_start = {**dense_start, "recurrent_initializer": initializer, "unit_forget_bias": False}
     numbers = keras.Input((None,), batch_size=batch, dtype="int32", name="numbers")
-    events = Alphabet(
-        vocabulary, width, embeddings_initializer=start.get("kernel_initializer", "uniform"), name="alphabet"
-    )(numbers)
+    alphabet = zoo_layers.Alphabet(
+        vocabulary, width, embeddings_initializer=dense_start.get("kernel_initializer", "uniform"), name="alphabet"
+    )
+    events = alphabet(numbers)
     events = keras.layers.Dropout(input_dropout, name="input_dropout")(events)
     for layer in range(layers):
-        events = GateLSTM(
+        events = keras_gates.GateLSTM(
             units,
             return_sequences=True,
             stateful=batch is not None,
@@ -127,23 +134,25 @@ def build(
             **memory_start,
         )(events)
         events = keras.layers.Dropout(dropout, name=f"dropout_{layer + 1}")(events)
-    answer = keras.layers.Dense(len(vocabulary), activation="softmax", dtype="float32", name="next", **start)(events)
-    return keras.Model(numbers, answer, name="language")
+    output = keras.layers.Dense(len(vocabulary), activation="softmax", dtype="float32", name="next", **dense_start)
+    return keras.Model(numbers, output(events), name="language")
 
 
 def with_batch(model: Any, batch: int | None) -> Any:
-    """The same model with the same weights for another batch: a number carries the memory over, None starts each batch
-    from empty memory."""
-    import keras
+    """Return a copy of a model with the same weights for another batch size.
 
+    Args:
+        model: a model of `build`.
+        batch: the fixed batch size of a stateful model; None for any batch size, each batch starting with zero states.
+    """
     numbers = keras.Input((None,), batch_size=batch, dtype="int32", name="numbers")
-    answer = numbers
+    output = numbers
     for layer in model.layers[1:]:
         config = layer.get_config()
         if "stateful" in config:
             config["stateful"] = batch is not None
-        answer = layer.__class__.from_config(config)(answer)
-    copy = keras.Model(numbers, answer, name=model.name)
+        output = layer.__class__.from_config(config)(output)
+    copy = keras.Model(numbers, output, name=model.name)
     copy.set_weights(model.get_weights())
     return copy
 
@@ -155,19 +164,23 @@ def data(
     unit: str = "character",
     size: int = 10_000,
     steps: int = 50,
-) -> Any:
-    """Python's standard library ("builtin"), tiny_shakespeare ("tfds"), a text file or a folder in the layout of the
-    Penn Treebank.
+) -> Data:
+    """Load Python's standard library ("builtin"), tiny_shakespeare ("tfds"), a text file or a folder in the layout of the Penn
+    Treebank.
 
     Args:
+        source: "builtin", "tfds", or a path.
+        data_dir: folder of the TFDS data sets.
+        seed: unused: the data do not depend on it.
         unit: "character" or "word".
-        size: of the vocabulary, at most.
-        steps: of a batch; the memory is carried over, the gradient not.
-    """
-    import tensorflow as tf
-    from keras_gates.models.data import corpus
-    from keras_gates.models.data.pipeline import SPLITS, Data
+        size: maximum size of the vocabulary.
+        steps: time steps per batch; states are carried over to the next batch, gradients are not.
 
+    Raises:
+        UserError: a value is out of range, or the text cannot be read or is too short.
+    """
+    if steps < 1:
+        raise UserError(f"steps must be at least 1, not {steps}: a batch needs a time step")
     if source == "builtin":
         text = corpus.standard_library()
     elif source == "tfds":
@@ -176,22 +189,22 @@ def data(
         text = corpus.own_corpus(source)
     if len(text.train) < 10 * steps:
         raise UserError(
-            f"{text.about['name']} has {len(text.train)} characters to train on; expected {10 * steps} at least"
+            f"{text.about['name']} has {len(text.train)} training characters; expected at least {10 * steps}"
         )
     vocabulary, numbers = text.numbered(unit, size)
     parts = dict(zip(SPLITS, numbers))
 
     def batches(split: str, batch_size: int, seed: Any) -> Any:
-        part, slack = parts[split], steps if split == "train" else 0
-        kept = len(part) - slack
+        part, most = parts[split], steps if split == "train" else 0  # training starts at a random offset in every epoch
+        length = len(part) - most
 
-        def read(drawn: Any) -> Any:
-            offset = int(np.random.default_rng(int(drawn)).integers(slack + 1))
-            yield from corpus.lanes(part[offset : offset + kept], batch_size, steps)
+        def read(epoch_seed: Any) -> Any:
+            offset = int(np.random.default_rng(int(epoch_seed)).integers(most + 1))
+            yield from corpus.lanes(part[offset : offset + length], batch_size, steps)
 
         shape = tf.TensorSpec((batch_size, None), tf.int32)
-        made = tf.data.Dataset.from_generator(read, args=(seed,), output_signature=(shape, shape))
-        return made.apply(tf.data.experimental.assert_cardinality(corpus.lanes_count(kept, batch_size, steps)))
+        dataset = tf.data.Dataset.from_generator(read, args=(seed,), output_signature=(shape, shape))
+        return dataset.apply(tf.data.experimental.assert_cardinality(corpus.lanes_count(length, batch_size, steps)))
 
     pieces = {}
     for split, part in parts.items():
@@ -208,67 +221,95 @@ def data(
     )
 
 
-def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
-    """The model for sequences that start from empty memory; `keras_gates.edge` numbers the characters, or words, with
-    the file's vocabulary."""
+def device(model: Any, precision: str = "float32") -> DeviceModel:
+    """Return the model with zero initial states. `keras_gates.edge` computes the indices of characters or words with the file's
+    vocabulary.
+
+    Args:
+        model: a model of `build`.
+        precision: of the .tflite file.
+    """
     characters = all(len(token) == 1 for token in model.get_layer("alphabet").vocabulary[1:])
     frontend = {"standardize": None, "split": "character" if characters else "whitespace"}
-    return with_batch(model, None), lambda numbers: numbers, {"frontend": frontend}
+    return DeviceModel(with_batch(model, None), lambda numbers: numbers, {"frontend": frontend})
 
 
 def compile(model: Any, recipe: Any, steps: int | None) -> None:
-    """Cross-entropy in nats; the gradient of all weights together is clipped; schedule "halved" halves the learning
-    rate every epoch after the fourth."""
-    import keras
-    from keras_gates.models.training.fitting import learning_rate
+    """Compile with cross-entropy in nats and clipping by the global norm of all gradients. Schedule "halved" halves the learning
+    rate in every epoch after the fourth.
 
+    Args:
+        model: a model of `build`.
+        recipe: with every entry of `keras_gates.models.training.recipe.DEFAULTS`.
+        steps: number of all training steps; None if it is not known.
+    """
     if recipe["schedule"] == "halved" and steps:
         edges = [steps // recipe["epochs"] * epoch for epoch in range(4, recipe["epochs"])]
         rates = [recipe["learning_rate"] / 2**power for power in range(len(edges) + 1)]
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(edges, rates)
     else:
         rate = learning_rate(recipe, steps)
-    kind = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[recipe["optimizer"]]
-    model.compile(kind(rate, global_clipnorm=recipe["clipnorm"]), loss="sparse_categorical_crossentropy")
+    optimizers = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+    if recipe["optimizer"] not in optimizers:
+        raise UserError(f'optimizer must be "adam" or "sgd", not {recipe["optimizer"]!r}')
+    model.compile(
+        optimizers[recipe["optimizer"]](rate, global_clipnorm=recipe["clipnorm"]),
+        loss="sparse_categorical_crossentropy",
+    )
 
 
 def callbacks(model: Any) -> list:
-    """Every pass over the text starts with empty memory."""
-    import keras
+    """Return a callback that resets the states before every epoch and every evaluation."""
 
-    def forget(*_: Any) -> None:
+    def reset(*_: Any) -> None:
         for layer in model.layers:
             if getattr(layer, "stateful", False):
                 layer.reset_states()
 
-    return [keras.callbacks.LambdaCallback(on_epoch_begin=forget, on_test_begin=forget)]
+    return [keras.callbacks.LambdaCallback(on_epoch_begin=reset, on_test_begin=reset)]
 
 
-def judge(model: Any, data: Any, folder: Path) -> Any:
-    """Bits a character (or perplexity a word) of the test split, read in 8 rows of which each is one sequence from
-    beginning to end; and something written."""
-    from keras_gates.models.registry import Judgement
+def judge(model: Any, data: Any, folder: Path) -> Judgement:
+    """Measure bits per character (or perplexity per word) on the test split, divided into 8 sequences whose states are carried
+    over to their end, and generate text.
 
+    Args:
+        model: a trained model of `build`.
+        data: its data.
+        folder: unused: there are no pictures.
+    """
     reader = with_batch(model, 8)
     reader.compile(loss="sparse_categorical_crossentropy")
     nats = reader.evaluate(data.batches("test", 8, 0), callbacks=callbacks(reader), verbose=0)
     characters = all(len(token) == 1 for token in data.vocabulary[1:])
-    scores = {"bits a character": nats / np.log(2)} if characters else {"perplexity": float(np.exp(nats))}
+    scores = {"bits per character": nats / np.log(2)} if characters else {"perplexity": float(np.exp(nats))}
     start = data.show(next(data.test.as_numpy_iterator())[0], None)[:60]
     count = 400 if characters else 60
     pieces = [
-        ["Written:"],
-        *(["", f"Temperature {heat}", "", "```", write(model, start, count, heat), "```"] for heat in (0.5, 0.8)),
+        ["Generated text:"],
+        *(
+            ["", f"Temperature {temperature}", "", "```", write(model, start, count, temperature), "```"]
+            for temperature in (0.5, 0.8)
+        ),
     ]
     return Judgement({**scores, "loss": float(nats)}, text=[line for piece in pieces for line in piece])
 
 
 def write(model: Any, start: str, count: int = 200, temperature: float = 0.8, seed: int = 0) -> str:
-    """`start` and `count` more characters (or words) that the model draws one after the other, its memory carried over.
+    """Generate text.
 
     Args:
-        start: what the text begins with; at least one character, or word.
-        temperature: near 0 the likeliest only, 1 as likely as the model says, above 1 wilder.
+        model: a model of `build`.
+        start: the first characters or words; at least one.
+        count: number of characters or words to generate.
+        temperature: of the sampling: near 0 only the most likely, 1 the model's probabilities, above 1 flatter ones.
+        seed: random seed of the sampling.
+
+    Returns:
+        `start` and the generated text.
+
+    Raises:
+        ValueError: `temperature` is not positive, or `start` is empty.
 
     Example:
         print(write(keras_gates.models.load("language"), "ROMEO:", 300))
@@ -280,21 +321,22 @@ def write(model: Any, start: str, count: int = 200, temperature: float = 0.8, se
     numbers = alphabet.numbers(start if characters else start.split())
     if not len(numbers):
         raise ValueError("start is empty; give at least one character or word")
-    writer, draw = with_batch(model, 1), np.random.default_rng(seed)
+    generator, random = with_batch(model, 1), np.random.default_rng(seed)
     written = list(numbers)
-    seen = numbers
+    latest = numbers
     for _ in range(count):
-        share = np.array(writer(np.array(seen)[None]))[0, -1].astype("float64")
-        share[0] = 0
-        share = np.maximum(share, 1e-12) ** (1 / temperature)
-        seen = [int(draw.choice(len(share), p=share / share.sum()))]
-        written += seen
+        output = keras.ops.convert_to_numpy(generator(np.array(latest)[None]))
+        probabilities = output[0, -1].astype("float64")
+        probabilities[0] = 0  # never the unknown character or word
+        probabilities = np.maximum(probabilities, 1e-12) ** (1 / temperature)
+        latest = [int(random.choice(len(probabilities), p=probabilities / probabilities.sum()))]
+        written += latest
     return ("" if characters else " ").join(alphabet.vocabulary[number] for number in written)
 
 
 MODEL = ZooModel(
     name="language",
-    line="what comes next in a text",
+    line="the next character or word of a text",
     task="characters or words",
     build=build,
     data=data,

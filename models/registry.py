@@ -1,77 +1,78 @@
-"""The list of models, and what a model of the zoo has to say about itself.
+"""The models of the zoo, and what the description of a model contains.
 
-A model is one module of this folder that ends in `MODEL = ZooModel(...)` and whose name stands in `NAMES` below. The
-module must import quickly: NumPy at the top at most; TensorFlow, Keras and scikit-learn inside the functions that use
-them. train.py does everything else (options, fitting, resuming, checkpoints, export, verification, run folder, report)
-and calls only what is named here.
+A model is one module of this folder that ends in `MODEL = ZooModel(...)` and whose name is listed in `NAMES` below: presets
+and recipe as plain dicts, and the functions that build it and load its data. Importing the module must be quick (`train.py
+--list` imports all of them), so it takes Keras and TensorFlow from `keras_gates.models.lazy`, which imports them at their first
+use; functions of slow modules are named by `lazy_function("module:function")`. train.py does the rest (options, fitting,
+resuming, checkpoints, export, verification, run folder, report) and calls only what is named here.
 
 **Presets** are plain dicts; the first is the default:
 
-    PRESETS = {"rows": {"about": "a row an event", "build": {"units": 128}, "recipe_for": {"tfds": {"epochs": 12}}}}
+    PRESETS = {"rows": {"about": "one row per event", "build": {"units": 128}, "recipe_for": {"tfds": {"epochs": 12}}}}
 
     about        one line for a newcomer
     build        keyword arguments of `build`
     data         keyword arguments of `data`
     recipe       entries that replace those of the model's recipe
-    recipe_for   entries that replace them once more, by source: "builtin", "tfds" or "files"
+    recipe_for   entries that replace them for one data source: "builtin", "tfds" or "files"
 
-**Recipe**, a plain dict; what is missing has the value in `keras_gates.models.training.fitting.DEFAULTS`:
+**Recipe**, a plain dict; missing entries have the values in `keras_gates.models.training.recipe.DEFAULTS`:
 
-    epochs, batch_size, learning_rate
-    schedule         "constant", "cosine" (down to zero)
-    warmup           the share of all steps in which the learning rate rises from zero
+    epochs, batch_size, learning_rate (its peak)
+    schedule         "constant", "cosine" (decay to zero)
+    warmup           share of all steps in which the learning rate rises from zero
     optimizer        "adam" or "sgd"; with weight_decay (decoupled), momentum (of sgd), clipnorm
     loss, metrics    as `keras.Model.compile` takes them
-    monitor          what the best checkpoint is chosen by, e.g. "val_accuracy"
-    patience         epochs without a better one before training stops; None never stops early
+    monitor          the quantity that decides which checkpoint is best, e.g. "val_accuracy"
+    patience         epochs without improvement before training stops; None never stops early
 
-**`build(**arguments)` → keras.Model**, not compiled; every argument has a default. It is called with the preset's
-`build`, then `Data.build` (what the data dictates: classes, shapes, vocabulary), then what the user gave on the command
-line (`units`, `formulation`). The model takes raw input (pictures 0…255, audio, text, sensor values): its front-end is
-inside, and its output is named and in float32.
+**`build(**arguments)` → keras.Model**, not compiled; every argument has a default. It is called with the preset's `build`, then
+`Data.build` (what follows from the data: classes, shapes, vocabulary), then the options of the command line (`units`,
+`formulation`). The model takes raw input (pictures 0…255, audio, text, sensor values): it contains its front end, and its
+output has a name and dtype float32.
 
-**`data(source, data_dir=None, seed=0, **arguments)` → Data**, see keras_gates/models/data/pipeline.py. `source` is
-"builtin", "tfds", or the path of the user's own files; `data_dir` is where TFDS data is (open it by
-keras_gates.models.data.tfds.open_tfds). The split into train, validation and test does not depend on `seed`.
-Raise `UserError` (one line: what was expected, what came, what to do) for everything a user can get wrong.
+**`data(source, data_dir=None, seed=0, **arguments)` → Data**, see keras_gates/models/data/pipeline.py. `source` is "builtin",
+"tfds", or the path of the user's files; `data_dir` is the folder of the TFDS data sets (open them with
+`keras_gates.models.data.tfds.open_tfds`). The split into train, validation and test does not depend on `seed`. Errors that the
+user can correct are `UserError`s: one line with what was expected, what was given, and what to do.
 
 Optional functions:
 
-    compile(model, recipe, steps)      instead of the default compile; steps is the number of all training steps or None
+    compile(model, recipe, steps)      replaces the default compile; steps is the number of all training steps or None
+    callbacks(model)                   → list of `keras.callbacks.Callback` for training
     judge(model, data, folder)         → Judgement: scores on the test split, pictures written into folder, example
                                        predictions; default: the metrics, a confusion matrix and a few predictions
-    device(model, precision)           → (core, prepare, told), where the whole model cannot go to the device: `core` is a
-                                       keras.Model of the device's share (the same layers), `prepare(x)` turns a NumPy
-                                       batch for the model into the NumPy batch for the core, `told` is metadata for the
-                                       file (its "frontend": what `keras_gates.edge` does instead)
-    compare(config, folder, verbose)   → Judgement: what `python train.py NAME --compare` does
+    device(model, precision)           → DeviceModel, if the device cannot run the whole model
+    compare(config, folder, verbose)   → Judgement: `python train.py NAME --compare`
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from keras_gates._files import read_json
+from keras_gates.models.lazy import keras
 
 NAMES = ("show", "digits", "speech", "gesture", "text", "language", "forecast")
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 class UserError(ValueError):
-    """Something the user can put right: train.py prints the message alone, in one line, without a traceback."""
+    """An error that the user can correct: train.py prints its message in one line, without a traceback."""
 
 
 @dataclass
 class Judgement:
-    """What is known of a trained model: it goes into metrics.json, the report and the table on the screen.
+    """The evaluation of a trained model, for metrics.json, the report and the table on the screen.
 
     Attributes:
-        scores: name → number, e.g. {"accuracy": 0.985}; the first is the one `--list` shows.
-        pictures: (file name inside the run folder, caption).
-        text: lines of Markdown for the report: example predictions a person can judge, tables.
+        scores: name → number, e.g. {"accuracy": 0.985}; `--list` shows the first.
+        pictures: (file name in the run folder, caption).
+        text: lines of Markdown for the report: example predictions, tables.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
@@ -79,23 +80,42 @@ class Judgement:
     text: list[str] = field(default_factory=list)
 
 
+class DeviceModel(NamedTuple):
+    """The part of a model that runs on a device, and what happens before it.
+
+    Attributes:
+        core: a `keras.Model` of the device's part, with the same layers.
+        prepare: turns a NumPy batch for the whole model into a NumPy batch for `core`.
+        metadata: entries for the .tflite file; its "frontend" describes what `keras_gates.edge` computes before `core`.
+    """
+
+    core: Any
+    prepare: Callable[[Any], Any]
+    metadata: Mapping[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ZooModel:
-    """One model of the zoo; the module's docstring says what each field must do.
+    """One model of the zoo. This module's docstring describes what each field must contain.
 
     Attributes:
         name: the module's name, and the word after `python train.py`.
         line: one line for `--list`.
-        task: what it does, in a word or two ("picture by rows", "spoken words").
-        build: makes the keras.Model.
+        task: what it does, in a word or two ("spoken words").
+        build: builds the `keras.Model`.
         data: loads the data.
         presets: name → plain dict; the first is the default.
-        recipe: how it is trained.
-        builtin: what the built-in data is, in a line; empty where there is none.
-        tfds: the names of the TFDS data sets it loads.
-        files: what the user's own files must look like, in a line; empty where it takes none.
-        published: figures to stand beside, each {"figure", "value", "source", "protocol"}.
-        tried: what else was tried and what it gave, a sentence each.
+        recipe: the training recipe.
+        builtin: one line about the built-in data; empty if there is none.
+        tfds: names of the TFDS data sets that it loads.
+        files: one line about the format of the user's files; empty if it reads none.
+        published: published results for comparison, each {"figure", "value", "source", "protocol"}.
+        tried: experiments and their results, one sentence each.
+        compile: replaces the default compile.
+        callbacks: further callbacks for training.
+        judge: replaces the default evaluation.
+        device: returns the part that runs on a device.
+        compare: trains and compares the model's alternatives.
     """
 
     name: str
@@ -117,52 +137,66 @@ class ZooModel:
     compare: Callable[..., Any] | None = None
 
     def preset(self, name: str | None = None) -> tuple[str, Mapping[str, Any]]:
-        """The preset's name and its dict; None is the first."""
-        chosen = name or next(iter(self.presets))
-        if chosen not in self.presets:
-            raise UserError(f"{self.name} has no preset {chosen!r}; it has: {', '.join(self.presets)}")
-        return chosen, self.presets[chosen]
+        """Return a preset's name and its dict; None is the first.
+
+        Raises:
+            UserError: there is no preset of that name.
+        """
+        preset = name or next(iter(self.presets))
+        if preset not in self.presets:
+            raise UserError(f"{self.name} has no preset {preset!r}; it has: {', '.join(self.presets)}")
+        return preset, self.presets[preset]
 
 
 def names() -> tuple[str, ...]:
-    """The names of all models, in the order of `python train.py --list`."""
+    """Return the names of all models, in the order of `python train.py --list`."""
     return NAMES
 
 
 def find(name: str) -> ZooModel:
-    """The description of one model. Raises `UserError` for a name the zoo does not have."""
+    """Return the description of a model.
+
+    Args:
+        name: one of `names()`.
+
+    Raises:
+        UserError: there is no model of that name.
+    """
     if name not in NAMES:
         raise UserError(f"there is no model {name!r}; the zoo has: {', '.join(NAMES)}")
     return importlib.import_module(f"keras_gates.models.{name}").MODEL
 
 
 def build(name: str, preset: str | None = None, **overrides: Any) -> Any:
-    """A fresh, uncompiled `keras.Model`.
+    """Return a fresh `keras.Model`, not compiled.
 
     Args:
         name: one of `names()`.
-        preset: one of the model's presets; None is its first.
-        overrides: arguments of the model's own `build`, e.g. `units=32`, `formulation="article"`.
+        preset: one of the model's presets; None is the first.
+        **overrides: arguments of the model's own `build`, e.g. `units=32`, `formulation="article"`.
+
+    Raises:
+        UserError: there is no model or preset of that name.
 
     Example:
         model = keras_gates.models.build("digits", preset="rows", formulation="article")
     """
     model = find(name)
-    _, chosen = model.preset(preset)
-    return model.build(**{**chosen.get("build", {}), **overrides})
+    _, settings = model.preset(preset)
+    return model.build(**{**settings.get("build", {}), **overrides})
 
 
 def load(name: str, preset: str | None = None, format: str = "keras", precision: str = "float32") -> Any:
-    """A trained model: `format="keras"` gives a `keras.Model`, `format="tflite"` the `Path` of the file for the device.
+    """Return a trained model.
 
     Args:
         name: one of `names()`.
-        preset: one of the model's presets; None is the first one whose weights are shipped.
-        format: "keras" or "tflite".
-        precision: of the tflite file: "float32", "float16", "dynamic" or "int8", where the zoo ships it.
+        preset: one of the model's presets; None is the first one with shipped weights.
+        format: "keras" for a `keras.Model`, "tflite" for the `Path` of the file for the device.
+        precision: of the .tflite file: "float32", "float16", "dynamic" or "int8", if the zoo ships it.
 
     Raises:
-        UserError: where no trained weights are shipped for this; the message lists what is.
+        UserError: no such weights are shipped; the message lists those that are.
 
     Example:
         model = keras_gates.models.load("digits")
@@ -174,25 +208,24 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
     if not path.exists():
         shipped = sorted(other.name for other in WEIGHTS.glob(f"{name}-*") if other.suffix in (".keras", ".tflite"))
         raise UserError(f"{path.name} is not shipped; for {name} there is: {', '.join(shipped) or 'nothing yet'}")
-    if format == "tflite":
-        return path
-    import keras
-
-    import keras_gates  # noqa: F401  (registers the classes that load_model needs)
-
-    return keras.saving.load_model(path, compile=False)
+    return path if format == "tflite" else keras.saving.load_model(path, compile=False)
 
 
 def card(name: str, preset: str | None = None) -> dict[str, Any]:
-    """What is known of the shipped weights (scores, sizes, command, data) that `load` gives for the same name and preset:
-    the JSON beside them; empty where none are shipped."""
+    """Return the card of the weights that `load` returns for the same name and preset: scores, sizes, command and data, from
+    the JSON file next to them; empty if none are shipped.
+
+    Args:
+        name: one of `names()`.
+        preset: one of the model's presets; None is the first one with shipped weights.
+    """
     preset = _shipped(name, preset)
     path = WEIGHTS / f"{name}-{preset}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def _shipped(name: str, preset: str | None) -> str:
-    """The preset's name; None is the first one whose weights are shipped, or the first where none are."""
+    """The preset's name; None is the first one with shipped weights, or the first if there are none."""
     model = find(name)
-    cards = (known for known in model.presets if (WEIGHTS / f"{name}-{known}.json").exists())
-    return model.preset(preset or next(cards, None))[0]
+    shipped = (other for other in model.presets if (WEIGHTS / f"{name}-{other}.json").exists())
+    return model.preset(preset or next(shipped, None))[0]

@@ -1,7 +1,7 @@
-"""speech: which word was spoken. Sound goes in; log-mel events, LSTM and answer are one model.
+"""speech: which word was spoken. The input is audio; log-mel front end, LSTM and classifier are one model.
 
-Built in are five vowels, generated; `--data tfds` is spoken_digit (the Free Spoken Digit Dataset), and `--data FOLDER`
-your own wav files, one sub-folder a word:
+Built in are five generated vowels; `--data tfds` is spoken_digit (the Free Spoken Digit Dataset), and `--data FOLDER` your own
+WAV files, one sub-folder per word:
 
     python train.py speech --data words/            # words/yes/1.wav, words/no/7.wav, …
 """
@@ -11,16 +11,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from keras_gates.models.registry import UserError, ZooModel
+
+import keras_gates
+from keras_gates.models import layers as zoo_layers
+from keras_gates.models.data import audio
+from keras_gates.models.data.pipeline import Data, from_arrays
+from keras_gates.models.front_end_split import without_front_end
+from keras_gates.models.lazy import keras, tf
+from keras_gates.models.registry import DeviceModel, UserError, ZooModel
 
 PRESETS = {
     "base": {
-        "about": "two layers that read the sound once, and can follow a microphone",
+        "about": "two layers of 96, max pooling over time",
         "build": {"units": 96, "layers": 2},
     },
-    "small": {"about": "two layers of 64; streams", "build": {"units": 64, "layers": 2, "pooled": False}},
+    "small": {
+        "about": "two layers of 64; can stream from a microphone",
+        "build": {"units": 64, "layers": 2, "pooled": False},
+    },
     "nano": {
-        "about": "for a microcontroller; streams",
+        "about": "for a microcontroller; can stream from a microphone",
         "build": {"units": 48, "layers": 2, "bins": 24, "dropout": 0.1, "pooled": False},
     },
     "commands": {
@@ -61,9 +71,9 @@ PUBLISHED = (
 
 TRIED = (
     "One speaker left out, base, seed 0: jackson 84.4 %, theo 93.4 %, yweweler 83.6 %, nicolas 73.8 %, george 59.0 %: four "
-    "voices to learn from are few, and the fifth may differ more than the augmentation reaches. A plain LSTM on log-mel "
+    "training voices are few, and the fifth may differ from them more than the augmentation covers. A plain LSTM on log-mel "
     "gets 32 to 71 %.",
-    "nano with one layer of 32 units: 87.2 %; two layers of 48, as now, 98.0 %.",
+    "nano with one layer of 32 units: 87.2 %; two layers of 48, as at present, 98.0 %.",
 )
 
 
@@ -79,41 +89,41 @@ def build(
     augment: bool = True,
     formulation: str = "standard",
 ) -> Any:
-    """Sound (batch, samples), −1…1, to probabilities (batch, classes).
+    """Build the model: audio (batch, samples), −1…1, to probabilities (batch, classes).
 
     Args:
-        samples: of a recording; one second as a rule.
+        samples: per recording; usually one second.
         sample_rate: in Hz.
-        classes: how many words there are.
+        classes: number of words.
         units: of each GateLSTM.
-        layers: how many GateLSTM stand on each other.
-        bins: mel bands of an event.
-        dropout: between the layers and before the answer.
-        pooled: answer from the strongest that each unit said at any time, not from the last STM. More accurate, but
-            then the whole
-            recording must be heard: without it the answer is there at every event, and the model streams.
-        augment: while training, let other voices say it too (`AnotherVoice`).
+        layers: number of stacked GateLSTM.
+        bins: mel bands per event.
+        dropout: rate between the layers and before the output layer.
+        pooled: global max pooling over time instead of the last output. More accurate, but needs the whole recording: without
+            it the model has a prediction at every time step and can stream.
+        augment: apply voice augmentation during training (`keras_gates.models.layers.AnotherVoice`).
         formulation: "standard" or "article".
+
+    Returns:
+        A `keras.Model`, not compiled.
     """
-    import keras
-    from keras_gates.models.layers.logmel import AnotherVoice, LogMel
-
-    from keras_gates import GateLSTM
-
     sound = keras.Input((samples,), name="sound")
     hop = sample_rate * 2 // 125
-    events = LogMel(sample_rate, frame=2 * hop, hop=hop, bins=bins, name="log_mel")(sound)
+    events = zoo_layers.LogMel(sample_rate, frame=2 * hop, hop=hop, bins=bins, name="log_mel")(sound)
     if augment:
-        events = AnotherVoice(name="another_voice")(events)
+        events = zoo_layers.AnotherVoice(name="another_voice")(events)
     events = keras.layers.BatchNormalization(center=False, scale=False, name="loudness")(events)
     for layer in range(layers):
         every = pooled or layer < layers - 1
-        events = GateLSTM(units, return_sequences=every, formulation=formulation, name=f"memory_{layer + 1}")(events)
+        memory = keras_gates.GateLSTM(
+            units, return_sequences=every, formulation=formulation, name=f"memory_{layer + 1}"
+        )
+        events = memory(events)
         events = keras.layers.Dropout(dropout, name=f"dropout_{layer + 1}")(events)
     if pooled:
         events = keras.layers.GlobalMaxPooling1D(name="strongest")(events)
-    answer = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="word")(events)
-    return keras.Model(sound, answer, name="speech")
+    output = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="word")(events)
+    return keras.Model(sound, output, name="speech")
 
 
 def data(
@@ -124,21 +134,23 @@ def data(
     speaker: str | None = None,
     seconds: float | None = None,
     sample_rate: int | None = None,
-) -> Any:
-    """Generated vowels ("builtin"), spoken_digit or speech_commands ("tfds"), or a folder of wav files, one sub-folder
-    a word.
+) -> Data:
+    """Load generated vowels ("builtin"), spoken_digit or speech_commands ("tfds"), or a folder of WAV files with one sub-folder
+    per word.
 
     Args:
-        dataset: "spoken_digit" or "speech_commands", where source is "tfds".
-        speaker: of spoken_digit, whose recordings are kept for the test.
-        seconds: of a recording; None is long enough for 19 of 20, 1 at least and 4 at most. Of longer ones the loudest
-            part is heard.
-        sample_rate: of the user's files, to which the others are resampled; None is the lowest there is, 16,000 Hz at
-            most.
-    """
-    from keras_gates.models.data import audio
-    from keras_gates.models.data.pipeline import from_arrays
+        source: "builtin", "tfds", or a path.
+        data_dir: folder of the TFDS data sets.
+        seed: of the generated vowels.
+        dataset: "spoken_digit" or "speech_commands", if the source is "tfds".
+        speaker: of spoken_digit, whose recordings are the test split.
+        seconds: per recording; None is the length of 19 of 20 recordings, between 1 and 4 s. Of longer ones the loudest part
+            is used.
+        sample_rate: in Hz, to which the user's files are resampled; None is their lowest rate, at most 16,000 Hz.
 
+    Raises:
+        UserError: a value is unknown, or the data cannot be read.
+    """
     if source == "builtin":
         recordings = audio.vowels(seed)
     elif source != "tfds":
@@ -156,23 +168,30 @@ def data(
         *splits,
         labels=recordings.labels,
         build={"samples": samples, "sample_rate": rate, "classes": len(recordings.labels)},
-        augment_batch=_said_otherwise,
-        show=lambda x, y: f"{len(x) / rate:.1f} s of sound",
+        augment_batch=_augmented,
+        show=lambda x, y: f"{len(x) / rate:.1f} s of audio",
         **recordings.about,
     )
 
 
-def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
-    """The whole model, sound in; with integers, where a logarithm and a Fourier transform have no place, log-mel events in: those
-    `keras_gates.edge` and the C kit make of the sound as the file's metadata say."""
-    from keras_gates.models.front_end_split import behind
+def device(model: Any, precision: str = "float32") -> DeviceModel:
+    """Return the whole model, with audio as its input; for integer precisions the part after the log-mel front end, because a
+    logarithm and a Fourier transform lose too much in integers. `keras_gates.edge` and the C kit then compute the log-mel
+    events as the file's metadata describe.
 
-    ear = model.get_layer("log_mel")
-    frontend = {name: getattr(ear, name) for name in ("sample_rate", "frame", "hop", "bins", "low", "high", "floor")}
+    Args:
+        model: a model of `build`.
+        precision: of the .tflite file.
+    """
+    log_mel = model.get_layer("log_mel")
+    frontend = {
+        name: getattr(log_mel, name) for name in ("sample_rate", "frame", "hop", "bins", "low", "high", "floor")
+    }
     frontend = {"kind": "log_mel", **{name: value for name, value in frontend.items() if value is not None}}
     if precision in ("float32", "float16"):
-        return model, lambda sound: sound, {"frontend": {**frontend, "inside": True}}
-    return behind(model, "log_mel", "log_mel_events"), lambda sound: np.array(ear(sound)), {"frontend": frontend}
+        return DeviceModel(model, lambda sound: sound, {"frontend": {**frontend, "inside": True}})
+    core = without_front_end(model, "log_mel", "log_mel_events")
+    return DeviceModel(core, lambda sound: np.array(log_mel(sound)), {"frontend": frontend})
 
 
 def _long_enough(recordings: Any) -> float:
@@ -180,11 +199,9 @@ def _long_enough(recordings: Any) -> float:
     return float(np.clip(np.ceil(seconds * 2) / 2, 1.0, 4.0))
 
 
-def _said_otherwise(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
-    """A batch of recordings, each up to a fifth faster or slower (and so higher or lower), up to an eighth earlier or
-    later, as loud as if −30…0 dB below full scale, in noise 44…90 dB below it."""
-    import tensorflow as tf
-
+def _augmented(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
+    """A batch of recordings with random speed and pitch (± 20 %), shift (± 1/8 of the length), peak level (−30…0 dB of full
+    scale) and noise (−90…−44 dB)."""
     count, samples = tf.shape(x)[0], tf.shape(x)[1]
     drawn = tf.random.stateless_uniform((4, count, 1), seed, -1.0, 1.0)
     middle = tf.cast(samples, "float32") / 2
@@ -192,12 +209,12 @@ def _said_otherwise(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
     source = (time - middle * (1 + 0.25 * drawn[1])) * tf.exp(0.18 * drawn[0]) + middle
     before = tf.clip_by_value(tf.cast(tf.floor(source), "int32"), 0, samples - 2)
     part = source - tf.cast(before, "float32")
-    heard = tf.gather(x, before, batch_dims=1) * (1 - part) + tf.gather(x, before + 1, batch_dims=1) * part
-    heard = tf.where((part >= 0) & (part <= 1), heard, 0.0)
-    loudest = tf.reduce_max(tf.abs(heard), axis=1, keepdims=True)
-    heard = heard / (loudest + 1e-6) * 10 ** (0.75 * drawn[2] - 0.75)
+    moved = tf.gather(x, before, batch_dims=1) * (1 - part) + tf.gather(x, before + 1, batch_dims=1) * part
+    moved = tf.where((part >= 0) & (part <= 1), moved, 0.0)
+    loudest = tf.reduce_max(tf.abs(moved), axis=1, keepdims=True)
+    moved = moved / (loudest + 1e-6) * 10 ** (0.75 * drawn[2] - 0.75)
     noise = tf.random.stateless_normal(tf.shape(x), seed + 1) * 10 ** (1.15 * drawn[3] - 3.35)
-    return heard + noise, y
+    return moved + noise, y
 
 
 MODEL = ZooModel(
@@ -210,7 +227,7 @@ MODEL = ZooModel(
     recipe=RECIPE,
     builtin="450 generated vowels, five classes",
     tfds=("spoken_digit", "speech_commands"),
-    files="a folder with one sub-folder of wav files a word",
+    files="a folder with one sub-folder of WAV files per word",
     published=PUBLISHED,
     tried=TRIED,
     device=device,

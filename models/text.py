@@ -1,8 +1,7 @@
-"""text: which class a text is of. Strings go in.
+"""text: which class a text belongs to. The input is a string.
 
-Built in are short reviews, generated; `--data tfds` is imdb_reviews (preset sentiment) or trec (preset questions), and
-`--data PATH` your own texts, as a CSV file with the columns `text` and `label`, or as a folder with one sub-folder of
-.txt files a label:
+Built in are short generated reviews; `--data tfds` is imdb_reviews (preset sentiment) or trec (preset questions), and `--data
+PATH` your own texts: a CSV file with the columns `text` and `label`, or a folder with one sub-folder of .txt files per label:
 
     python train.py text --data mails.csv           # text,label
 """
@@ -12,10 +11,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from keras_gates.models.registry import UserError, ZooModel
+
+import keras_gates
+from keras_gates.models import layers as zoo_layers
+from keras_gates.models.data import text as loading
+from keras_gates.models.data.pipeline import Data, from_arrays
+from keras_gates.models.front_end_split import without_front_end
+from keras_gates.models.lazy import keras
+from keras_gates.models.registry import DeviceModel, UserError, ZooModel
 
 QUESTIONS = {"dataset": "trec"}
-READ_ONCE = {
+FORWARD_ONLY = {
     "units": 32,
     "width": 32,
     "longest": 40,
@@ -24,29 +30,29 @@ READ_ONCE = {
     "dropout": 0.4,
     "word_dropout": 0.0,
 }
-FEWER = {"builtin": {"epochs": 15}, "files": {"epochs": 20}}
+FEWER_EPOCHS = {"builtin": {"epochs": 15}, "files": {"epochs": 20}}
 PRESETS = {
     "sentiment": {
-        "about": "reviews, negative or positive: the last 250 words, read in both directions",
+        "about": "reviews, negative or positive: bidirectional over the last 250 words",
         "build": {"units": 64, "width": 32, "longest": 250},
         "data": {"words": 8000},
-        "recipe_for": FEWER,
+        "recipe_for": FEWER_EPOCHS,
     },
     "sentiment-nano": {
-        "about": "the same under 200 KB: 4,000 words, 200 of a text, read once",
+        "about": "the same under 200 KB: vocabulary of 4,000 words, the last 200 words, one direction",
         "build": {"units": 32, "width": 24, "longest": 200, "directions": 1},
         "data": {"words": 4000},
-        "recipe_for": FEWER,
+        "recipe_for": FEWER_EPOCHS,
     },
     "questions": {
-        "about": "questions by what they ask for, read once to their end; pairs of words vote beside the memory",
-        "build": {**READ_ONCE, "pairs": 32768},
+        "about": "questions by what they ask for: one direction, plus a linear model of word pairs",
+        "build": {**FORWARD_ONLY, "pairs": 32768},
         "data": {**QUESTIONS, "words": 3600},
         "recipe": {"epochs": 8, "batch_size": 32},
     },
     "questions-nano": {
-        "about": "the same under 200 KB, without the pairs",
-        "build": READ_ONCE,
+        "about": "the same under 200 KB, without the word pairs",
+        "build": FORWARD_ONLY,
         "data": {**QUESTIONS, "words": 3600},
         "recipe": {"epochs": 14, "batch_size": 32},
     },
@@ -116,66 +122,73 @@ def build(
     pairs: int = 0,
     formulation: str = "standard",
 ) -> Any:
-    """Texts (batch,), strings, to probabilities (batch, classes).
+    """Build the model: texts (batch,), strings, to probabilities (batch, classes).
 
     Args:
-        vocabulary: the word behind each number, "" and "[UNK]" first.
-        classes: how many there are.
-        longest: how many words of a text are read, its last ones.
-        width: of a word's vector.
-        units: of the GateLSTM, of each direction.
-        directions: 1 reads forwards, 2 backwards as well.
-        pooled: answer from the strongest that each unit said at any word, not from the last STM. Better for long texts;
-            short ones, most of whose places are empty, are better masked and read to their last word.
-        dropout: of the words' vectors and before the answer.
-        word_dropout: share of the words that are left out while training.
-        pairs: where above 0, neighbouring words vote beside the memory (`PairVotes`), with a table of so many rows.
+        vocabulary: the word of each index, "" and "[UNK]" first.
+        classes: number of classes.
+        longest: maximum number of words; of longer texts the last ones are used.
+        width: embedding size.
+        units: of the GateLSTM, per direction.
+        directions: 1 or 2 (bidirectional).
+        pooled: global max pooling over time instead of the last output. Better for long texts; short ones, which are mostly
+            padding, are better masked.
+        dropout: rate of the embeddings and before the output layer.
+        word_dropout: share of the words that are dropped during training.
+        pairs: rows of the hash table of a linear model of word pairs (`keras_gates.models.layers.PairVotes`) whose logits are
+            added; 0 is none.
         formulation: "standard" or "article".
+
+    Returns:
+        A `keras.Model`, not compiled.
+
+    Raises:
+        UserError: the vocabulary is too large for word pairs.
     """
-    import keras
-    from keras_gates.models.layers.words import PairVotes, Words
-
-    from keras_gates import GateLSTM
-
     if pairs and len(vocabulary) > 19_000:
-        raise UserError(f"pairs of words need a vocabulary of 19,000 at most, not {len(vocabulary)}: set words lower")
+        raise UserError(
+            f"word pairs need a vocabulary of at most 19,000 words, not {len(vocabulary)}: --set words=19000"
+        )
     text = keras.Input((), dtype="string", name="text")
-    words = Words(vocabulary, longest, name="words")(text)
+    words = zoo_layers.Words(vocabulary, longest, name="words")(text)
     layers = [
         keras.layers.Embedding(len(vocabulary), width, mask_zero=not pooled, name="meaning"),
         keras.layers.Dropout(word_dropout, noise_shape=(None, None, 1), name="word_dropout"),
         keras.layers.Dropout(dropout * 0.8, name="meaning_dropout"),
     ]
-    memory = GateLSTM(units, return_sequences=pooled, formulation=formulation, name="memory")
+    memory = keras_gates.GateLSTM(units, return_sequences=pooled, formulation=formulation, name="memory")
     layers.append(memory if directions == 1 else keras.layers.Bidirectional(memory, name="memory_both_ways"))
     if pooled:
         layers.append(keras.layers.GlobalMaxPooling1D(name="read"))
     layers.append(keras.layers.Dropout(dropout, name="dropout"))
-    said = words
+    stm = words
     for layer in layers:
-        said = layer(said)
+        stm = layer(stm)
     if not pairs:
-        answer = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class")(said)
-        return keras.Model(text, answer, name="text")
-    votes = PairVotes(classes, pairs, scale=6.0, name="pairs")(words)
+        output = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class")(stm)
+        return keras.Model(text, output, name="text")
+    votes = zoo_layers.PairVotes(classes, pairs, scale=6.0, name="pairs")(words)
     votes = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="pair_dropout")(votes)
-    said = keras.layers.Dense(classes, name="said")(said)
-    answer = keras.layers.Softmax(dtype="float32", name="class")(said + keras.ops.sum(votes, 1))
-    return keras.Model(text, answer, name="text")
+    logits = keras.layers.Dense(classes, name="said")(stm)  # the name is in the shipped weights
+    output = keras.layers.Softmax(dtype="float32", name="class")(logits + keras.ops.sum(votes, 1))
+    return keras.Model(text, output, name="text")
 
 
-def device(model: Any, precision: str = "float32") -> tuple[Any, Any, dict[str, Any]]:
-    """The device's share: numbers of words (batch, longest) in; `keras_gates.edge` makes them of a text with the
-    file's vocabulary."""
-    from keras_gates.models.front_end_split import behind
+def device(model: Any, precision: str = "float32") -> DeviceModel:
+    """Return the part after the tokenizer: word indices (batch, longest) to probabilities. `keras_gates.edge` computes the
+    indices of a text with the file's vocabulary.
 
+    Args:
+        model: a model of `build`.
+        precision: of the .tflite file.
+    """
     words = model.get_layer("words")
 
     def prepare(texts: Any) -> np.ndarray:
         return np.array(words(texts))
 
     frontend = {"standardize": "lower_and_strip_punctuation", "split": "whitespace", "longest": words.longest}
-    return behind(model, "words", "words"), prepare, {"frontend": frontend}
+    return DeviceModel(without_front_end(model, "words", "words"), prepare, {"frontend": frontend})
 
 
 def data(
@@ -184,27 +197,30 @@ def data(
     seed: int = 0,
     dataset: str = "imdb_reviews",
     words: int = 8000,
-) -> Any:
-    """Generated reviews ("builtin"), imdb_reviews or trec ("tfds"), or the user's CSV file or folder of texts.
+) -> Data:
+    """Load generated reviews ("builtin"), imdb_reviews or trec ("tfds"), or the user's CSV file or folder of texts.
 
     Args:
-        dataset: "imdb_reviews", "trec" (6 classes) or "trec-fine" (47), where source is "tfds".
-        words: size of the vocabulary, at most.
-    """
-    from keras_gates.models.data import text
-    from keras_gates.models.data.pipeline import from_arrays
+        source: "builtin", "tfds", or a path.
+        data_dir: folder of the TFDS data sets.
+        seed: of the generated reviews.
+        dataset: "imdb_reviews", "trec" (6 classes) or "trec-fine" (47), if the source is "tfds".
+        words: maximum size of the vocabulary.
 
+    Raises:
+        UserError: a value is unknown, or the data cannot be read.
+    """
     if source == "builtin":
-        texts = text.generated_reviews(seed)
+        texts = loading.generated_reviews(seed)
     elif source != "tfds":
-        texts = text.own_texts(source)
+        texts = loading.own_texts(source)
     elif dataset == "imdb_reviews":
-        texts = text.imdb_reviews(data_dir)
+        texts = loading.imdb_reviews(data_dir)
     elif dataset in ("trec", "trec-fine"):
-        texts = text.trec(data_dir, "fine" if dataset == "trec-fine" else "coarse")
+        texts = loading.trec(data_dir, "fine" if dataset == "trec-fine" else "coarse")
     else:
         raise UserError(f'dataset must be "imdb_reviews", "trec" or "trec-fine", not {dataset!r}')
-    vocabulary = text.vocabulary(texts.train[0], words)
+    vocabulary = loading.vocabulary(texts.train[0], words)
     return from_arrays(
         *((np.array(content, object), classes) for content, classes in texts.splits()),
         labels=texts.labels,
@@ -217,7 +233,7 @@ def data(
 
 MODEL = ZooModel(
     name="text",
-    line="which class a text is of",
+    line="which class a text belongs to",
     task="texts",
     build=build,
     data=data,
@@ -225,7 +241,7 @@ MODEL = ZooModel(
     recipe=RECIPE,
     builtin="1,500 generated reviews, negative or positive",
     tfds=("imdb_reviews", "trec"),
-    files="a CSV file with the columns text and label, or a folder with one sub-folder of .txt files a label",
+    files="a CSV file with the columns text and label, or a folder with one sub-folder of .txt files per label",
     published=PUBLISHED,
     tried=TRIED,
     device=device,

@@ -1,4 +1,4 @@
-"""`keras-gates export model.keras out/`: the export from a command line, and precisions side by side."""
+"""``keras-gates export model.keras out/``: `keras_gates.export` from the command line, and precisions side by side."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from keras_gates._quiet import quietly
-from keras_gates.exporting.options import FORMATS, FORMS, MODES, PRECISIONS, TARGETS
+from keras_gates.cli.inputs import read_arrays
+from keras_gates.cli.table import print_table
+from keras_gates.exporting.options import FORMATS, LOWERINGS, MODES, PRECISIONS, TARGETS
 from keras_gates.exporting.report import ExportError, ExportReport
 
 if TYPE_CHECKING:
@@ -20,41 +20,59 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    made = argparse.ArgumentParser(
+    """Return the command's parser."""
+    options = argparse.ArgumentParser(
         prog="keras-gates export",
-        description="A trained Keras model to SavedModel, .tflite and C, each compared with the model before it is written.",
+        description="Export a trained Keras model to SavedModel, .tflite or C. Each file is verified before it is written.",
     )
-    made.add_argument("model", help="a .keras file")
-    made.add_argument("out", help="folder for the files; made where it is missing")
-    made.add_argument("--formats", default="saved_model,tflite", help=f"of {', '.join(FORMATS)} (default: %(default)s)")
-    made.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: %(default)s")
-    made.add_argument("--mode", default="sequence", choices=MODES, help="a whole sequence a call, or events")
-    made.add_argument("--target", default="cpu", choices=TARGETS, help="LiteRT, or TFLM on a microcontroller")
-    made.add_argument("--form", default="auto", choices=FORMS, help="how recurrent layers run (default: %(default)s)")
-    made.add_argument("--batch", type=int, default=1, help="sequences a call (default: %(default)s)")
-    made.add_argument("--steps", type=int, help="events a call; default: the model's or the data's, 1 in a stream")
-    made.add_argument(
+    options.add_argument("model", help="a .keras file")
+    options.add_argument("out", help="output folder; created if it does not exist")
+    options.add_argument(
+        "--formats", default="saved_model,tflite", help=f"of {', '.join(FORMATS)} (default: %(default)s)"
+    )
+    options.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: %(default)s")
+    options.add_argument("--mode", default="sequence", choices=MODES, help="whole sequences or events per call")
+    options.add_argument("--target", default="cpu", choices=TARGETS, help="LiteRT, or TFLM on a microcontroller")
+    options.add_argument(
+        "--lowering", default="auto", choices=LOWERINGS, help="how recurrent layers run (default: %(default)s)"
+    )
+    options.add_argument(
+        "--batch", type=int, default=1, help="sequences per call; baked into the file (default: %(default)s)"
+    )
+    options.add_argument(
+        "--steps", type=int, help="time steps per call (default: those of the model or the data; 1 in a stream)"
+    )
+    options.add_argument(
         "--calibration",
-        help=".npy with inputs (samples, time, …), or .npz with one array an input; an array y in the .npz are targets: quality",
+        help="calibration inputs: .npy (samples, time, …), or .npz with one array per input; an array y in the .npz holds "
+        "targets, to report accuracy",
     )
-    made.add_argument("--labels", help="class names, separated by commas, for the file's metadata")
-    made.add_argument("--licence", help="licence of the weights, for the file's metadata")
-    made.add_argument("--compare", action="store_true", help="every precision that fits target and data, side by side")
-    return made
+    options.add_argument("--labels", help="class names, separated by commas, for the file's metadata")
+    options.add_argument("--licence", help="licence of the weights, for the file's metadata")
+    options.add_argument(
+        "--compare", action="store_true", help="export in every precision that suits target and data, side by side"
+    )
+    return options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 where the files were written, 2 where not, with the reason on standard error."""
+    """Run the command.
+
+    Args:
+        argv: Arguments after ``keras-gates export``; None takes those of the process.
+
+    Returns:
+        Exit status: 0 if the files were written, otherwise 2 with the reason on standard error.
+    """
     options = parser().parse_args(argv)
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever trained the model
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter traces with TensorFlow, whatever trained the model
     with quietly():
         import keras
         import tensorflow as tf
 
         from keras_gates.exporting.pipeline import export
 
-        tf.config.list_physical_devices()  # without a GPU this complains
+        tf.config.list_physical_devices()  # logs complaints on machines without a GPU; asked here, they are silenced
     metadata: dict[str, Any] = {}
     if options.labels:
         metadata["labels"] = options.labels.split(",")
@@ -69,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "batch": options.batch,
             "calibration": calibration,
             "metadata": metadata,
-            "form": options.form,
+            "lowering": options.lowering,
             "steps": options.steps,
             "test": test,
         }
@@ -85,8 +103,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def compare(model: keras.Model, out: str | Path, shared: dict[str, Any]) -> int:
     """Export in every precision as out/model-PRECISION.tflite and print size, accuracy, latency and arena side by side.
 
+    Args:
+        model: The trained model.
+        out: Output folder.
+        shared: Keyword arguments of `keras_gates.export` that all precisions share.
+
     Returns:
-        0 where at least one file was written, else 2.
+        Exit status: 0 if at least one file was written, otherwise 2.
     """
     from keras_gates.exporting.pipeline import export
 
@@ -97,32 +120,43 @@ def compare(model: keras.Model, out: str | Path, shared: dict[str, Any]) -> int:
         except ExportError as error:
             refused.append(f"no {precision}: {str(error).splitlines()[0]}")
     if reports:
-        score = next((name.removeprefix("file ") for name in reports[0].quality or {} if name.startswith("file ")), "")
-        rows = [
-            ("precision", "form", "bytes", "largest", "mean", "same answer", score, "µs a call", "arena to reserve")
-        ]
-        if reports[0].quality:
-            rows.append(("Keras itself", *[""] * 5, f"{reports[0].quality[f'keras {score}']:.4g}", "", ""))
-        rows += [_row(report) for report in reports]
-        rows = list(zip(*[column for column in zip(*rows) if any(column[1:])]))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-        print(
-            "\nlargest, mean: difference from Keras over samples not calibrated with; µs: median here, one thread",
-            end="",
-        )
-        print(", one event a call in the form step" if any("step" in report.form for report in reports) else "")
-    told = refused + [f"{report.precision}: {warning}" for report in reports for warning in report.warnings]
-    print(*told, sep="\n", end="\n" if told else "")
+        _print_reports(reports)
+    for line in refused + [f"{report.precision}: {warning}" for report in reports for warning in report.warnings]:
+        print(line)
     return 0 if reports else 2
+
+
+def _print_reports(reports: list[ExportReport]) -> None:
+    score = next((name.removeprefix("file ") for name in reports[0].quality or {} if name.startswith("file ")), "")
+    head = (
+        "precision",
+        "lowering",
+        "bytes",
+        "largest",
+        "mean",
+        "same answer",
+        score,
+        "µs per call",
+        "arena to reserve",
+    )
+    rows = [_row(report) for report in reports]
+    if reports[0].quality:
+        rows.insert(0, ("Keras itself", *[""] * 5, f"{reports[0].quality[f'keras {score}']:.4g}", "", ""))
+    filled = [place for place in range(len(head)) if any(row[place] for row in rows)]
+    print_table([[row[place] for place in filled] for row in rows], [head[place] for place in filled])
+    steps = (
+        "; one event per call with the lowering step" if any("step" in report.lowering for report in reports) else ""
+    )
+    print(
+        f"\nlargest, mean: difference from Keras over held-out samples; µs: median on this machine, one thread{steps}"
+    )
 
 
 def _row(report: ExportReport) -> tuple[str, ...]:
     quality = next((value for name, value in (report.quality or {}).items() if name.startswith("file")), None)
     return (
         report.precision,
-        report.form,
+        report.lowering,
         f"{report.bytes:,}",
         f"{report.max_difference:.2g}",
         f"{report.mean_difference:.2g}",
@@ -134,13 +168,10 @@ def _row(report: ExportReport) -> tuple[str, ...]:
 
 
 def _read(path: str | None) -> tuple[Any, tuple[Any, Any] | None]:
-    """Calibration inputs, and (inputs, targets) where the file holds targets `y`."""
+    """Return calibration inputs and, if the file holds targets `y`, (inputs, targets)."""
     if path is None:
         return None, None
-    found = np.load(path)
-    if isinstance(found, np.ndarray):
-        return found, None
-    arrays = {name: found[name] for name in found.files}
+    arrays = read_arrays(Path(path))
     targets = arrays.pop("y", None)
     inputs = next(iter(arrays.values())) if len(arrays) == 1 else arrays
     return inputs, None if targets is None else (inputs, targets)

@@ -1,7 +1,7 @@
-"""Layers and models to and from `keras.layers.LSTM` and PyTorch, and between the package's two classes.
+"""Layers and models to and from `keras.layers.LSTM`, and between the package's two classes.
 
-A layer is rebuilt from its configuration with the recurrent part exchanged, wherever it hides (in `Bidirectional`,
-`TimeDistributed`, `StackedRNNCells`), then the weights are carried over. A model is cloned layer by layer in that way.
+A layer is rebuilt from its config with the recurrent part exchanged, also inside a wrapper (`Bidirectional`,
+`TimeDistributed`, `StackedRNNCells`), then the weights are copied. A model is cloned layer by layer in that way.
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ from keras_gates.layers.lstm import GateLSTM
 
 
 def from_keras(layer_or_model: Layer) -> Layer:
-    """The same layer or model with every Keras LSTM exchanged for one with named gates, same numbers.
+    """Return the same layer or model with every Keras LSTM exchanged for one with named gates, same numbers.
 
     `LSTM` becomes `GateLSTM`, `LSTMCell` becomes `GateLSTMCell`; inside `RNN`, `StackedRNNCells`, `Bidirectional`,
-    `TimeDistributed`, sequential, functional and nested models; a layer used twice stays one layer. A compiled model comes
-    back compiled alike; its optimizer starts anew. `model.quantize("int8")` leaves recurrent kernels float, as it does
-    Keras' own.
+    `TimeDistributed`, sequential, functional and nested models; a layer used twice stays one layer. A compiled model is
+    compiled with the same arguments; its optimizer starts without state. `model.quantize("int8")` leaves recurrent kernels
+    float, as it does in Keras' LSTM.
 
     Args:
         layer_or_model: a layer, built or not, or a functional or sequential model. It is not changed.
 
+    Returns:
+        A new layer or model with copies of the weights, of the state of stateful layers and of the dropout generators.
+
     Raises:
-        TypeError: nothing to exchange in it, or a subclassed model (its `call` is code, which cannot be rebuilt).
+        TypeError: it contains nothing to exchange, or is a subclassed model (its `call` is code, which cannot be rebuilt).
 
     Example:
 
@@ -41,16 +44,19 @@ def from_keras(layer_or_model: Layer) -> Layer:
 
 
 def to_keras(layer_or_model: Layer) -> Layer:
-    """The same layer or model with `keras.layers.LSTM` and `LSTMCell` in the place of `GateLSTM` and `GateLSTMCell`.
+    """Return the same layer or model with `keras.layers.LSTM` and `LSTMCell` instead of `GateLSTM` and `GateLSTMCell`.
 
     The weights are the same bit for bit.
 
     Args:
         layer_or_model: as for `from_keras`.
 
+    Returns:
+        A new layer or model.
+
     Raises:
-        ValueError: the article form or a gate of your own is in it, for which Keras has no layer.
-        TypeError: nothing to exchange in it, or a subclassed model.
+        ValueError: it contains the article form or a custom gate, for which Keras has no layer.
+        TypeError: it contains nothing to exchange, or is a subclassed model.
 
     Example:
 
@@ -61,38 +67,47 @@ def to_keras(layer_or_model: Layer) -> Layer:
 
 
 def convert(layer_or_model: Layer, to: type) -> Layer:
-    """The same layer or model with `GateLSTM(...)` in the place of `keras.layers.RNN(GateLSTMCell(...))`, or the reverse.
+    """Return the same layer or model with `GateLSTM(...)` instead of `keras.layers.RNN(GateLSTMCell(...))`, or the reverse.
 
-    Weights, gates of your own and numbers stay. Weight files are keyed by class, so they move between the two classes only
-    through this.
+    Weights, custom gates and numbers stay. Weight files are keyed by class, so this is the way to move them between the two
+    classes.
 
     Args:
         layer_or_model: as for `from_keras`.
-        to: `keras_gates.GateLSTM` or `keras.layers.RNN`.
+        to: the class to convert to: `keras_gates.GateLSTM` or `keras.layers.RNN`.
+
+    Returns:
+        A new layer or model.
 
     Raises:
         ValueError: `to` is neither of the two.
-        TypeError: nothing to exchange in it, or a subclassed model.
+        TypeError: it contains nothing to exchange, or is a subclassed model.
 
     Example:
 
     >>> type(keras_gates.convert(keras_gates.GateLSTM(8), to=keras.layers.RNN)).__name__
     'RNN'
     """
-    exchanges: dict[type, _Exchange] = {GateLSTM: _WholeOfRNN, RNN: _RNNOfWhole}
+    exchanges: dict[type, _Exchange] = {GateLSTM: _GateLSTMOfRNN, RNN: _RNNOfGateLSTM}
     if to not in exchanges:
         raise ValueError(f"convert: `to` must be keras_gates.GateLSTM or keras.layers.RNN, got {to!r}.")
     return _exchange(layer_or_model, exchanges[to])
 
 
 class _Exchange(Protocol):
-    """One kind of exchange: what it looks for, the layer it makes of one that matches (else None), and its weights."""
+    """One kind of exchange.
+
+    Attributes:
+        what: the class that it looks for, for errors.
+    """
 
     what: str
 
-    def rebuild(self, layer: Layer) -> Layer | None: ...
+    def rebuild(self, layer: Layer) -> Layer | None:
+        """Return the new layer without weights, or None if `layer` is not of the class."""
 
-    def weights(self, old: Layer, new: Layer) -> list[np.ndarray]: ...
+    def weights(self, old: Layer, new: Layer) -> list[np.ndarray]:
+        """Return the weights of `old` in the order of `new`."""
 
 
 class _GateOfKeras:
@@ -105,8 +120,9 @@ class _GateOfKeras:
         if type(layer) is LSTMCell:
             return GateLSTMCell.from_config({**layer.get_config(), "implementation": layer.implementation})
         if type(layer) is LSTM:
-            lost = {"use_cudnn": layer.use_cudnn, "implementation": layer.cell.implementation}
-            return GateLSTM.from_config({**layer.get_config(), **lost})
+            # Keras leaves these two out of the config of some versions.
+            options = {"use_cudnn": layer.use_cudnn, "implementation": layer.cell.implementation}
+            return GateLSTM.from_config({**layer.get_config(), **options})
         return None
 
     @staticmethod
@@ -128,9 +144,9 @@ class _KerasOfGate:
             return None
         cell = getattr(layer, "cell", layer)
         if cell.formulation != "standard" or not cell.is_plain:
-            found = "the article form" if cell.formulation != "standard" else "a gate of your own"
+            obstacle = "the article form" if cell.formulation != "standard" else "a custom gate"
             raise ValueError(
-                f"to_keras: {layer.name} holds {found}, for which Keras has no layer. Only the standard form with plain "
+                f"to_keras: {layer.name} has {obstacle}, for which Keras has no layer. Only the standard form with plain "
                 "gates has the weights of keras.layers.LSTM."
             )
         config = layer.get_config()
@@ -144,7 +160,7 @@ class _KerasOfGate:
         return [keras.ops.convert_to_numpy(w) for w in cell.joint_weights() if w is not None]
 
 
-class _WholeOfRNN:
+class _GateLSTMOfRNN:
     """`keras.layers.RNN(GateLSTMCell)` to `GateLSTM`."""
 
     what = "keras.layers.RNN(GateLSTMCell)"
@@ -163,7 +179,7 @@ class _WholeOfRNN:
         return old.get_weights()
 
 
-class _RNNOfWhole:
+class _RNNOfGateLSTM:
     """`GateLSTM` to `keras.layers.RNN(GateLSTMCell)`."""
 
     what = "GateLSTM"
@@ -175,7 +191,7 @@ class _RNNOfWhole:
         outer = RNN.get_config(layer)
         return RNN.from_config({**outer, "activity_regularizer": layer.activity_regularizer})
 
-    weights = _WholeOfRNN.weights
+    weights = _GateLSTMOfRNN.weights
 
 
 def _exchange(layer_or_model: Layer, kind: _Exchange) -> Layer:
@@ -186,7 +202,7 @@ def _exchange(layer_or_model: Layer, kind: _Exchange) -> Layer:
         raise TypeError(f"Expected {kind.what}, alone or inside a Keras wrapper or model, got {layer_or_model!r}.")
     if layer_or_model.built:
         new.build_from_config(layer_or_model.get_build_config())
-        _carry(layer_or_model, new, kind)
+        _copy_state(layer_or_model, new, kind)
     return new
 
 
@@ -216,14 +232,14 @@ def _exchange_in_model(model: keras.Model, kind: _Exchange) -> keras.Model:
         if old.built:
             if not new.built:
                 new.build_from_config(old.get_build_config())
-            _carry(old, new, kind)
+            _copy_state(old, new, kind)
     if model.compiled:
         clone_model.compile_from_config(model.get_compile_config())
     return clone_model
 
 
 def _rebuild(layer: Layer, kind: _Exchange) -> Layer | None:
-    """A new layer with the exchange done in it, or None where there is nothing to exchange."""
+    """Return a new layer with the exchange done in it, or None if there is nothing to exchange."""
     new = kind.rebuild(layer)
     if new is not None:
         return new
@@ -243,7 +259,7 @@ _CONFIG_KEYS = {"cell": "cell", "layer": "layer", "forward_layer": "layer", "bac
 
 
 def _parts(layer: Layer) -> dict[str, Layer]:
-    """The layers inside a Keras wrapper, by attribute."""
+    """Return the layers inside a Keras wrapper, by attribute."""
     if isinstance(layer, keras.layers.StackedRNNCells):
         return {str(k): cell for k, cell in enumerate(layer.cells)}
     if isinstance(layer, keras.layers.Bidirectional):
@@ -255,21 +271,21 @@ def _parts(layer: Layer) -> dict[str, Layer]:
     return {}
 
 
-def _carry(old: Layer, new: Layer, kind: _Exchange) -> None:
-    """Weights, the state of a stateful layer and of the dropout generator, from `old` to the layer made of it."""
-    if _is_exchange(old, new, kind):
+def _copy_state(old: Layer, new: Layer, kind: _Exchange) -> None:
+    """Copy weights, the state of a stateful layer and of the dropout generator from `old` to `new`."""
+    if _is_exchange(old, new):
         new.set_weights(kind.weights(old, new))
         _assign(getattr(old, "cell", old).seed_generator.state, getattr(new, "cell", new).seed_generator.state)
     elif _parts(old):
         for old_part, new_part in zip(_parts(old).values(), _parts(new).values()):
-            _carry(old_part, new_part, kind)
+            _copy_state(old_part, new_part, kind)
     else:
         new.set_weights(old.get_weights())
     for old_state, new_state in zip(_states(old), _states(new)):
         _assign(old_state, new_state)
 
 
-def _is_exchange(old: Layer, new: Layer, kind: _Exchange) -> bool:
+def _is_exchange(old: Layer, new: Layer) -> bool:
     return type(old) is not type(new) and not isinstance(old, keras.Model)
 
 

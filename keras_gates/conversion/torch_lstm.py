@@ -1,6 +1,6 @@
 """Weights to and from `torch.nn.LSTM`, whatever the Keras backend.
 
-PyTorch keeps the gates in rows in the order input, forget, cell, output, with two biases that are only ever added;
+PyTorch keeps the gates in rows in the order input, forget, cell, output, with two biases, which it adds;
 `keras.layers.LSTM` keeps the same order in columns, with one bias.
 """
 
@@ -17,21 +17,22 @@ from keras_gates.layers.lstm import GateLSTM
 
 
 def from_torch(module: Any, return_sequences: bool = True) -> keras.layers.Layer:
-    """A `torch.nn.LSTM` as `GateLSTM`: one layer and direction as a layer, several as a model. Same numbers.
+    """Return a `torch.nn.LSTM` as `GateLSTM`: one layer and direction as a layer, several as a model. Same numbers.
 
     The two biases are summed. Events are batch-major, `(batch, time, features)`, whatever `batch_first` says.
 
     Args:
-        module: a `torch.nn.LSTM` (any `num_layers`, `bidirectional`, `bias`, `dropout` between layers).
-        return_sequences: every STM as PyTorch gives it, `(batch, time, units)`, or only the last.
+        module: `torch.nn.LSTM` (any `num_layers`, `bidirectional`, `bias`, `dropout` between layers).
+        return_sequences: Boolean, return every STM, `(batch, time, units)`, as PyTorch does, or only the last.
 
     Returns:
         A built `GateLSTM`; for several layers or two directions a `keras.Sequential` of `GateLSTM`,
         `Bidirectional(GateLSTM)` and `Dropout`. Weights in the module's dtype, float32 or float64.
 
     Raises:
-        TypeError: not a `torch.nn.LSTM`.
-        ValueError: a projection (`proj_size`), which has no counterpart here.
+        TypeError: `module` is not a `torch.nn.LSTM`.
+        ValueError: it has a projection (`proj_size`), which has no counterpart here.
+        ImportError: PyTorch is not installed.
 
     Example:
 
@@ -72,7 +73,7 @@ def from_torch(module: Any, return_sequences: bool = True) -> keras.layers.Layer
 
 
 def to_torch(layer_or_model: keras.layers.Layer) -> Any:
-    """A `GateLSTM`, or a sequential model of them, as one `torch.nn.LSTM(batch_first=True)`. Same numbers.
+    """Return a `GateLSTM`, or a sequential model of them, as one `torch.nn.LSTM(batch_first=True)`. Same numbers.
 
     The bias goes to `b_ih`; `b_hh` is zero.
 
@@ -80,9 +81,13 @@ def to_torch(layer_or_model: keras.layers.Layer) -> Any:
         layer_or_model: a built `GateLSTM` or `Bidirectional(GateLSTM)`, or a sequential model of such layers with equal units
             (and `Dropout` between them), in the standard form with plain gates, tanh and sigmoid.
 
+    Returns:
+        A `torch.nn.LSTM` in the layer's dtype.
+
     Raises:
-        ValueError: the article form, gates of your own, other activations, unequal units, biases, directions or dropout, a
-            layer that goes backwards, or layers that `torch.nn.LSTM` does not have.
+        ImportError: PyTorch is not installed.
+        ValueError: the article form, custom gates, other activations, unequal units, biases, directions or dropout, a
+            layer that goes backwards, no weights yet, or layers that `torch.nn.LSTM` does not have.
 
     Example:
 
@@ -92,8 +97,8 @@ def to_torch(layer_or_model: keras.layers.Layer) -> Any:
     8
     """
     torch = _torch("to_torch")
-    found = layer_or_model.layers if isinstance(layer_or_model, keras.Sequential) else [layer_or_model]
-    recurrent = [layer for layer in found if not isinstance(layer, keras.layers.Dropout)]
+    layers = layer_or_model.layers if isinstance(layer_or_model, keras.Sequential) else [layer_or_model]
+    recurrent = [layer for layer in layers if not isinstance(layer, keras.layers.Dropout)]
     stacks = [_directions(layer) for layer in recurrent]
     for directions in stacks:
         for direction, backwards in zip(directions, (False, True)):
@@ -104,11 +109,11 @@ def to_torch(layer_or_model: keras.layers.Layer) -> Any:
     alike = {(len(directions), layer.units, layer.use_bias) for directions in stacks for layer in directions}
     if len(alike) > 1:
         raise ValueError("to_torch: torch.nn.LSTM needs the same units, bias and directions in every layer.")
-    between = [_rate(found, before, after) for before, after in itertools.pairwise(recurrent)]
+    between = [_rate(layers, before, after) for before, after in itertools.pairwise(recurrent)]
     if (
         len(set(between)) > 1
-        or isinstance(found[0], keras.layers.Dropout)
-        or isinstance(found[-1], keras.layers.Dropout)
+        or isinstance(layers[0], keras.layers.Dropout)
+        or isinstance(layers[-1], keras.layers.Dropout)
     ):
         raise ValueError(
             "to_torch: torch.nn.LSTM has one Dropout rate, for all places between its layers and no other."
@@ -144,7 +149,7 @@ def _torch(function: str) -> Any:
 
 
 def _of_torch(weights: dict[str, np.ndarray], suffix: str, bias: bool) -> list[np.ndarray]:
-    """Kernel, recurrent kernel and summed bias of one layer and direction, as `keras.layers.LSTM` keeps them."""
+    """Return kernel, recurrent kernel and summed bias of one layer and direction, as `keras.layers.LSTM` stores them."""
     joint = [weights[f"weight_ih{suffix}"].T, weights[f"weight_hh{suffix}"].T]
     return [*joint, weights[f"bias_ih{suffix}"] + weights[f"bias_hh{suffix}"]] if bias else joint
 
@@ -156,7 +161,7 @@ def _directions(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
 
 
 def _rate(layers: list[keras.layers.Layer], before: keras.layers.Layer, after: keras.layers.Layer) -> float:
-    """The rate of the one `Dropout` between two layers, 0 without one, -1 where there are several."""
+    """Return the rate of the `Dropout` between two layers, 0 without one, -1 if there are several."""
     rates = [layer.rate for layer in layers[layers.index(before) + 1 : layers.index(after)]]
     return sum(rates) if len(rates) < 2 else -1.0
 

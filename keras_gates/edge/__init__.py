@@ -1,9 +1,9 @@
-"""Running and streaming a ``.tflite`` on the device: NumPy and LiteRT (``pip install ai-edge-litert``), no Keras, no TensorFlow.
+"""Running and streaming a ``.tflite`` on the device with NumPy and LiteRT (``pip install ai-edge-litert``), without Keras.
 
 model = EdgeModel("model.tflite")
 model.predict(x)                                # (batch, time, features) → (batch, classes)
 stream = model.stream(smooth=5, threshold=0.8)
-stream.push(event)                              # one event at a time; the memory stays between calls
+stream.push(event)                              # one event at a time; STM and LTM persist between calls
 """
 
 from keras_gates.edge.model import EdgeModel

@@ -1,13 +1,14 @@
-"""What a ``.tflite`` file says of itself: its JSON entry ``keras_gates``, checked against the graph it describes.
+"""The description of a ``.tflite`` file: its JSON metadata entry ``keras_gates``, checked against the graph.
 
-Shapes, types and quantization are read from the graph; the JSON adds what a graph cannot say: which input is the event
-and which counts its valid steps, which axis is time, labels, vocabulary, front-end. A file without the entry is
+Shapes, types and quantization are read from the graph; the JSON adds what a graph does not contain: which input is the
+event and which counts its valid time steps, which axis is time, labels, vocabulary, front end. A file without the entry is
 described from the graph alone. Standard library only.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,16 @@ _MEMORY = {"stm", "ltm", "state"}
 
 @dataclass(frozen=True)
 class Port:
-    """One input or output. `time` says that axis 1 is time; `of` names the event whose valid steps a length counts."""
+    """One input or output of a file.
+
+    Attributes:
+        name: Name in the signature.
+        tensor: The tensor behind it.
+        role: "event", "lengths" or "prediction"; "stm", "ltm" or "state" for explicit memory.
+        time: Whether axis 1 is time.
+        of: For lengths, the event whose valid time steps they count.
+        padding: For lengths, the value that fills padded time steps of that event.
+    """
 
     name: str
     tensor: Tensor
@@ -32,7 +42,7 @@ class Port:
 
     @property
     def steps(self) -> int:
-        """Events a call takes or gives, as converted."""
+        """Time steps per call, as converted."""
         return self.tensor.shape[1] if self.time else 1
 
     @property
@@ -42,12 +52,12 @@ class Port:
 
     @property
     def tolerance(self) -> float:
-        """How far two ways of computing this output may lie apart: rounding, or one step and a half of its quantization."""
+        """Largest difference between two ways of computing this output: rounding, or 1.5 quantization steps."""
         return max(1e-4, 1.5 * (self.tensor.scale or 0))
 
     @property
     def text(self) -> str:
-        """Shape and type for people: ``(1, time 28, 16) int8, scale 0.023, zero point -4``."""
+        """Shape and type to read: ``(1, time 28, 16) int8, scale 0.023, zero point -4``."""
         sizes = [f"time {n}" if self.time and axis == 1 else str(n) for axis, n in enumerate(self.tensor.shape)]
         words = f"({', '.join(sizes)}) {self.tensor.dtype}"
         if self.tensor.scale:
@@ -57,7 +67,14 @@ class Port:
 
 @dataclass(frozen=True)
 class Memory:
-    """STM or LTM that a one-step file takes in by one name and gives back by another."""
+    """Explicit memory: an output of one call that is an input of the next.
+
+    Attributes:
+        source: Place of the input among all inputs.
+        result: Place of the output among all outputs.
+        layer: Name of the Keras layer.
+        kind: "stm" (hidden state), "ltm" (cell state) or "state".
+    """
 
     source: int
     result: int
@@ -67,7 +84,25 @@ class Memory:
 
 @dataclass(frozen=True)
 class Description:
-    """A file, told in the words of its roles; `known` is False where the file has no entry ``keras_gates``."""
+    """A file in terms of roles.
+
+    Attributes:
+        known: False if the file has no metadata entry ``keras_gates`` and was described from its graph alone.
+        subgraph: Number of the graph to run.
+        signature: The signature to call, if the file has one.
+        inputs: All inputs, in the order of the file.
+        outputs: All outputs, in the order of the file.
+        memory: Explicit memory: outputs that are inputs of the next call.
+        variables: Tensors in which operators keep STM and LTM between calls.
+        batch: Examples per call.
+        resizable: Whether the time axis may be resized.
+        mode: "sequence" or "stream"; None if unknown.
+        lowering: How the recurrent layers run ("fused", "step", "while", "unrolled", or several joined by "+").
+        labels: Names of the classes.
+        vocabulary: The word behind each token number.
+        frontend: Parameters of the front end, from the metadata.
+        facts: The whole metadata entry.
+    """
 
     known: bool
     subgraph: int
@@ -79,44 +114,49 @@ class Description:
     batch: int
     resizable: bool
     mode: str | None
-    form: str | None
+    lowering: str | None
     labels: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     frontend: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def role(self, role: str) -> list[Port]:
-        """The inputs with this role."""
+        """Return the inputs with this role."""
         return [port for port in self.inputs if port.role == role]
 
     @property
     def events(self) -> list[Port]:
-        """The inputs that the user gives."""
+        """The inputs that the user passes."""
         return self.role("event")
 
     @property
     def stride(self) -> int:
-        """Events that a stream must push at once: 1 where the time axis may be resized."""
+        """Events per push of a stream: 1 if the time axis may be resized."""
         return 1 if self.resizable else next((port.steps for port in self.events if port.time), 1)
 
     @property
     def any_length(self) -> bool:
-        """Whether a sequence may have another length than the file was converted with."""
+        """Whether a sequence may have another length than the one the file was converted with."""
         return bool(self.resizable or self.stepwise or self.role("lengths") or self.vocabulary)
 
     @property
     def stepwise(self) -> bool:
-        """Whether a whole sequence takes several calls, between which the memory stays."""
+        """Whether a whole sequence takes several calls, between which the memory persists."""
         return bool(self.memory) or (self.mode == "stream" and not self.resizable)
 
     @property
+    def streams(self) -> bool:
+        """Whether the file was exported for streams: memory persists from call to call."""
+        return bool(self.memory) or self.mode == "stream"
+
+    @property
     def hears(self) -> bool:
-        """Whether sound must become log-mel before it goes in."""
+        """Whether audio must be converted to log-mel events first."""
         return self.frontend.get("kind") == "log_mel" and not self.frontend.get("inside")
 
     @property
     def scales(self) -> bool:
-        """Whether measurements must be brought to standard deviations before they go in."""
+        """Whether measurements must be standardized first (mean and standard deviation per channel)."""
         return self.frontend.get("kind") == "scale"
 
     @property
@@ -124,44 +164,75 @@ class Description:
         """The outputs that the user gets, each with its place among all outputs."""
         return [(place, port) for place, port in enumerate(self.outputs) if port.role == "prediction"]
 
+    def feedback(self, graph: Subgraph) -> list[tuple[int, int, Port, Port]]:
+        """Return explicit memory as (input place, output place, input, output), with places in the order of `graph`."""
+        pairs = ((self.inputs[pair.source], self.outputs[pair.result]) for pair in self.memory)
+        return [
+            (graph.inputs.index(source.tensor.index), graph.outputs.index(result.tensor.index), source, result)
+            for source, result in pairs
+        ]
+
 
 def describe(file: TFLite) -> Description:
-    """Read the JSON entry of a file, or guess where it has none.
+    """Describe a file by its metadata entry, or by its graph if it has none.
+
+    Args:
+        file: What `keras_gates.edge.tflite.read` returned.
 
     Raises:
-        EdgeError: the entry is not what it should be, or does not fit the graph.
+        EdgeError: The entry is damaged, of a newer format, or does not fit the graph.
+
+    Example:
+
+    >>> from keras_gates.edge.tflite import read
+    >>> description = describe(read(open("model.tflite", "rb").read()))  # doctest: +SKIP
+    >>> description.mode, description.labels  # doctest: +SKIP
+    ('stream', ('no', 'yes', 'other'))
     """
-    if METADATA_NAME not in file.metadata:
-        return _guess(file)
+    description = _described(file) if METADATA_NAME in file.metadata else _guess(file)
+    if description.batch < 1:
+        raise EdgeError("the file is damaged: its first input takes 0 examples per call.")
+    for port in description.role("lengths"):
+        if math.prod(port.tensor.shape) != description.batch:
+            raise EdgeError(
+                f"the file is damaged: lengths {port.name!r} {port.tensor.shape} for a batch of {description.batch}."
+            )
+    return description
+
+
+def _described(file: TFLite) -> Description:
     try:
         entry = json.loads(file.metadata[METADATA_NAME])
     except (ValueError, RecursionError) as error:
-        raise EdgeError(f"the metadata entry {METADATA_NAME!r} is damaged: no JSON ({error}); export again.") from None
-    said = _Entry(entry, "the metadata")
-    version = said.get("format", int, 1)
+        raise EdgeError(
+            f"the metadata entry {METADATA_NAME!r} is damaged: expected JSON, got {error}; export again."
+        ) from None
+    metadata = _Entry(entry, "the metadata")
+    version = metadata.get("format", int, 1)
     if version != 1:
         raise EdgeError(f"the metadata has format {version}, this keras_gates reads format 1: install a newer one.")
-    signature = file.signatures.get(said.get("signature", str, ""))
+    lowering = metadata.get("lowering", str) or metadata.get("form", str)  # the key's name in files written earlier
+    signature = file.signatures.get(metadata.get("signature", str, ""))
     number = signature.subgraph if signature else 0
     graph = file.subgraphs[number]
-    inputs = _ports(said, "inputs", graph, signature.inputs if signature else {}, graph.inputs, _INPUT_ROLES)
-    outputs = _ports(said, "outputs", graph, signature.outputs if signature else {}, graph.outputs, _OUTPUT_ROLES)
+    inputs = _ports(metadata, "inputs", graph, signature.inputs if signature else {}, graph.inputs, _INPUT_ROLES)
+    outputs = _ports(metadata, "outputs", graph, signature.outputs if signature else {}, graph.outputs, _OUTPUT_ROLES)
     description = Description(
         known=True,
         subgraph=number,
         signature=signature,
         inputs=inputs,
         outputs=outputs,
-        memory=_memory(said, inputs, outputs),
+        memory=_memory(metadata, inputs, outputs),
         variables=tuple(tensor for tensor in graph.tensors if tensor.variable),
         batch=inputs[0].tensor.shape[0] if inputs and inputs[0].tensor.shape else 1,
-        resizable=said.get("resizable", bool, False),
-        mode=said.get("mode", str),
-        form=said.get("form", str),
-        labels=tuple(said.strings("labels")),
-        vocabulary=tuple(said.strings("vocabulary")),
-        frontend=said.get("frontend", dict, {}),
-        facts=entry,
+        resizable=metadata.get("resizable", bool, False),
+        mode=metadata.get("mode", str),
+        lowering=lowering,
+        labels=tuple(metadata.strings("labels")),
+        vocabulary=tuple(metadata.strings("vocabulary")),
+        frontend=metadata.get("frontend", dict, {}),
+        facts={**entry, "lowering": lowering},
     )
     _check(description)
     return description
@@ -194,12 +265,12 @@ def _guess(file: TFLite) -> Description:
         batch=next((graph.tensors[i].shape[0] for i in graph.inputs if graph.tensors[i].shape), 1),
         resizable=fused or any(-1 in graph.tensors[i].signature[1:2] for i in graph.inputs),
         mode=None,
-        form="fused" if fused else None,
+        lowering="fused" if fused else None,
     )
 
 
 class _Entry:
-    """A JSON object whose values are asked for with the type they must have."""
+    """A JSON object whose values are read with a required type."""
 
     def __init__(self, value: Any, where: str):
         if not isinstance(value, dict):
@@ -220,18 +291,16 @@ class _Entry:
     def strings(self, key: str) -> list[str]:
         values = self.get(key, list, [])
         if not all(isinstance(value, str) for value in values):
-            raise EdgeError(f"{self.where}: {key!r} must hold texts only; export again.")
+            raise EdgeError(f"{self.where}: {key!r} must be a list of strings; export again.")
         return values
 
 
 def _ports(
-    said: _Entry, key: str, graph: Subgraph, named: dict[str, int], order: tuple[int, ...], roles: set[str]
+    metadata: _Entry, key: str, graph: Subgraph, named: dict[str, int], order: tuple[int, ...], roles: set[str]
 ) -> tuple[Port, ...]:
-    entries = said.entries(key)
+    entries = metadata.entries(key)
     if len(entries) != len(named or order):
-        raise EdgeError(
-            f"the metadata tells of {len(entries)} {key}, the graph has {len(named or order)}; export again."
-        )
+        raise EdgeError(f"the metadata lists {len(entries)} {key}, the graph has {len(named or order)}; export again.")
     ports = []
     for place, entry in enumerate(entries):
         name, role = entry.get("name", str, ""), entry.get("role", str, "")
@@ -240,7 +309,7 @@ def _ports(
                 f"the metadata gives {key[:-1]} {name!r} the role {role!r}; expected one of {sorted(roles)}."
             )
         if named and name not in named:
-            raise EdgeError(f"the metadata tells of {key[:-1]} {name!r}; the file's signature has {sorted(named)}.")
+            raise EdgeError(f"the metadata lists {key[:-1]} {name!r}; the file's signature has {sorted(named)}.")
         tensor = graph.tensors[named[name] if named else order[place]]
         time = entry.get("time", bool, False)
         if time and len(tensor.shape) < 2:
@@ -250,14 +319,14 @@ def _ports(
             raise EdgeError(f"the metadata's padding of {name!r} must be a number, got {padding!r:.60}.")
         ports.append(Port(name, tensor, role, time, entry.get("of", str), padding))
     if len({port.name for port in ports}) != len(ports):
-        raise EdgeError(f"the metadata names two {key} alike: {[port.name for port in ports]}.")
+        raise EdgeError(f"the metadata has two {key} of one name: {[port.name for port in ports]}.")
     return tuple(ports)
 
 
-def _memory(said: _Entry, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> tuple[Memory, ...]:
+def _memory(metadata: _Entry, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> tuple[Memory, ...]:
     sources, results = ({port.name: place for place, port in enumerate(ports)} for ports in (inputs, outputs))
     memory = []
-    for entry in said.entries("states"):
+    for entry in metadata.entries("states"):
         source, result = entry.get("input", str, ""), entry.get("output", str, "")
         if source not in sources or result not in results:
             raise EdgeError(
@@ -277,7 +346,9 @@ def _check(description: Description) -> None:
     names = {port.name for port in description.events}
     for port in description.role("lengths"):
         if port.of is not None and port.of not in names:
-            raise EdgeError(f"the metadata lets {port.name!r} count {port.of!r}; the events are {sorted(names)}.")
+            raise EdgeError(
+                f"in the metadata {port.name!r} counts time steps of {port.of!r}; the events are {sorted(names)}."
+            )
     if not description.predictions:
         raise EdgeError("the metadata names no output with the role 'prediction'; export again.")
     width = description.predictions[0][1].tensor.shape[-1:]

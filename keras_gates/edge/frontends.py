@@ -1,13 +1,12 @@
-"""From what a sensor or a person gives to events: words to token numbers, sound to log-mel, measurements to standard deviations.
-NumPy and the standard library.
+"""Front ends: text to token numbers, audio to log-mel events, measurements to standardized events. NumPy only.
 
-The parameters come from the file's own metadata (``vocabulary`` and ``frontend``), so that a device computes what the
-training computed.
+The parameters come from the file's metadata (``vocabulary`` and ``frontend``), so that a device computes the same as the
+training did.
 """
 
 from __future__ import annotations
 
-import re
+import string
 import wave
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,65 +14,91 @@ from typing import Any
 
 import numpy as np
 
+from keras_gates.edge.description import Description
 from keras_gates.edge.tflite import EdgeError
+from keras_gates.edge.values import numbers
 
-_PUNCTUATION = re.compile(r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']")
+_PUNCTUATION = string.punctuation.encode()
 _LONGEST = 1 << 20
 _UNKNOWN = ("[UNK]", "<unk>", "<UNK>", "[unk]")
 
 
 def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np.ndarray:
-    """Token numbers of a text, int32 (time,), as `keras.layers.TextVectorization` numbers them.
+    """Return the token numbers of a text as `keras.layers.TextVectorization` numbers them.
 
     Args:
-        text: one text.
-        vocabulary: the word behind each number.
+        text: One text.
+        vocabulary: The word behind each number.
         frontend: ``standardize`` ("lower_and_strip_punctuation", "lower" or None) and ``split`` ("whitespace" or
-            "character"); with ``longest``, of so many words the last are kept, and zeros follow a shorter text.
+            "character"); with ``longest``, the last so many words are used, and zeros follow a shorter text.
+
+    Returns:
+        int32 (time,); empty for a text without words, unless ``longest`` pads it.
 
     Raises:
-        EdgeError: no word in it, or a word that the vocabulary does not have and that has no stand-in (``[UNK]``).
+        EdgeError: The text has a word that the vocabulary lacks although it has no ``[UNK]``, or a lone surrogate.
 
     Example:
-        >>> tokens("Turn it off!", ["", "[UNK]", "turn", "off"], {})
-        array([2, 1, 3], dtype=int32)
+
+    >>> tokens("Turn it off!", ["", "[UNK]", "turn", "off"], {})
+    array([2, 1, 3], dtype=int32)
     """
     standardize = frontend.get("standardize", "lower_and_strip_punctuation")
     if standardize not in ("lower_and_strip_punctuation", "lower", None):
         raise EdgeError(
-            f"this file wants its text standardized by {standardize!r}, which keras_gates.edge does not know."
+            f"this file needs text standardized by {standardize!r}, which keras_gates.edge does not support."
         )
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        raise EdgeError(f"expected a text that UTF-8 can encode, got {text[error.start]!r} in it.") from None
+    # Bytes, because TensorFlow lowers and splits only at ASCII: str.lower and str.split also change É, and split at U+00A0.
     if standardize is not None:
-        text = text.lower()
+        encoded = encoded.lower()
     if standardize == "lower_and_strip_punctuation":
-        text = _PUNCTUATION.sub("", text)
-    words = list(text) if frontend.get("split") == "character" else text.split()
-    if not words:
-        raise EdgeError("expected a text with at least one word, got none.")
-    numbers = {word: number for number, word in reversed(list(enumerate(vocabulary)))}
-    unknown = next((numbers[name] for name in _UNKNOWN if name in numbers), None)
-    if unknown is None and (missing := next((word for word in words if word not in numbers), None)) is not None:
+        encoded = encoded.translate(None, _PUNCTUATION)
+    if frontend.get("split") == "character":
+        words = list(encoded.decode())
+    else:
+        words = [word.decode() for word in encoded.split()]
+    number_of = {word: number for number, word in reversed(list(enumerate(vocabulary)))}
+    unknown = next((number_of[name] for name in _UNKNOWN if name in number_of), None)
+    if unknown is None and (missing := next((word for word in words if word not in number_of), None)) is not None:
         raise EdgeError(f"the file's vocabulary of {len(vocabulary)} words lacks {missing!r} and has no '[UNK]'.")
-    known = np.array([numbers.get(word, unknown) for word in words], np.int32)
+    known = np.array([number_of.get(word, unknown) for word in words], np.int32)
     longest = frontend.get("longest")
     if longest is None:
         return known
     if not isinstance(longest, int) or not 0 < longest <= _LONGEST:
-        raise EdgeError(f"the file's front-end has longest = {longest!r}; expected a number of words up to {_LONGEST}.")
+        raise EdgeError(f"the file's front end has longest = {longest!r}; expected a number of words up to {_LONGEST}.")
     return np.pad(known[-longest:], (0, max(0, longest - len(known))))
 
 
 class LogMel:
-    """Sound to log-mel events: log(power in mel bands + floor), one event every `hop` samples.
+    """Audio to log-mel events, one every `hop` samples.
 
-    power = (frame · C)² + (frame · S)² with Hann-windowed cosines C and sines S; an event is log(power · mel + floor).
+        power = (frame · C)² + (frame · S)²
+        event = log(power · mel + floor)
+
+    C and S are Hann-windowed cosines and sines, mel the triangular mel bands; the same as
+    `keras_gates.models.layers.logmel.LogMel`.
 
     Args:
-        sample_rate, frame, hop, bins, low, high, floor: as in `keras_gates.models.layers.logmel.LogMel` (Hz and samples).
+        sample_rate: Samples per second (Hz).
+        frame: Samples per event.
+        hop: Samples between the starts of two events.
+        bins: Mel bands.
+        low: Lower end of the lowest band in Hz.
+        high: Upper end of the highest band in Hz; None is half the sample rate.
+        floor: Added before the logarithm.
+
+    Raises:
+        EdgeError: The parameters contradict each other.
 
     Example:
-        >>> LogMel(8000, frame=256, hop=128, bins=40)(np.zeros(8000, "float32")).shape
-        (61, 40)
+
+    >>> LogMel(8000, frame=256, hop=128, bins=40)(np.zeros(8000, "float32")).shape
+    (61, 40)
     """
 
     def __init__(
@@ -87,7 +112,9 @@ class LogMel:
         floor: float = 1e-5,
     ):
         if not (0 < hop <= frame <= 1 << 16 and 0 < bins <= frame and 0 <= low < (high or sample_rate / 2)):
-            raise EdgeError(f"the file's log-mel front-end makes no sense: frame {frame}, hop {hop}, bins {bins}.")
+            raise EdgeError(
+                f"the file's log-mel front end has contradictory parameters: frame {frame}, hop {hop}, bins {bins}."
+            )
         self.sample_rate, self.frame, self.hop, self.floor = sample_rate, frame, hop, np.float32(floor)
         time = np.arange(frame)
         window = 0.5 - 0.5 * np.cos(2 * np.pi * time / frame)
@@ -103,25 +130,31 @@ class LogMel:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the samples that wait for a whole frame."""
+        """Drop the samples that wait for a whole frame."""
         self._rest = np.zeros(0, "float32")
 
     def __call__(self, sound: np.ndarray) -> np.ndarray:
-        """Events (time, bins) of one recording (samples,), −1…1."""
-        frames = (
-            np.lib.stride_tricks.sliding_window_view(sound, self.frame)[:: self.hop] if len(sound) >= self.frame else []
-        )
-        if not len(frames):
+        """Return the events (time, bins) of one recording.
+
+        Args:
+            sound: Samples (n,) in −1…1.
+        """
+        if len(sound) < self.frame:
             return np.zeros((0, self.mel.shape[1]), "float32")
+        frames = np.lib.stride_tricks.sliding_window_view(sound, self.frame)[:: self.hop]
         power = np.square(frames @ self.cosines) + np.square(frames @ self.sines)
         return np.log(power @ self.mel + self.floor)
 
     def samples(self, events: int) -> int:
-        """How many samples give so many events."""
+        """Return how many samples complete so many events."""
         return (events - 1) * self.hop + self.frame
 
     def push(self, sound: np.ndarray) -> np.ndarray:
-        """Events (time, bins) that these samples complete; what is left over waits for the next call."""
+        """Return the events (time, bins) that these samples complete; the remaining samples wait for the next call.
+
+        Args:
+            sound: Samples (n,) in −1…1.
+        """
         sound = np.concatenate([self._rest, np.asarray(sound, "float32")])
         events = self(sound)
         self._rest = sound[len(events) * self.hop :]
@@ -129,67 +162,107 @@ class LogMel:
 
 
 def log_mel(frontend: dict[str, Any]) -> LogMel:
-    """The `LogMel` that a file's ``frontend`` entry describes.
+    """Return the `LogMel` that a file's ``frontend`` entry describes.
+
+    Args:
+        frontend: The entry, with the arguments of `LogMel`.
 
     Raises:
-        EdgeError: the entry lacks a parameter or holds one of the wrong type.
+        EdgeError: The entry lacks a parameter or has one of the wrong type.
+
+    Example:
+
+    >>> log_mel({"kind": "log_mel", "sample_rate": 8000, "frame": 256, "hop": 128, "bins": 40}).hop
+    128
     """
     names = ("sample_rate", "frame", "hop", "bins", "low", "high", "floor")
-    given = {name: frontend[name] for name in names if frontend.get(name) is not None}
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in given.values()):
-        raise EdgeError(f"the file's front-end must hold numbers, got {given}.")
+    parameters = {name: frontend[name] for name in names if frontend.get(name) is not None}
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in parameters.values()):
+        raise EdgeError(f"the parameters of the file's front end must be numbers, got {parameters}.")
     try:
-        return LogMel(**given)
+        return LogMel(**parameters)
     except TypeError:
-        raise EdgeError(f"the file's log-mel front-end needs {names[:4]}, it has {sorted(given)}.") from None
+        raise EdgeError(f"the file's log-mel front end needs {names[:4]}, it has {sorted(parameters)}.") from None
 
 
 def scaled(values: np.ndarray, frontend: dict[str, Any]) -> np.ndarray:
-    """Measurements (…, channels) in a sensor's own units, as float32 in standard deviations from the mean of each channel.
+    """Return standardized measurements, float32 of the same shape.
 
         event = (value − mean) / deviation
 
     Args:
-        values: what was measured.
-        frontend: ``mean`` and ``deviation``, a number a channel.
+        values: Measurements (…, channels) in the sensor's units.
+        frontend: ``mean`` and ``deviation``, one number per channel.
 
     Raises:
-        EdgeError: another number of channels, or an entry that holds no such numbers.
+        EdgeError: Another number of channels, or an entry without these numbers.
 
     Example:
-        >>> scaled(np.array([[20.0, 3.0]]), {"mean": [18.0, 3.0], "deviation": [4.0, 1.0]})
-        array([[0.5, 0. ]], dtype=float32)
+
+    >>> scaled(np.array([[20.0, 3.0]]), {"mean": [18.0, 3.0], "deviation": [4.0, 1.0]})
+    array([[0.5, 0. ]], dtype=float32)
     """
     try:
         mean, deviation = (np.array(frontend[name], "float32") for name in ("mean", "deviation"))
     except (KeyError, TypeError, ValueError):
-        raise EdgeError(
-            "the file's scale front-end needs the numbers 'mean' and 'deviation' of each channel."
-        ) from None
+        raise EdgeError("the file's scale front end needs 'mean' and 'deviation', one number per channel.") from None
     if mean.ndim != 1 or mean.shape != deviation.shape or not np.all(deviation > 0):
-        raise EdgeError("the file's scale front-end needs a mean and a deviation above 0 for each channel.")
+        raise EdgeError("the file's scale front end needs a mean and a deviation above 0 per channel.")
     if values.shape[-1:] != mean.shape:
         raise EdgeError(f"expected {len(mean)} channels on the last axis, got the shape {values.shape}.")
     return ((np.asarray(values, "float32") - mean) / deviation).astype("float32")
 
 
-def read_wav(path: str | Path) -> tuple[np.ndarray, int]:
-    """A PCM recording as float32 (samples,) in −1…1, its channels averaged, and its sample rate in Hz.
+def events_of(description: Description, raw: str | np.ndarray) -> np.ndarray:
+    """Apply the external front end of a file to one example; see `EdgeModel.events`.
+
+    Args:
+        description: The file.
+        raw: A text, audio (samples,) or measurements (…, channels).
 
     Raises:
-        EdgeError: no wav file, damaged, empty, or not PCM of 8, 16, 24 or 32 bits.
+        EdgeError: The file has no such external front end.
+    """
+    if isinstance(raw, str):
+        if not description.vocabulary:
+            raise EdgeError("expected numbers, got a text: this file has no vocabulary.")
+        return tokens(raw, description.vocabulary, description.frontend)
+    if description.scales:
+        return scaled(numbers(raw, "the measurements"), description.frontend)
+    if not description.hears:
+        raise EdgeError("this file has no external front end; pass the model's input array.")
+    return log_mel(description.frontend)(numbers(raw, "the sound"))
+
+
+def read_wav(path: str | Path) -> tuple[np.ndarray, int]:
+    """Read a PCM recording.
+
+    Args:
+        path: The ``.wav`` file.
+
+    Returns:
+        Samples, float32 (n,) in −1…1 with the channels averaged, and the sample rate in Hz.
+
+    Raises:
+        EdgeError: Not a wav file, damaged, empty, or not PCM of 8, 16, 24 or 32 bits.
+
+    Example:
+
+    >>> sound, rate = read_wav("yes.wav")  # doctest: +SKIP
+    >>> sound.shape, rate  # doctest: +SKIP
+    ((8000,), 8000)
     """
     try:
         with wave.open(str(path), "rb") as file:
             channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
-            raw = file.readframes(file.getnframes())
+            data = file.readframes(file.getnframes())
     except (wave.Error, EOFError, OSError, ValueError, RuntimeError) as error:
         raise EdgeError(f"{path}: expected a wav file with PCM samples; {error or 'it was cut short'}.") from None
     if width not in (1, 2, 3, 4) or not channels or not rate:
         raise EdgeError(f"{path}: expected PCM of 8, 16, 24 or 32 bits; got {8 * width} bits, {channels} channels.")
-    raw = np.frombuffer(raw[: len(raw) // (width * channels) * width * channels], np.uint8)
+    raw = np.frombuffer(data[: len(data) // (width * channels) * width * channels], np.uint8)
     if not len(raw):
-        raise EdgeError(f"{path} holds no sound.")
+        raise EdgeError(f"{path} contains no samples.")
     if width == 1:
         sound = raw.astype("float32") / 128 - 1
     else:

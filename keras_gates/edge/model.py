@@ -1,10 +1,11 @@
-"""`EdgeModel`: a ``.tflite`` file that predicts, and that makes streams."""
+"""`EdgeModel`: a ``.tflite`` file that predicts and streams."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +13,43 @@ import numpy as np
 
 from keras_gates.edge import runtime
 from keras_gates.edge.description import Description, Port, describe
-from keras_gates.edge.frontends import log_mel, scaled, tokens
-from keras_gates.edge.stream import Stream
+from keras_gates.edge.frontends import events_of
+from keras_gates.edge.stream import Stream, streamed
 from keras_gates.edge.tflite import EdgeError, read
-from keras_gates.edge.values import checked, fed_back, numbers, quantized, real, stacked
+from keras_gates.edge.values import best, by_name, checked, numbers, predictions, stacked
 
 _PROOF_STEPS = 4
-_FACTS = "name mode form precision target task description licence frontend versions user".split()  # noqa: SIM905
+_FACTS = (
+    "name", "mode", "lowering", "precision", "target", "task", "description", "licence", "frontend", "versions", "user"
+)  # fmt: skip
 
 
 class EdgeModel:
     """A ``.tflite`` file, ready to predict and to stream.
 
-    Files of `keras_gates.export` tell by themselves what they need (roles of inputs, labels, vocabulary, whether the
-    memory must be reset); any other ``.tflite`` runs too, as far as its graph alone tells enough.
+    Threads may share it: each predicts in its own interpreter. It can be pickled, copied and used after a fork.
+    Files of `keras_gates.export` contain what is needed (roles of inputs, labels, vocabulary, whether memory must be
+    reset); any other ``.tflite`` runs too, as far as its graph is sufficient.
 
     Args:
-        path: the file, or its bytes.
-        num_threads: threads for the kernels that can use several.
-        probe: True runs the file once in a child process first, so that a file LiteRT crashes on is an error here;
-            False never does; None does it for files that `keras_gates.export` did not seal.
+        path: Path of the file, or its bytes.
+        num_threads: Threads for the kernels that can use several.
+        probe: True runs the file once in a subprocess first, so that a file that crashes LiteRT raises an error here, and
+            accepts a file whose checksum differs; False never does; None does it for files without a checksum.
 
     Attributes:
-        description: what the file says of itself (`keras_gates.edge.description.Description`).
-        data: the bytes of the file.
-        file: its graphs, tensors, operators and signatures (`keras_gates.edge.tflite.TFLite`).
+        description: Inputs, outputs and metadata (`keras_gates.edge.description.Description`).
+        data: Bytes of the file.
+        file: Graphs, tensors, operators and signatures (`keras_gates.edge.tflite.TFLite`).
 
     Raises:
-        EdgeError: not a ``.tflite``, cut short, changed since its export, or refused by LiteRT.
+        EdgeError: Not a ``.tflite`` file, cut short, changed since its export, or refused by LiteRT.
 
     Example:
-        >>> model = EdgeModel("model.tflite")  # doctest: +SKIP
-        >>> model.predict(np.zeros((2, 28, 16), "float32")).shape  # doctest: +SKIP
-        (2, 10)
+
+    >>> model = EdgeModel("model.tflite")  # doctest: +SKIP
+    >>> model.predict(np.zeros((2, 28, 16), "float32")).shape  # doctest: +SKIP
+    (2, 10)
     """
 
     def __init__(self, path: str | os.PathLike | bytes, *, num_threads: int = 1, probe: bool | None = None):
@@ -55,38 +60,44 @@ class EdgeModel:
         self.file = read(self.data)
         if self.file.sealed is False and not probe:
             raise EdgeError(
-                "the file changed since its export (its digest differs): copy it again, or pass probe=True."
+                "the file changed since its export (its checksum differs): copy it again, or pass probe=True."
             )
         self.description: Description = describe(self.file)
         if probe or (probe is None and self.file.sealed is None):
             runtime.probe(self.data)
+        self._of_thread = threading.local()
         try:
-            self._runtime = self.new_runtime()
+            self._of_thread.runtime = self.new_runtime()
         except EdgeError as error:
             if self.description.facts.get("target") == "micro":
                 raise EdgeError(f"{error} The file was made for microcontrollers: run its C kit in TFLM.") from None
             raise
-        self._streams: bool | None = True if self.description.mode == "stream" or self.description.memory else None
+        self._streams: bool | None = True if self.description.streams else None
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the classes are called; empty where the file does not say."""
+        """Names of the classes; empty if the file has none."""
         return self.description.labels
 
     def predict(self, x: Any, *, lengths: Sequence[int] | None = None, top: int | None = None) -> Any:
-        """Predictions for a batch; every example starts from empty memory.
+        """Predict a batch; every example starts with an empty memory.
 
         Args:
-            x: (batch, …) numbers as the model took them before quantization; a list of arrays of different lengths; a
-                text or a list of texts where the file has a vocabulary; for several inputs a dict by name, or a tuple.
-            lengths: valid leading steps of each example, where the file counts them and cannot see padding.
-            top: with a number, the best classes instead: for each example a list of (label, value).
+            x: (batch, …) numbers in the model's units, before quantization; a list of arrays of different lengths; a text
+                or a list of texts if the file has a vocabulary; for several inputs a dict by name, or a tuple.
+            lengths: Valid leading time steps of each example, for files that count them and cannot detect padding.
+            top: Return this many best classes instead: for each example a list of (label, value).
 
         Returns:
-            float32 (batch, …); a dict by name for several outputs; a list where lengths leave unequal shapes.
+            float32 (batch, …); a dict by name for several outputs; a list if lengths lead to unequal shapes.
 
         Raises:
-            EdgeError: a shape, type or value that does not fit, NaN among the values.
+            EdgeError: A shape, type or value that does not fit, or NaN among the values.
+
+        Example:
+
+        >>> EdgeModel("model.tflite").predict(x, top=1)  # doctest: +SKIP
+        [[('yes', 0.97)], [('no', 0.81)]]
         """
         examples = self._examples(x, lengths)
         results: list[list[np.ndarray]] = []
@@ -100,52 +111,74 @@ class EdgeModel:
         return columns if len(names) > 1 else columns[names[0]]
 
     def best(self, prediction: np.ndarray, top: int = 1) -> list:
-        """The `top` best classes of one prediction (…, classes): (label, value), best first; a list of lists along time.
+        """Return the best classes of one prediction.
 
-        A single number against two labels is the probability of the second.
+        Args:
+            prediction: Values (classes,) or (time, classes). A single value for two labels is the probability of the
+                second.
+            top: Number of classes.
+
+        Returns:
+            List of (label, value), best first; with a time axis a list of such lists.
+
+        Example:
+
+        >>> model.best(np.array([0.1, 0.7, 0.2]), top=2)  # doctest: +SKIP
+        [('yes', 0.7), ('other', 0.2)]
         """
-        prediction = np.asarray(prediction)
-        if prediction.ndim > 1:
-            return [self.best(step, top) for step in prediction]
-        if len(self.labels) == 2 and prediction.shape == (1,):
-            prediction = np.array([1 - prediction[0], prediction[0]])
-        order = np.argsort(-prediction, kind="stable")[: max(int(top), 1)]
-        return [(self.labels[i] if i < len(self.labels) else int(i), float(prediction[i])) for i in order]
+        return best(self.labels, prediction, top)
 
     def events(self, raw: str | np.ndarray) -> np.ndarray:
-        """Events of one example from what the file's front-end takes.
+        """Apply the file's external front end to one example.
 
-        A text gives its token numbers, int32 (time,); a sound (samples,) its log-mel, float32 (time, bins); measurements
-        (…, channels) in their own units, standard deviations from the mean, float32.
+        Args:
+            raw: A text; audio (samples,) in −1…1 at the sample rate of the file; or measurements (…, channels) in their
+                own units.
+
+        Returns:
+            Token numbers, int32 (time,); log-mel events, float32 (time, bins); or standardized measurements, float32.
 
         Raises:
-            EdgeError: the file names no such front-end outside itself.
+            EdgeError: The file has no such external front end.
+
+        Example:
+
+        >>> EdgeModel("intent.tflite").events("turn it off")  # doctest: +SKIP
+        array([2, 3, 4], dtype=int32)
         """
-        description = self.description
-        if isinstance(raw, str):
-            if not description.vocabulary:
-                raise EdgeError("expected numbers: this file holds no vocabulary to turn text into them.")
-            return tokens(raw, description.vocabulary, description.frontend)
-        if description.scales:
-            return scaled(numbers(raw, "the measurements"), description.frontend)
-        if not description.hears:
-            raise EdgeError("this file names no front-end outside itself: give the numbers that the model takes.")
-        return log_mel(description.frontend)(numbers(raw, "the sound"))
+        return events_of(self.description, raw)
 
     def stream(self, *, smooth: int = 1, threshold: float | None = None, background: Sequence[str] = ()) -> Stream:
-        """A new stream with its own memory; see `Stream`.
+        """Return a new stream with its own memory.
+
+        Args:
+            smooth: Average the first output over this many last events.
+            threshold: `Stream.detect` reports a class when its smoothed value rises to it.
+            background: Labels that `Stream.detect` never reports.
 
         Raises:
-            EdgeError: what the model gives at an event depends on later ones (a backward direction, a mean over time).
+            EdgeError: The output at an event depends on later ones (a backward direction, a mean over time).
+
+        Example:
+
+        >>> stream = EdgeModel("model.tflite").stream(smooth=5, threshold=0.8)  # doctest: +SKIP
+        >>> stream.detect(event)  # doctest: +SKIP
+        [Detection(label='yes', value=0.83, event=11)]
         """
         if self._streams is None:
             self._streams = self._streams_like_sequence()
         if not self._streams:
             raise EdgeError("this file does not stream, it needs the whole sequence: export it with mode='stream'.")
-        return Stream(self, smooth=smooth, threshold=threshold, background=background)
+        return Stream(self.new_runtime(), smooth=smooth, threshold=threshold, background=background)
 
     def info(self) -> dict[str, Any]:
-        """What the file is, as plain values that JSON can hold: sizes, inputs, outputs, operators, labels, versions."""
+        """Return sizes in bytes, inputs, outputs, operators, labels and metadata as plain values that JSON can hold.
+
+        Example:
+
+        >>> EdgeModel("model.tflite").info()["operators"]  # doctest: +SKIP
+        {'UNIDIRECTIONAL_SEQUENCE_LSTM': 1, 'FULLY_CONNECTED': 1, 'SOFTMAX': 1}
+        """
         description, graph = self.description, self.file.subgraphs[self.description.subgraph]
         memory = [*description.variables, *(description.inputs[pair.source].tensor for pair in description.memory)]
         return {
@@ -164,60 +197,35 @@ class EdgeModel:
         }
 
     def new_runtime(self) -> runtime.Runtime:
-        """Another interpreter over the same bytes, with memory of its own."""
-        return runtime.Runtime(self.data, self.file, self.description, self.num_threads)
-
-    def by_name(self, x: Any) -> dict[str, Any]:
-        """What the user gave for each event input.
+        """Return another interpreter over the same bytes, with its own memory.
 
         Raises:
-            EdgeError: an input is missing, or one was given that the file does not have.
+            EdgeError: LiteRT is not installed, or refuses the file.
         """
-        names = [port.name for port in self.description.events]
-        if isinstance(x, Mapping):
-            given = dict(x)
-        elif len(names) == 1:
-            given = {names[0]: x}
-        elif isinstance(x, tuple | list) and len(x) == len(names):
-            given = dict(zip(names, x))
-        else:
-            raise EdgeError(f"expected {len(names)} inputs: a dict with {names}, or a tuple in this order.")
-        if set(given) != set(names):
-            raise EdgeError(f"expected the inputs {names}, got {list(given)}.")
-        return given
+        return runtime.Runtime(self.data, self.file, self.description, self.num_threads)
 
-    def values(self, columns: Mapping[str, np.ndarray], memory: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """What the interpreter takes, in the order of its inputs: quantized events, lengths, memory."""
-        remembered = iter(memory)
-        values = []
-        for port in self.description.inputs:
-            if port.role == "event":
-                values.append(quantized(port, columns[port.name]))
-            elif port.role == "lengths":
-                values.append(np.asarray(columns[port.name], port.tensor.dtype).reshape(port.tensor.shape))
-            else:
-                values.append(next(remembered))
-        return values
+    @property
+    def _runtime(self) -> runtime.Runtime:
+        """The interpreter of this thread. LiteRT's are not thread-safe; one behind a lock is slower (up to 1.5 times on two
+        busy cores), and another one costs 0.4 ms and about 0.1 MB."""
+        if not hasattr(self._of_thread, "runtime"):
+            self._of_thread.runtime = self.new_runtime()
+        return self._of_thread.runtime
 
-    def empty_memory(self) -> list[np.ndarray]:
-        """Zeros for every memory input, in the order of the inputs, as the file quantizes zero."""
-        tensors = [self.description.inputs[pair.source].tensor for pair in self.description.memory]
-        return [np.full(tensor.shape, tensor.zero_point, tensor.dtype) for tensor in tensors]
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_of_thread"}
 
-    def next_memory(self, results: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """What the memory inputs take in the next call, from all outputs of this one."""
-        inputs, outputs = self.description.inputs, self.description.outputs
-        pairs = self.description.memory
-        return [fed_back(inputs[pair.source], outputs[pair.result], results[pair.result]) for pair in pairs]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _of_thread=threading.local())
 
     def _examples(self, x: Any, lengths: Sequence[int] | None) -> list[dict[str, np.ndarray]]:
-        """One dict an example: an array without batch axis for each event, the valid steps for each length."""
-        given = self.by_name(x)
-        batches = {port.name: self._batch(port, given[port.name]) for port in self.description.events}
+        """Return one dict per example: an array without batch axis for each event, the valid time steps for each length."""
+        values = by_name(self.description, x)
+        batches = {port.name: self._batch(port, values[port.name]) for port in self.description.events}
         counts = {len(batch) for batch in batches.values()} | ({len(lengths)} if lengths is not None else set())
         if counts == {0} or len(counts) != 1:
-            raise EdgeError(f"expected at least one example, and as many of each input; got {sorted(counts)}.")
-        examples = [dict(zip(batches, values)) for values in zip(*batches.values())]
+            raise EdgeError(f"expected at least one example, as many for each input; got {sorted(counts)}.")
+        examples = [dict(zip(batches, rows)) for rows in zip(*batches.values())]
         for row, example in enumerate(examples):
             for port in self.description.role("lengths"):
                 example[port.name] = _length(
@@ -231,7 +239,7 @@ class EdgeModel:
         value = [value] if isinstance(value, str) else value
         rows = value if isinstance(value, list | tuple) else list(value) if np.ndim(value) == 1 else []
         if rows and all(isinstance(each, str) for each in rows):
-            value = [self.events(str(each)) for each in rows]
+            value = [self._tokens(port, str(each)) for each in rows]
         elif not isinstance(value, list | tuple):
             value = numbers(value, f"input {port.name!r}")
             if value.ndim != len(port.tensor.shape):
@@ -240,9 +248,19 @@ class EdgeModel:
                 )
         return [self._fitting(port, numbers(each, f"input {port.name!r}")) for each in value]
 
+    def _tokens(self, port: Port, text: str) -> np.ndarray:
+        """Return the token numbers of a text. One without words is one padding token, as in a batch that Keras pads, unless
+        the file counts valid time steps."""
+        token_numbers = self.events(text)
+        return token_numbers if len(token_numbers) or self._has_lengths(port) else np.zeros(1, np.int32)
+
+    def _has_lengths(self, port: Port) -> bool:
+        return any(self._counted(each) == port.name for each in self.description.role("lengths"))
+
     def _fitting(self, port: Port, example: np.ndarray) -> np.ndarray:
         shape, free = port.tensor.shape[1:], int(port.time and self.description.any_length)
-        if example.ndim != len(shape) or example.shape[free:] != shape[free:] or (free and not len(example)):
+        empty = free and not len(example) and not self._has_lengths(port)
+        if example.ndim != len(shape) or example.shape[free:] != shape[free:] or empty:
             raise EdgeError(f"input {port.name!r}: expected {self._wanted(port)}, got one of {example.shape}.")
         return checked(port, example, len(self.description.vocabulary))
 
@@ -254,52 +272,48 @@ class EdgeModel:
         return port.of or self.description.events[0].name
 
     def _padded(self, port: Port, example: np.ndarray) -> np.ndarray:
-        """An example as long as the file asks for, where it asks for one length."""
+        """Return an example padded to the file's fixed length, if it has one."""
         description = self.description
         if not port.time or description.resizable or description.stepwise or len(example) == port.steps:
             return example
         if len(example) > port.steps:
-            raise EdgeError(f"input {port.name!r}: this file takes {port.steps} steps at most, got {len(example)}.")
+            raise EdgeError(
+                f"input {port.name!r}: this file takes at most {port.steps} time steps, got {len(example)}."
+            )
         padding = next((each.padding for each in description.role("lengths") if self._counted(each) == port.name), None)
         rest = np.full((port.steps - len(example), *example.shape[1:]), padding or 0, example.dtype)
         return np.concatenate([example, rest])
 
     def _sequence(self, chunk: list[dict[str, np.ndarray]]) -> list[list[np.ndarray]]:
-        """Whole sequences from empty memory: for each example its predictions, without their batch axis."""
+        """Run whole sequences from empty memory and return the predictions per example, without their batch axis."""
         for port in self.description.events:
             if len({example[port.name].shape for example in chunk}) > 1:
                 raise EdgeError(f"this file takes {self.description.batch} examples at once: give them equal shapes.")
         columns = {name: np.stack([example[name] for example in chunk]) for name in chunk[0]}
-        predictions = self.description.predictions
-        self._runtime.reset()
-        if self.description.stepwise:
-            outputs = self._rolled(columns)
-        else:
-            results = self._runtime.run(self.values(columns, []))
-            outputs = [real(port, results[place]) for place, port in predictions]
+        own = self._runtime
+        own.reset()
+        outputs = self._stepped(own, columns) if self.description.stepwise else self._called(own, columns)
         return [[output[row] for output in outputs] for row in range(len(chunk))]
 
-    def _rolled(self, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """The same in several calls: explicit memory goes round, predictions with a time axis are joined."""
+    def _called(self, own: runtime.Runtime, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return predictions(self.description, own.call(columns))
+
+    def _stepped(self, own: runtime.Runtime, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Run a sequence in several calls; predictions with a time axis are concatenated."""
         stride = self.description.stride
-        steps = {columns[port.name].shape[1] for port in self.description.events if port.time}
+        timed = [port.name for port in self.description.events if port.time]
+        steps = {columns[name].shape[1] for name in timed}
         if len(steps) != 1 or min(steps) % stride:
             raise EdgeError(f"expected sequences of one length, a multiple of {stride}; got {sorted(steps)}.")
-        memory, frames = self.empty_memory(), []
-        for start in range(0, steps.pop(), stride):
-            frame = {
-                port.name: columns[port.name][:, start : start + stride]
-                for port in self.description.events
-                if port.time
-            }
-            results = self._runtime.run(self.values({**columns, **frame}, memory))
-            memory = self.next_memory(results)
-            frames.append([real(port, results[place]) for place, port in self.description.predictions])
+        frames = [
+            self._called(own, {**columns, **{name: columns[name][:, start : start + stride] for name in timed}})
+            for start in range(0, steps.pop(), stride)
+        ]
         ports = [port for _, port in self.description.predictions]
         return [np.concatenate(column, 1) if port.time else column[-1] for port, column in zip(ports, zip(*frames))]
 
     def _streams_like_sequence(self) -> bool:
-        """Whether four random events, frame by frame, give what they give as one sequence."""
+        """Return whether four random events give the same predictions event by event as in one sequence."""
         description = self.description
         if not description.variables or not description.resizable or not all(port.time for port in description.events):
             return False
@@ -311,9 +325,9 @@ class EdgeModel:
         example = {port.name: checked(port, whole_shape[port.name]) for port in description.events}
         counted = {port.name: np.int64(_PROOF_STEPS) for port in description.role("lengths")}
         whole = self._sequence([{**example, **counted}] * description.batch)[0]
-        stream = Stream(self)
+        stepping = self.new_runtime()
         for step in range(_PROOF_STEPS):
-            frame = stream.step({name: values[step : step + 1] for name, values in example.items()})
+            frame = streamed(stepping, {name: values[step : step + 1] for name, values in example.items()})
         return all(
             np.allclose(one[-1] if port.time else one, last[-1] if port.time else last, rtol=1e-3, atol=port.tolerance)
             for (_, port), one, last in zip(description.predictions, whole, frame)
@@ -327,16 +341,16 @@ def _content(path: str | os.PathLike) -> bytes:
         raise EdgeError(f"cannot read {os.fspath(path)!r}: {error.strerror or error}.") from None
 
 
-def _length(event: np.ndarray, port: Port, given: Any) -> int:
-    """Valid leading steps of one example: as given, or up to the padding at its end."""
-    if given is not None:
-        if int(given) != given or not 0 <= given <= len(event):
-            raise EdgeError(f"lengths: expected 0…{len(event)}, got {given}.")
-        return int(given)
+def _length(event: np.ndarray, port: Port, length: Any) -> int:
+    """Return the valid leading time steps of one example: `length`, or if it is None those before the padding."""
+    if length is not None:
+        if int(length) != length or not 0 <= length <= len(event):
+            raise EdgeError(f"lengths: expected 0…{len(event)}, got {length}.")
+        return int(length)
     if port.padding is None:
-        raise EdgeError("this file cannot see padding: pass lengths=, the valid leading steps of each example.")
-    valid = (event != port.padding).reshape(len(event), -1).any(1)
+        raise EdgeError("this file cannot detect padding: pass lengths=, the valid leading time steps of each example.")
+    valid = (event != port.padding).any(axis=tuple(range(1, event.ndim)))
     count = int(valid.sum())
     if not valid[:count].all():
-        raise EdgeError("padding before a valid step: this file counts padding at the end only; move it there.")
+        raise EdgeError("padding before a valid step: this file supports padding at the end only; move it there.")
     return count

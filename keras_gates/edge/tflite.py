@@ -1,9 +1,9 @@
-"""A ``.tflite`` file read, checked and sealed in plain Python: the standard library alone, nothing of the rest of the package.
+"""Reading, checking and sealing a ``.tflite`` file in plain Python, with the standard library alone.
 
-LiteRT maps a file into memory and follows the offsets it finds there; a damaged file can end the process. `read`
-follows the same offsets first and raises `EdgeError` where one leads outside the file, where an index names a tensor
-that is not there, or where a constant has not the bytes its shape asks for. What only LiteRT itself can judge
-(operator options, kernels) is left to it: `keras_gates.edge` tries files without a seal in a child process.
+LiteRT maps a file into memory and follows the offsets in it; a damaged file can crash the process. `read` follows the same
+offsets first and raises `EdgeError` if one leads outside the file, if an index names a missing tensor, or if the size of a
+constant contradicts its shape. Operator options and kernels are left to LiteRT: `EdgeModel` runs files without a checksum
+in a subprocess first.
 
 Layout: https://flatbuffers.dev/internals, schema ``tflite/schema.fbs`` of LiteRT (file identifier ``TFL3``).
 """
@@ -15,46 +15,35 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from keras_gates.edge.schema import ITEM_BYTES, OPERATORS, TYPES
 
 METADATA_NAME = "keras_gates"
 _BLANK = b"0" * 64
 _DIGEST_KEY = b'{"digest":"'
-_ITEM_BYTES = {"float32": 4, "float16": 2, "int32": 4, "uint8": 1, "int64": 8, "bool": 1, "int16": 2, "complex64": 8}
-_ITEM_BYTES |= {"int8": 1, "float64": 8, "complex128": 16, "uint64": 8, "uint32": 4, "uint16": 2, "bfloat16": 2}
-_TYPE_NAMES = (
-    "float32 float16 int32 uint8 int64 string bool int16 complex64 int8 float64 complex128 uint64 resource variant "
-    "uint32 uint16 int4 bfloat16 int2 uint4 float8_e4m3fn float8_e5m2"
-)
 _CUSTOM = 32
-_OPERATOR_NAMES = (
-    "ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE EMBEDDING_LOOKUP FLOOR "
-    "FULLY_CONNECTED HASHTABLE_LOOKUP L2_NORMALIZATION L2_POOL_2D LOCAL_RESPONSE_NORMALIZATION LOGISTIC LSH_PROJECTION "
-    "LSTM MAX_POOL_2D MUL RELU RELU_N1_TO_1 RELU6 RESHAPE RESIZE_BILINEAR RNN SOFTMAX SPACE_TO_DEPTH SVDF TANH "
-    "CONCAT_EMBEDDINGS SKIP_GRAM CALL CUSTOM EMBEDDING_LOOKUP_SPARSE PAD UNIDIRECTIONAL_SEQUENCE_RNN GATHER "
-    "BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND TRANSPOSE MEAN SUB DIV SQUEEZE UNIDIRECTIONAL_SEQUENCE_LSTM STRIDED_SLICE "
-    "BIDIRECTIONAL_SEQUENCE_RNN EXP TOPK_V2 SPLIT LOG_SOFTMAX DELEGATE BIDIRECTIONAL_SEQUENCE_LSTM CAST PRELU MAXIMUM "
-    "ARG_MAX MINIMUM LESS NEG PADV2 GREATER GREATER_EQUAL LESS_EQUAL SELECT SLICE SIN TRANSPOSE_CONV SPARSE_TO_DENSE "
-    "TILE EXPAND_DIMS EQUAL NOT_EQUAL LOG SUM SQRT RSQRT SHAPE POW ARG_MIN FAKE_QUANT REDUCE_PROD REDUCE_MAX PACK "
-    "LOGICAL_OR ONE_HOT LOGICAL_AND LOGICAL_NOT UNPACK REDUCE_MIN FLOOR_DIV REDUCE_ANY SQUARE ZEROS_LIKE FILL FLOOR_MOD "
-    "RANGE RESIZE_NEAREST_NEIGHBOR LEAKY_RELU SQUARED_DIFFERENCE MIRROR_PAD ABS SPLIT_V UNIQUE CEIL REVERSE_V2 ADD_N "
-    "GATHER_ND COS WHERE RANK ELU REVERSE_SEQUENCE MATRIX_DIAG QUANTIZE MATRIX_SET_DIAG ROUND HARD_SWISH IF WHILE "
-    "NON_MAX_SUPPRESSION_V4 NON_MAX_SUPPRESSION_V5 SCATTER_ND SELECT_V2 DENSIFY SEGMENT_SUM BATCH_MATMUL "
-    "PLACEHOLDER_FOR_GREATER_OP_CODES CUMSUM CALL_ONCE BROADCAST_TO RFFT2D CONV_3D IMAG REAL COMPLEX_ABS HASHTABLE "
-    "HASHTABLE_FIND HASHTABLE_IMPORT HASHTABLE_SIZE REDUCE_ALL CONV_3D_TRANSPOSE VAR_HANDLE READ_VARIABLE "
-    "ASSIGN_VARIABLE BROADCAST_ARGS RANDOM_STANDARD_NORMAL BUCKETIZE RANDOM_UNIFORM MULTINOMIAL GELU "
-    "DYNAMIC_UPDATE_SLICE RELU_0_TO_1 UNSORTED_SEGMENT_PROD UNSORTED_SEGMENT_MAX UNSORTED_SEGMENT_SUM ATAN2 "
-    "UNSORTED_SEGMENT_MIN SIGN BITCAST BITWISE_XOR RIGHT_SHIFT"
-)
-_TYPES, _OPERATORS = _TYPE_NAMES.split(), _OPERATOR_NAMES.split()
 
 
 class EdgeError(ValueError):
-    """What was expected, what came, and what to do: every failure of the edge runtime is one of these."""
+    """Any failure of the edge runtime; the message says what was expected, what it got and what to do."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor: its place, name, shape (`signature` has -1 where an axis may vary) and quantization."""
+    """One tensor of a graph.
+
+    Attributes:
+        index: Its number in the graph.
+        name: Its name.
+        shape: Its shape as converted.
+        signature: Its shape with -1 for axes that may vary.
+        dtype: Its type by NumPy's name.
+        scale: Quantization step; None for tensors that are not quantized, or quantized per channel.
+        zero_point: Stored value of zero.
+        variable: Whether it keeps its value between calls.
+        constant_bytes: Size of its constant in the file; 0 if it is computed.
+    """
 
     index: int
     name: str
@@ -68,13 +57,19 @@ class Tensor:
 
     @property
     def bytes(self) -> int:
-        """Its size in memory, in the shape it was converted with."""
-        return math.prod(self.shape) * _ITEM_BYTES.get(self.dtype, 1)
+        """Its size in memory in bytes, in the shape it was converted with."""
+        return math.prod(self.shape) * ITEM_BYTES.get(self.dtype, 1)
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: its name, tensor indices (-1 is an absent optional input), and operator-code version."""
+    """One operator of a graph.
+
+    Attributes:
+        name: Name as in the schema, or of the custom operator.
+        inputs, outputs, intermediates: Tensor indices; -1 is an absent optional input.
+        version: Version of the operator.
+    """
 
     name: str
     inputs: tuple[int, ...]
@@ -85,7 +80,14 @@ class Operator:
 
 @dataclass(frozen=True)
 class Subgraph:
-    """One graph: tensors, operators in running order, and which tensors go in and out."""
+    """One graph.
+
+    Attributes:
+        name: Its name.
+        tensors: Its tensors.
+        operators: Its operators in the order of execution.
+        inputs, outputs: Tensor indices.
+    """
 
     name: str
     tensors: tuple[Tensor, ...]
@@ -96,7 +98,13 @@ class Subgraph:
 
 @dataclass(frozen=True)
 class Signature:
-    """A named way to call the file: its subgraph, and the tensor index behind each argument and result name."""
+    """A named entry point of a file.
+
+    Attributes:
+        key: Its name.
+        subgraph: Number of the graph that it runs.
+        inputs, outputs: Tensor index by name.
+    """
 
     key: str
     subgraph: int
@@ -106,9 +114,15 @@ class Signature:
 
 @dataclass(frozen=True)
 class TFLite:
-    """What `read` found: the graphs, the signatures and the metadata entries (name → bytes).
+    """What `read` returns.
 
-    `sealed`: True where the file is as `seal` left it, False where it changed since, None where it was never sealed.
+    Attributes:
+        size: Bytes of the file.
+        description: The description field of the schema.
+        subgraphs: Its graphs.
+        signatures: Its signatures by name.
+        metadata: Its metadata entries by name.
+        sealed: True if the file is as `seal` wrote it, False if it changed since, None if it has no checksum.
     """
 
     size: int
@@ -122,13 +136,17 @@ class TFLite:
 def read(data: bytes) -> TFLite:
     """Parse and check the bytes of a ``.tflite`` file.
 
+    Args:
+        data: The bytes.
+
     Raises:
-        EdgeError: not a ``.tflite`` file, cut short, or damaged; the message says where.
+        EdgeError: Not a ``.tflite`` file, cut short, or damaged; the message has the position.
 
     Example:
-        >>> file = read(open("model.tflite", "rb").read())  # doctest: +SKIP
-        >>> [operator.name for operator in file.subgraphs[0].operators]  # doctest: +SKIP
-        ['UNIDIRECTIONAL_SEQUENCE_LSTM', 'FULLY_CONNECTED', 'SOFTMAX']
+
+    >>> file = read(open("model.tflite", "rb").read())  # doctest: +SKIP
+    >>> [operator.name for operator in file.subgraphs[0].operators]  # doctest: +SKIP
+    ['UNIDIRECTIONAL_SEQUENCE_LSTM', 'FULLY_CONNECTED', 'SOFTMAX']
     """
     if len(data) < 16:
         raise EdgeError(f"expected a .tflite file, got {len(data)} bytes: the file is empty or was cut short.")
@@ -144,7 +162,7 @@ def read(data: bytes) -> TFLite:
     buffers = [_buffer(table) for table in model.tables(4)]
     subgraphs = tuple(_subgraph(table, codes, buffers) for table in model.tables(2))
     if not subgraphs:
-        raise EdgeError("the file holds no graph to run.")
+        raise EdgeError("the file contains no graph to run.")
     entries = {}
     for table in model.tables(6):
         start, length = buffers[_within(table.number(1, "<I"), len(buffers), "metadata buffer")]
@@ -154,12 +172,15 @@ def read(data: bytes) -> TFLite:
 
 
 def seal(data: bytes) -> bytes:
-    """Write the SHA-256 of a file into its own metadata, so that the device sees damage before it runs the file.
+    """Return the file with its SHA-256 in its own metadata, so that the device detects damage before it runs the file.
 
-    The digest is taken with its 64 places filled with ``0``; the length and every other byte stay.
+    The checksum is computed with its 64 characters set to ``0``; the length and every other byte stay.
+
+    Args:
+        data: Bytes of a file whose metadata has a place for the checksum.
 
     Raises:
-        EdgeError: no metadata entry begins with ``{"digest":"<64 characters>"``.
+        EdgeError: No metadata entry begins with ``{"digest":"<64 characters>"``.
     """
     place = _digest_place(data)
     if place is None:
@@ -168,10 +189,13 @@ def seal(data: bytes) -> bytes:
 
 
 def cut(data: bytes, count: int) -> bytes:
-    """The file with only the first `count` operators of its first graph, the last one's result as its only output.
+    """Return the file with only the first `count` operators of its first graph and the last one's result as its only output.
 
-    Its size stays; only the interpreter's calls by index fit it, for signatures still name what was cut off. `bench`
-    times operators so.
+    `bench` times operators this way. The file must be called by tensor index: its signatures still name the removed part.
+
+    Args:
+        data: Bytes of a file.
+        count: Number of operators, at least 1.
     """
     graph = _Table(data, _unpack(data, "<I", 0)).tables(2)[0]
     operators, outputs = graph.span(3, 4)[0], graph.span(2, 4)[0]
@@ -199,7 +223,7 @@ def _seal_holds(data: bytes) -> bool | None:
     return data[place : place + 64] == _digest(data, place)
 
 
-def _unpack(data: bytes, form: str, at: int):
+def _unpack(data: bytes, form: str, at: int) -> Any:
     try:
         return struct.unpack_from(form, data, at)[0]
     except struct.error:
@@ -215,7 +239,7 @@ def _within(index: int, count: int, what: str) -> int:
 
 
 class _Table:
-    """A flatbuffer table whose every offset is checked before it is followed."""
+    """A flatbuffer table; every offset is checked before it is followed."""
 
     def __init__(self, data: bytes, at: int):
         self.data, self.at = data, at
@@ -242,7 +266,7 @@ class _Table:
             raise EdgeError(f"the file is damaged: field {field} of the table at byte {self.at} lies outside it.")
         return place
 
-    def number(self, field: int, form: str, default: int = 0):
+    def number(self, field: int, form: str, default: int = 0) -> Any:
         place = self.place(field, struct.calcsize(form))
         return default if place is None else _unpack(self.data, form, place)
 
@@ -251,7 +275,7 @@ class _Table:
         return None if place is None else place + _unpack(self.data, "<I", place)
 
     def span(self, field: int, item_bytes: int) -> tuple[int, int]:
-        """Where a vector's items begin, and how many there are."""
+        """Return the position of a vector's first item and the number of items."""
         at = self.follow(field)
         if at is None:
             return 0, 0
@@ -285,7 +309,7 @@ def _operator_code(table: _Table) -> tuple[str, int]:
         raise EdgeError(f"the file is damaged: operator code {code}.")
     if code == _CUSTOM:
         return table.text(1) or "CUSTOM", table.number(2, "<i", 1)
-    return _OPERATORS[code] if code < len(_OPERATORS) else f"BUILTIN_{code}", table.number(2, "<i", 1)
+    return OPERATORS[code] if code < len(OPERATORS) else f"BUILTIN_{code}", table.number(2, "<i", 1)
 
 
 def _buffer(table: _Table) -> tuple[int, int]:
@@ -299,21 +323,21 @@ def _buffer(table: _Table) -> tuple[int, int]:
 
 def _tensor(index: int, table: _Table, buffers: list[tuple[int, int]]) -> Tensor:
     name = table.text(3)
-    dtype = _TYPES[_within(table.number(1, "<b"), len(_TYPES), f"the type of tensor {name!r}, number")]
+    dtype = TYPES[_within(table.number(1, "<b"), len(TYPES), f"the type of tensor {name!r}, number")]
     shape = table.numbers(0, "i")
     if any(size < 0 for size in shape):
         raise EdgeError(f"the file is damaged: tensor {name!r} has shape {shape}.")
     _, length = buffers[_within(table.number(2, "<I"), len(buffers), f"the buffer of tensor {name!r}, number")]
-    if math.prod(shape) * _ITEM_BYTES.get(dtype, 1) >= 1 << 31:
+    if math.prod(shape) * ITEM_BYTES.get(dtype, 1) >= 1 << 31:
         raise EdgeError(f"the file is damaged: tensor {name!r} {dtype} {shape} would take more than 2 GiB.")
     dense = table.table(6) is None
-    if length and dense and dtype in _ITEM_BYTES and length != math.prod(shape) * _ITEM_BYTES[dtype]:
+    if length and dense and dtype in ITEM_BYTES and length != math.prod(shape) * ITEM_BYTES[dtype]:
         raise EdgeError(f"the file is damaged: tensor {name!r} {dtype} {shape} comes with {length} bytes.")
     quantization = table.table(4)
     scales = quantization.numbers(2, "f") if quantization else ()
     zero_points = quantization.numbers(3, "q") if quantization else ()
     if not all(math.isfinite(scale) and scale >= 0 for scale in scales):
-        raise EdgeError(f"the file is damaged: tensor {name!r} has a quantization scale that is no positive number.")
+        raise EdgeError(f"the file is damaged: tensor {name!r} has a quantization scale that is not a positive number.")
     scale, zero_point = (scales[0], zero_points[0] if zero_points else 0) if len(scales) == 1 else (None, 0)
     signature = table.numbers(7, "i") or shape
     return Tensor(index, name, shape, signature, dtype, scale, zero_point, bool(table.number(5, "<b")), length)
@@ -324,7 +348,7 @@ def _subgraph(table: _Table, codes: list[tuple[str, int]], buffers: list[tuple[i
 
     def known(indices: tuple[int, ...], lowest: int = 0) -> tuple[int, ...]:
         if any(not lowest <= index < len(tensors) for index in indices):
-            raise EdgeError(f"the file is damaged: it names tensors {indices}, there are {len(tensors)}.")
+            raise EdgeError(f"the file is damaged: it refers to tensors {indices}, there are {len(tensors)}.")
         return indices
 
     return Subgraph(

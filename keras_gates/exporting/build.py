@@ -1,157 +1,70 @@
-"""One .tflite file: choose forms, convert, tidy, describe, check, try."""
+"""One .tflite file, stage by stage: split the data, choose the lowering, trace, convert, verify."""
 
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
-import keras
-import numpy as np
-
-from keras_gates.edge import tflite
 from keras_gates.exporting.lowering import rules, signatures
-from keras_gates.exporting.lowering.inputs import Inputs
-from keras_gates.exporting.lowering.streamable import why_not_streamable
-from keras_gates.exporting.report import ExportError, ExportReport
-from keras_gates.exporting.tflite import checks, converter, flatbuffer
-from keras_gates.exporting.tflite.int16 import to_sixteen_bits
-from keras_gates.exporting.tflite.metadata import NAME, facts_of, metadata_text
+from keras_gates.exporting.lowering.rules import Lowering
+from keras_gates.exporting.options import ExportRequest
+from keras_gates.exporting.tflite import converter
+from keras_gates.exporting.tflite.metadata import TFLiteFile, add_metadata
 from keras_gates.exporting.verify import against_keras, calibration
+from keras_gates.exporting.verify.against_keras import Verification
+from keras_gates.exporting.verify.feeder import Feeder
 
 
 @dataclass(frozen=True)
-class Request:
-    """What `export` was asked for, for this file."""
-
-    model: keras.Model
-    inputs: Inputs
-    precision: str
-    mode: str
-    target: str
-    batch: int
-    steps: int | None
-    form: str
-    calibration: Any
-    metadata: dict[str, Any] | None
-    test: tuple[Any, Any] | None = None
-    float_operators: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
-
-
-@dataclass
 class Built:
-    """The file, and samples to test it with elsewhere: inputs by name, and its answers in float."""
+    """A file and what each stage found.
 
-    data: bytes
-    golden: list[tuple[dict[str, np.ndarray], list[np.ndarray]]]
+    Attributes:
+        steps: time steps per sequence, or per call of a file that takes a sequence in several.
+        latency_by_lowering: median microseconds per call of the lowerings in `also_time`.
+        notes, warnings: of all stages, in their order.
+    """
+
+    lowering: Lowering
+    file: TFLiteFile
+    verification: Verification
+    steps: int
+    latency_by_lowering: dict[str, float]
+    notes: list[str]
+    warnings: list[str]
 
 
-def build(request: Request, report: ExportReport) -> Built:
-    """Make the file and fill the report.
+def build(request: ExportRequest) -> Built:
+    """Make one .tflite file.
 
     Raises:
-        ExportError: it cannot be made as asked, or it is not what the model is.
+        ExportError: it is impossible as requested, or the file differs from the model.
     """
-    if request.target == "micro" and request.precision in ("float16", "dynamic"):
-        answer = {"float16": "cannot allocate it", "dynamic": "runs it and answers NaN"}[request.precision]
-        raise ExportError(
-            f"precision={request.precision!r} is not for microcontrollers: TFLM {answer}. Take int8 or float32."
-        )
-    data = calibration.prepare(request, report)
-    asked = signatures.look(request.model, request.inputs, request.batch, data.steps, data.right_padded)
-    report.form, report.why, report.layers = _forms(request, asked, data)
-    signature, events = _signature(request, report, asked, data)
-    report.steps = events or data.steps
-    feeder = calibration.Feeder(request.inputs, signature, asked.padded, request.batch, events)
-    model = _converted(request, signature, feeder, data, request.precision == "int16x8" and "fused" in report.form)
-    if request.precision in calibration.INTEGER:
-        _check_integers(model, request, report)
-    plain = flatbuffer.dump(model)
-    report.resizable = against_keras.can_resize(request, plain, feeder, data)
-    finished = flatbuffer.with_metadata(
-        model, NAME, metadata_text(facts_of(request, report, signature, asked.padded), request.metadata)
+    data = calibration.split(request)
+    traced = signatures.trace_calls(request.model, request.inputs, request.batch, data.steps, data.right_padded)
+    lowering = rules.choose(request, traced.calls, data.held_out[0])
+    signature = signatures.signature_of(request, lowering, traced, data.steps)
+    feeder = Feeder(request.inputs, signature, request.batch)
+    steps = signature.events or data.steps
+    converted = converter.convert(
+        request, lowering, signature, feeder.calls(data.fit) if request.is_integer else None, steps
     )
-    file = tflite.read(finished)
-    checks.check_builtin(file)
-    report.bytes, report.metadata_bytes = len(finished), len(finished) - len(plain)
-    report.operators = checks.count_operators(file)
-    golden = against_keras.prove(request, report, finished, feeder, data)
-    if request.test is not None:
-        report.quality = against_keras.test_quality(request, finished, feeder, data.steps)
-    for form in request.beside:
-        other = ExportReport(report.name)
-        build(dataclasses.replace(request, form=form, test=None, beside=()), other)
-        report.latency_by_form[form] = other.latency_us
-    return Built(finished, golden)
-
-
-def _forms(request: Request, asked: signatures.Asked, data: calibration.Data) -> tuple[str, str, list[dict[str, str]]]:
-    why_not_step = cache(lambda: why_not_streamable(request.model, request.inputs, asked.calls, data.held_out[0]))
-    choices = rules.choose(
-        asked.calls,
-        form=request.form,
-        precision=request.precision,
-        mode=request.mode,
-        target=request.target,
-        why_not_step=why_not_step,
+    candidate = add_metadata(request, lowering, signature, converted, steps, resizable=True)
+    resizable = against_keras.can_resize(request, candidate, feeder, data)
+    file = candidate if resizable else add_metadata(request, lowering, signature, converted, steps, resizable=False)
+    verification = against_keras.verify(request, lowering, file, feeder, data)
+    stages = (data, converted, verification)
+    return Built(
+        lowering,
+        file,
+        verification,
+        steps,
+        {other: _latency(request, other) for other in request.also_time},
+        [note for stage in stages for note in stage.notes],
+        [warning for stage in stages for warning in stage.warnings],
     )
-    if not choices:
-        return "plain", "no recurrent layer", []
-    form = "+".join(dict.fromkeys(choice.form for choice in choices))
-    return form, choices[0].why, [dataclasses.asdict(choice) for choice in choices]
 
 
-def _signature(
-    request: Request, report: ExportReport, asked: signatures.Asked, data: calibration.Data
-) -> tuple[signatures.Signature, int | None]:
-    """The file's function, and how many events a call of it takes where that is not the whole sequence."""
-    stream, guard = request.mode == "stream", request.precision in calibration.INTEGER
-    events = (request.steps or 1) if stream else 1 if report.form == "step" else None
-    if report.form == "step":
-        made = signatures.step_signature(request.model, request.inputs, asked.calls, request.batch, events, guard=guard)
-        return made, events
-    made = signatures.sequence_signature(
-        request.model,
-        request.inputs,
-        [layer["form"] for layer in report.layers],
-        request.batch,
-        events or data.steps,
-        asked.padded,
-        guard=guard,
-        stream=stream,
-    )
-    return made, events
-
-
-def _converted(
-    request: Request, signature: signatures.Signature, feeder: calibration.Feeder, data: calibration.Data, sixteen: bool
-) -> Any:
-    with tempfile.TemporaryDirectory(prefix="keras_gates_") as folder:
-        signatures.save(request.model, signature, folder)
-        calls = feeder.calls(data.fit) if request.precision in calibration.INTEGER else None
-        precision = "int8" if sixteen else request.precision
-        converted = converter.convert(folder, signature.key, precision, calls, request.float_operators)
-    model = flatbuffer.load(converted)
-    if sixteen:
-        to_sixteen_bits(model)
-    flatbuffer.tidy(model, list(signature.inputs), list(signature.outputs))
-    return model
-
-
-def _check_integers(model: Any, request: Request, report: ExportReport) -> None:
-    checks.keep_ltm_in_range(model, report.steps if request.mode == "sequence" else None)
-    checks.give_memories_their_scale(model)
-    checks.check_scales(model)
-    floats = checks.float_operators(tflite.read(flatbuffer.dump(model)))
-    told = ", ".join(f"{count} {name}" for name, count in floats.items())
-    if floats and request.float_operators:
-        report.notes.append(f"in float, as declared: {told}")
-    elif floats:
-        if request.target == "micro":
-            raise ExportError(
-                f"operators left in float: {told}. They have no integer kernel; take the layer out of the model."
-            )
-        report.warnings.append(f"operators left in float: {told}")
+def _latency(request: ExportRequest, lowering: str) -> float:
+    other = dataclasses.replace(request, lowering=lowering, test=None, also_time=())
+    return build(other).verification.latency_us or 0.0

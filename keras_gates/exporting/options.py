@@ -1,7 +1,89 @@
-"""The words that `export` takes."""
+"""What `export` can be asked for: the accepted values, and `ExportRequest`, which every stage reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from keras_gates.exporting.report import ExportError
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_gates.exporting.model_inputs import Inputs
 
 FORMATS = ("saved_model", "tflite", "c")
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+INTEGER = ("int8", "int16x8")
 MODES = ("sequence", "stream")
 TARGETS = ("cpu", "micro")
-FORMS = ("auto", "fused", "step", "while", "unrolled")
+LOWERINGS = ("auto", "fused", "step", "while", "unrolled")
+_TFLM_LACKS = {"float16": "cannot allocate the file", "dynamic": "runs the file and returns NaN"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """The arguments of one call of `export`, checked; see there.
+
+    Attributes:
+        inputs: the model's inputs as the file names them.
+
+    Raises:
+        ValueError: an argument has an unknown value.
+        ExportError: two arguments exclude each other.
+    """
+
+    model: keras.Model
+    inputs: Inputs
+    formats: tuple[str, ...] = ("tflite",)
+    precision: str = "float32"
+    mode: str = "sequence"
+    target: str = "cpu"
+    batch: int = 1
+    steps: int | None = None
+    lowering: str = "auto"
+    calibration: Any = None
+    metadata: dict[str, Any] | None = None
+    test: tuple[Any, Any] | None = None
+    float_operators: tuple[str, ...] = ()
+    also_time: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _known("formats", self.formats, FORMATS)
+        _known("precision", [self.precision], PRECISIONS)
+        _known("mode", [self.mode], MODES)
+        _known("target", [self.target], TARGETS)
+        _known("lowering", [self.lowering], LOWERINGS)
+        _known("also_time", self.also_time, LOWERINGS)
+        if self.needs_tflite and self.target == "micro" and self.precision in _TFLM_LACKS:
+            raise ExportError(
+                f"precision={self.precision!r} is not for microcontrollers: TFLM {_TFLM_LACKS[self.precision]}. Use int8 or "
+                "float32."
+            )
+        if self.needs_tflite and self.is_integer and self.calibration is None:
+            raise ExportError(
+                f"{self.precision} needs calibration=…: about a hundred whole sequences of real inputs, from which the "
+                "converter measures the range of every tensor."
+            )
+
+    @property
+    def needs_tflite(self) -> bool:
+        """Whether a .tflite is to be written; the C files hold one."""
+        return "tflite" in self.formats or "c" in self.formats
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether activations are integers, which takes calibration data."""
+        return self.precision in INTEGER
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether a call takes some time steps of a sequence and memory persists between calls."""
+        return self.mode == "stream"
+
+
+def _known(argument: str, values: Sequence[str], known: Sequence[str]) -> None:
+    for value in values:
+        if value not in known:
+            raise ValueError(f"export: {argument} must be of {', '.join(known)}; got {value!r}.")

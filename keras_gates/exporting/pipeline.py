@@ -1,26 +1,21 @@
-"""export(): a Keras model to files that have shown that they do what the model does."""
+"""`export`: from a Keras model to files verified against it. The only place of this package that writes files for the user."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from keras_gates import _files
 from keras_gates.exporting import saved_model, subprocess_worker
-from keras_gates.exporting.build import Request, build
-from keras_gates.exporting.lowering.inputs import inputs_of
-from keras_gates.exporting.options import FORMATS, FORMS, MODES, PRECISIONS, TARGETS
+from keras_gates.exporting.build import Built, build
+from keras_gates.exporting.model_inputs import inputs_of
+from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError, ExportReport
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 def export(
@@ -33,61 +28,58 @@ def export(
     batch: int = 1,
     calibration: Any = None,
     metadata: dict[str, Any] | None = None,
-    form: str = "auto",
+    lowering: str = "auto",
     *,
     steps: int | None = None,
     test: tuple[Any, Any] | None = None,
     name: str = "model",
     float_operators: Sequence[str] = (),
-    beside: Sequence[str] = (),
+    also_time: Sequence[str] = (),
 ) -> ExportReport:
-    """Write a model as SavedModel, `.tflite` and C, prove that the files do what it does, and report.
+    """Write a model as SavedModel, `.tflite` or C, verify the files against it, and report.
 
     Every recurrent layer of the standard formulation (`GateLSTM`, `keras.layers.LSTM`, `RNN` over their cells) becomes one
     UNIDIRECTIONAL_SEQUENCE_LSTM; others become a one-step model, a loop or unrolled steps. The model is not changed.
 
     Args:
-        model: any built Keras model.
-        out: a folder; it is made where it is missing. Files of the same names are replaced, and only after they passed.
-        formats: of "saved_model" (out/saved_model/), "tflite" (out/model.tflite), "c" (a microcontroller's files).
-        precision: "float32"; "float16" (weights), "dynamic" (int8 weights, float activations); "int8", "int16x8" (integers
-            throughout, input and output too; need `calibration`).
-        mode: "sequence": a call is a whole sequence. "stream": a call is `steps` events (default 1), memory stays.
-        target: "cpu" (LiteRT) or "micro" (TFLM: one signature, static shapes, operators it has).
-        batch: sequences a call; fixed in the file.
-        calibration: inputs, whole sequences in order: an array `(samples, time, features)`, a dict by input name, a list of
-            arrays that are one sequence each, or a `tf.data.Dataset`. A fifth is held out and compared with Keras. Without
-            it random inputs are compared.
-        metadata: plain values for the file: "labels", "vocabulary", "frontend", "licence", "description", "task", and your own.
-        form: "auto", or "fused", "step", "while", "unrolled" for the recurrent layers.
-        steps: events a call; default: what the model fixes, else the calibration's length, else 16 (1 in a stream).
-        test: `(inputs, targets)`; quality of Keras and of the file over it goes into the report.
-        name: file name without its ending.
-        float_operators: operator types that stay in float in an int8 file, for a front-end that integers cannot compute, e.g.
-            `("FULLY_CONNECTED", "SQUARE", "LOG")` for a log-mel. By type: dense layers after the LSTM stay in float too.
-        beside: other forms to convert and time too, for `report.latency_by_form`.
+        model: Any built Keras model, on the TensorFlow backend.
+        out: Output folder; created if it does not exist. Files of the same names are replaced, after verification only.
+        formats: Of "saved_model" (out/saved_model/), "tflite" (out/model.tflite), "c" (out/c/, C++ for a microcontroller;
+            includes "tflite").
+        precision: "float32"; "float16" (weights); "dynamic" (int8 weights, float activations); "int8" or "int16x8" (integers
+            throughout, input and output included; need `calibration`).
+        mode: "sequence": one call takes a whole sequence. "stream": one call takes `steps` time steps, and STM (hidden state)
+            and LTM (cell state) persist between calls.
+        target: "cpu" (LiteRT) or "micro" (TFLM: one signature, static shapes, the operators it has).
+        batch: Sequences per call; baked into the file.
+        calibration: Whole sequences of inputs, time steps in order: an array `(samples, time, features)`, a dict by input
+            name, a list of arrays with one sequence each, or a `tf.data.Dataset`. A fifth is held out and compared with
+            Keras. None compares random inputs.
+        metadata: JSON values for the file: "labels", "vocabulary", "frontend", "licence", "description", "task", and any
+            other key.
+        lowering: How recurrent layers run: "fused", "step", "while" or "unrolled"; "auto" chooses per layer.
+        steps: Time steps per call. None takes what the model fixes, else the calibration's length, else 16 (1 in a stream).
+        test: `(inputs, targets)`; the report gets the quality of Keras and of the file on them.
+        name: File name without its ending.
+        float_operators: Operator types that stay in float in an int8 file, for a front end that integers cannot represent,
+            e.g. `("FULLY_CONNECTED", "SQUARE", "LOG")` for a log-mel. By type: dense layers after the LSTM stay in float too.
+        also_time: Other lowerings to convert and time as well, for `report.latency_by_lowering`.
 
     Returns:
         The report, also written as out/export.json and out/export.txt (NAME.export.… for another name).
 
     Raises:
-        ExportError: it cannot be done as asked, or the file differs from the model by more than `verify.TOLERANCE` allows.
-        ValueError: an argument has an unknown value.
+        ExportError: The export is impossible as requested, or the file differs from the model by more than
+            `verify.compare.TOLERANCE` allows. Nothing is written.
+        ValueError: An argument has an unknown value.
 
     Example:
 
     >>> model = keras.Sequential([keras.Input((10, 3)), keras_gates.GateLSTM(4)])
     >>> report = keras_gates.export(model, "out")
-    >>> report.form, report.operators["UNIDIRECTIONAL_SEQUENCE_LSTM"]
+    >>> report.lowering, report.operators["UNIDIRECTIONAL_SEQUENCE_LSTM"]
     ('fused', 1)
     """
-    formats = [formats] if isinstance(formats, str) else list(formats)
-    _known("formats", formats, FORMATS)
-    _known("precision", [precision], PRECISIONS)
-    _known("mode", [mode], MODES)
-    _known("target", [target], TARGETS)
-    _known("form", [form], FORMS)
-    _known("beside", list(beside), FORMS)
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
             f"export traces the model with TensorFlow; Keras runs on {keras.backend.backend()} here. Save the model and export "
@@ -95,77 +87,116 @@ def export(
         )
     if not isinstance(model, keras.Model):
         raise ExportError(f"export takes a keras.Model, got {type(model).__name__}. Wrap a layer in keras.Sequential.")
-    if "c" in formats and "tflite" not in formats:
-        formats.append("tflite")
-    inputs = inputs_of(model)
-    report = ExportReport(
-        model.name, precision=precision, mode=mode, target=target, batch=batch, parameters=model.count_params()
+    request = ExportRequest(
+        model=model,
+        inputs=inputs_of(model),
+        formats=(formats,) if isinstance(formats, str) else tuple(formats),
+        precision=precision,
+        mode=mode,
+        target=target,
+        batch=batch,
+        steps=steps,
+        lowering=lowering,
+        calibration=calibration,
+        metadata=metadata,
+        test=test,
+        float_operators=tuple(float_operators),
+        also_time=tuple(also_time),
     )
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export_", dir=out) as folder:
-        made = Path(folder)
-        if "tflite" in formats:
-            subprocess_worker.start()
-            request = Request(
-                model,
-                inputs,
-                precision,
-                mode,
-                target,
-                batch,
-                steps,
-                form,
-                calibration,
-                metadata,
-                test,
-                tuple(float_operators),
-                tuple(beside),
-            )
-            built = build(request, report)
-            made.joinpath(f"{name}.tflite").write_bytes(built.data)
-            report.files["tflite"] = str(out / f"{name}.tflite")
-            if "c" in formats:
-                from keras_gates.exporting.micro.kit import write_c_kit
-
-                kit = write_c_kit(built.data, made / "c", golden=built.golden, name=name)
-                report.arena_bytes, report.arena_used_bytes = kit.arena_bytes, kit.arena_used
-                report.files["c"] = str(out / "c")
-        if "saved_model" in formats:
-            saved_model.write(model, inputs, made / "saved_model", report)
-            report.files["saved_model"] = str(out / "saved_model")
-        told = "export" if name == "model" else f"{name}.export"
-        made.joinpath(f"{told}.json").write_text(report.to_json() + "\n")
-        made.joinpath(f"{told}.txt").write_text(f"{report}\n")
-        with _alone(out):
-            for path in sorted(made.iterdir()):
-                _replace(path, out / path.name, made)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export_", dir=folder) as unfinished:
+        report = _write(request, Path(unfinished), folder, name)
+        _move(Path(unfinished), folder)
     return report
 
 
-def _known(argument: str, values: list[str], known: Sequence[str]) -> None:
-    for value in values:
-        if value not in known:
-            raise ValueError(f"export: {argument} must be of {', '.join(known)}; got {value!r}.")
+def _write(request: ExportRequest, unfinished: Path, out: Path, name: str) -> ExportReport:
+    """Write everything into the folder `unfinished`; the report names the paths in `out`, where it will be moved."""
+    files: dict[str, str] = {}
+    built, kit, notes = None, None, []
+    if request.needs_tflite:
+        subprocess_worker.start()
+        built = build(request)
+        unfinished.joinpath(f"{name}.tflite").write_bytes(built.file.data)
+        files["tflite"] = str(out / f"{name}.tflite")
+    if built and "c" in request.formats:
+        from keras_gates.exporting.micro.kit import write_c_kit
+
+        kit = write_c_kit(built.file.data, unfinished / "c", golden=built.verification.golden, name=name)
+        files["c"] = str(out / "c")
+    if "saved_model" in request.formats:
+        notes = saved_model.write(request.model, request.inputs, unfinished / "saved_model")
+        files["saved_model"] = str(out / "saved_model")
+    arena = (kit.arena_bytes, kit.arena_used) if kit else built.verification.arena if built else (None, None)
+    report = _report(request, built, arena, files, notes)
+    stem = "export" if name == "model" else f"{name}.export"
+    unfinished.joinpath(f"{stem}.json").write_text(report.to_json() + "\n", encoding="utf-8")
+    unfinished.joinpath(f"{stem}.txt").write_text(f"{report}\n", encoding="utf-8")
+    return report
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Where two processes or threads put their files into one folder, one after the other: no set is of both."""
-    if fcntl is None:
-        yield
-        return
-    held = os.open(folder, os.O_RDONLY)
+def _report(
+    request: ExportRequest,
+    built: Built | None,
+    arena: tuple[int | None, int | None],
+    files: dict[str, str],
+    notes: list[str],
+) -> ExportReport:
+    asked: dict[str, Any] = {
+        "name": request.model.name,
+        "parameters": request.model.count_params(),
+        "precision": request.precision,
+        "mode": request.mode,
+        "target": request.target,
+        "batch": request.batch,
+        "files": files,
+    }
+    if built is None:
+        return ExportReport(**asked, notes=notes)
+    lowering, file, verified = built.lowering, built.file, built.verification
+    return ExportReport(
+        **asked,
+        lowering=lowering.name,
+        why=lowering.why,
+        layers=lowering.layers,
+        steps=built.steps,
+        bytes=len(file.data),
+        metadata_bytes=file.metadata_bytes,
+        operators=file.operators,
+        resizable=file.resizable,
+        samples=verified.difference.samples,
+        max_difference=verified.difference.largest,
+        mean_difference=verified.difference.mean,
+        tolerance=verified.difference.allowed,
+        agreement=verified.difference.agreement,
+        quality=verified.quality,
+        latency_us=verified.latency_us,
+        latency_by_lowering=built.latency_by_lowering,
+        ram_bytes=file.ram_bytes,
+        arena_bytes=arena[0],
+        arena_used_bytes=arena[1],
+        notes=[*built.notes, *notes],
+        warnings=built.warnings,
+    )
+
+
+def _move(unfinished: Path, out: Path) -> None:
+    """Rename into `out`, under the folder's lock: two exports at once do not mix their files."""
+    folder = os.open(out, os.O_RDONLY) if hasattr(os, "O_DIRECTORY") else None  # Windows opens no folders
     try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(held, fcntl.LOCK_EX)
-        yield
+        if folder is None:
+            return _rename_all(unfinished, out)
+        with _files.lock(folder):
+            _rename_all(unfinished, out)
     finally:
-        os.close(held)
+        if folder is not None:
+            os.close(folder)
 
 
-def _replace(source: Path, target: Path, aside: Path) -> None:
-    """Renames; a folder that is in the way goes into `aside` first, since nothing can be renamed over it."""
-    if target.is_dir():
-        target.rename(aside / f"{target.name}.old")
-    os.replace(source, target)
+def _rename_all(unfinished: Path, out: Path) -> None:
+    for path in sorted(unfinished.iterdir()):
+        target = out / path.name
+        if target.is_dir():  # nothing can be renamed over a folder: move the old one away first
+            target.rename(unfinished / f"{target.name}.old")
+        os.replace(path, target)

@@ -1,4 +1,4 @@
-"""What an export did and what was measured, for people and for programs."""
+"""What an export did and measured, for people and for programs; and the error it raises."""
 
 from __future__ import annotations
 
@@ -9,38 +9,42 @@ from typing import Any
 
 
 class ExportError(RuntimeError):
-    """The model cannot be exported as asked, or the file does not do what the model does. No file is left behind."""
+    """The model cannot be exported as requested, or the file differs from the model. No file is written."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class ExportReport:
-    """Everything an export found out about itself.
+    """What `export` did and measured.
 
     Attributes:
-        name: the model's name.
-        form: how the recurrent layers run: "fused", "step", "while", "unrolled", several joined by "+", or "plain".
-        why: one line why this form.
-        layers: one dict a recurrent layer: layer, form, why.
-        precision, mode, target, batch, steps: as exported.
-        files: what was written, by kind: "saved_model", "tflite", "c".
-        bytes: size of the .tflite file; `metadata_bytes` of them are metadata.
-        parameters: weights of the Keras model.
+        name: name of the model.
+        lowering: how the recurrent layers run: "fused", "step", "while", "unrolled", several joined by "+", or "plain"
+            (the model has none).
+        why: the reason for this lowering, in one line.
+        layers: one dict per recurrent layer with the keys layer, lowering, why.
+        precision, mode, target, batch, steps: as exported; `steps` in time steps per sequence or call.
+        files: path of what was written, by kind: "saved_model", "tflite", "c".
+        bytes: size of the .tflite file.
+        metadata_bytes: bytes of the file that are metadata.
+        parameters: number of weights of the Keras model.
         operators: operator name → count in the .tflite file.
-        samples: how many held-out samples the comparison with Keras is over.
-        max_difference, mean_difference: file against Keras over all outputs of those samples.
-        tolerance: what max_difference was allowed to be, and over which mean_difference too for integers.
-        agreement: share of samples (steps) whose largest output is the same; None where outputs have one column.
-        quality: scores on the test set, by "keras" and "file", where a test set was given.
-        latency_us: median microseconds of one call on this machine, one thread; `latency_by_form` where asked.
-        ram_bytes: memory of the file's tensors, as its operators' tensors add up.
-        arena_bytes: the arena to reserve in TFLM (target "micro"): the smallest, to within 64 bytes, in which its x86-64 build
-            runs the file. `arena_used_bytes`: what that build then reports as used; setting up takes more than that.
-        resizable: whether the time axis may be resized in LiteRT (tried).
+        samples: number of held-out samples compared with Keras.
+        max_difference, mean_difference: difference between file and Keras over all outputs of those samples.
+        tolerance: the largest `max_difference` allowed.
+        agreement: share of samples (time steps) with the same largest output; None if outputs have one column.
+        quality: scores on the test set, by "keras …" and "file …"; None without a test set.
+        latency_us: median microseconds per call on this machine, one thread.
+        latency_by_lowering: the same for the lowerings of `also_time`.
+        ram_bytes: size of all tensors that are not constants.
+        arena_bytes: the arena to reserve in TFLM (target "micro"): the smallest, to within 64 bytes, in which its x86-64
+            build runs the file.
+        arena_used_bytes: what that build then reports as used; setting up takes more.
+        resizable: whether LiteRT runs the file after its time axis is resized; this was tried.
         notes, warnings: sentences.
     """
 
     name: str
-    form: str = "plain"
+    lowering: str = "plain"
     why: str = ""
     layers: list[dict[str, str]] = field(default_factory=list)
     precision: str = "float32"
@@ -60,7 +64,7 @@ class ExportReport:
     agreement: float | None = None
     quality: dict[str, float] | None = None
     latency_us: float | None = None
-    latency_by_form: dict[str, float] = field(default_factory=dict)
+    latency_by_lowering: dict[str, float] = field(default_factory=dict)
     ram_bytes: int | None = None
     arena_bytes: int | None = None
     arena_used_bytes: int | None = None
@@ -69,20 +73,19 @@ class ExportReport:
     warnings: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, ready for JSON."""
+        """Return the report as plain values, ready for JSON."""
         return dataclasses.asdict(self)
 
     def to_json(self) -> str:
-        """The report as JSON text."""
+        """Return the report as JSON text."""
         return json.dumps(self.to_dict(), indent=2)
 
     def __str__(self) -> str:
         rows = [("model", f"{self.name}, {self.parameters:,} parameters")]
-        rows.append(("form", f"{self.form}: {self.why}" if self.why else self.form))
-        rows += [("", f"{each['layer']}: {each['form']}, {each['why']}") for each in self.layers]
-        rows.append(
-            ("made for", f"{self.precision}, {self.mode}, {self.target}, batch {self.batch}, {self.steps} steps")
-        )
+        rows.append(("lowering", f"{self.lowering}: {self.why}" if self.why else self.lowering))
+        rows += [("", f"{each['layer']}: {each['lowering']}, {each['why']}") for each in self.layers]
+        steps = "" if self.steps is None else f", {self.steps} time steps"
+        rows.append(("options", f"{self.precision}, {self.mode}, {self.target}, batch {self.batch}{steps}"))
         rows += [(f"file ({kind})", path) for kind, path in self.files.items()]
         if self.bytes is not None:
             rows.append(("size", f"{self.bytes:,} bytes, {self.metadata_bytes:,} of them metadata"))
@@ -100,9 +103,9 @@ class ExportReport:
         if self.quality:
             rows.append(("quality", ", ".join(f"{name} {value:.4g}" for name, value in self.quality.items())))
         if self.latency_us is not None:
-            rows.append(("latency", f"{self.latency_us:.0f} µs a call (median, one thread, this machine)"))
-        for form, latency in self.latency_by_form.items():
-            rows.append(("", f"{form}: {latency:.0f} µs"))
+            rows.append(("latency", f"{self.latency_us:.0f} µs per call (median, one thread, this machine)"))
+        for lowering, latency in self.latency_by_lowering.items():
+            rows.append(("", f"{lowering}: {latency:.0f} µs"))
         if self.ram_bytes is not None:
             rows.append(("memory", f"{self.ram_bytes:,} bytes of tensors"))
         if self.arena_bytes is not None:

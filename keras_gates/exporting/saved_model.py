@@ -14,31 +14,38 @@ import tensorflow as tf
 from keras import tree
 
 from keras_gates.exporting.lowering import signatures
-from keras_gates.exporting.lowering.inputs import DEFAULT_STEPS, Inputs, output_names
 from keras_gates.exporting.lowering.streamable import why_not_streamable
-from keras_gates.exporting.report import ExportReport
-from keras_gates.exporting.verify import samples
+from keras_gates.exporting.model_inputs import DEFAULT_STEPS, Inputs, output_names, random_samples
 
 
-def write(model: keras.Model, inputs: Inputs, folder: Path, report: ExportReport) -> None:
-    """Write the endpoint `serve`, batch and time as open as the model leaves them, and `step` where the model can run
-    event by event: a named event and every layer's STM and LTM in, prediction and memories after it out, batch 1;
-    `initial_state` gives the memories to begin with.
+def write(model: keras.Model, inputs: Inputs, folder: Path) -> list[str]:
+    """Write a SavedModel.
+
+    The endpoint `serve` leaves batch and time as open as the model does. `step` exists if the model can run event by event:
+    a named event and every layer's STM and LTM in, prediction and memories after it out, batch 1; `initial_state` returns
+    the memories to start from.
+
+    Args:
+        model: The model.
+        inputs: Its inputs.
+        folder: Where to write; created.
+
+    Returns:
+        Notes for the report.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", _serve(model, inputs))
     reason = _add_step(archive, model, inputs)
-    if reason:
-        report.notes.append(f"the SavedModel has no step signature: {reason}")
     with contextlib.redirect_stdout(io.StringIO()):
         archive.write_out(str(folder), verbose=False)
+    return [f"the SavedModel has no step signature: {reason}"] if reason else []
 
 
 def _serve(model: keras.Model, inputs: Inputs) -> tf.types.experimental.GenericFunction:
     def serve(events):
-        answers = tree.flatten(model(inputs.pack(tree.flatten(events)), training=False))
-        return dict(zip(output_names(model, len(answers)), answers))
+        outputs = tree.flatten(model(inputs.pack(tree.flatten(events)), training=False))
+        return dict(zip(output_names(model, len(outputs)), outputs))
 
     specs = inputs.open_specs(_batch(model))
     traced = tf.function(serve, autograph=False)
@@ -51,13 +58,14 @@ def _batch(model: keras.Model) -> int | None:
 
 
 def _add_step(archive: keras.export.ExportArchive, model: keras.Model, inputs: Inputs) -> str:
-    asked = signatures.look(model, inputs, 1, inputs.steps or DEFAULT_STEPS, right_padded=False)
-    if not asked.calls:
+    """Add `step` and `initial_state`, or return the reason why not."""
+    steps = inputs.steps or DEFAULT_STEPS
+    calls = signatures.trace_calls(model, inputs, 1, steps, right_padded=False).calls
+    if not calls:
         return "no layer has a memory"
-    sample = samples.random_samples(model, inputs, inputs.steps or DEFAULT_STEPS, 1)[0]
-    reason = why_not_streamable(model, inputs, asked.calls, sample)
+    reason = why_not_streamable(model, inputs, calls, random_samples(model, inputs, steps, 1)[0])
     if not reason:
-        signature = signatures.step_signature(model, inputs, asked.calls, 1, 1, guard=False)
+        signature = signatures.step_signature(model, inputs, calls, 1, 1, guard=False)
         archive.add_endpoint("step", signature.traced)
         archive.add_endpoint("initial_state", signatures.initial_state_signature(signature).traced)
     return reason

@@ -1,7 +1,7 @@
-"""Run a function in a child process, so that a crash in native code becomes a Python error.
+"""Run a function in a subprocess, so that a crash in native code becomes a Python error.
 
 TensorFlow's converter and TFLM's interpreter are C++ that aborts or segfaults on some models. Importing TensorFlow takes
-seconds, so one server process imports it once and forks a child for every job. `multiprocessing`'s own fork server is
+seconds, so one server process imports it once and forks a child per job. `multiprocessing`'s own fork server is
 not used because its children import the caller's `__main__` again: a training script without a guard would train twice.
 """
 
@@ -32,18 +32,21 @@ _log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the server)
 
 
 def start() -> None:
-    """Begin starting the server now, so that its TensorFlow import overlaps with other work."""
+    """Start the server now, so that its TensorFlow import overlaps with other work."""
     with _lock:
         _ensure_server()
 
 
 def call(job: Callable, *args: Any, timeout: float = 900.0) -> Any:
-    """`job(*args)` in a fresh child process, and its result.
+    """Run `job(*args)` in a fresh child process and return its result.
 
     Args:
-        job: a function importable by name (module level).
-        *args: anything that can be pickled.
-        timeout: seconds after which the child is ended.
+        job: A function importable by name (module level).
+        *args: Anything that can be pickled.
+        timeout: Seconds after which the child is ended.
+
+    Returns:
+        What `job` returned, pickled and unpickled.
 
     Raises:
         ChildError: the job raised (its traceback is in the message), crashed (the signal is named) or took too long.
@@ -51,11 +54,13 @@ def call(job: Callable, *args: Any, timeout: float = 900.0) -> Any:
     Example:
 
     ```python
-    children.call(os.path.join, "a", "b")  # "a/b"
+    subprocess_worker.call(os.path.join, "a", "b")  # "a/b"
     ```
     """
     with _lock, tempfile.TemporaryDirectory(prefix="keras_gates_job_") as folder:
         server = _ensure_server()
+        assert server.stdin is not None
+        assert server.stdout is not None
         task = {"module": job.__module__, "name": job.__qualname__, "args": args, "timeout": timeout}
         Path(folder, "job").write_bytes(pickle.dumps(task))
         try:
@@ -71,12 +76,12 @@ def call(job: Callable, *args: Any, timeout: float = 900.0) -> Any:
                 return value
             raise ChildError(value)
         log = Path(folder, "log")
-        printed = log.read_bytes() if log.exists() else _server_said()
+        printed = log.read_bytes() if log.exists() else _server_output()
         tail = printed[-2000:].decode(errors="replace").strip()
-        raise ChildError(f"{job.__module__}.{job.__qualname__}: {_reason(answer, timeout)}. It printed last:\n{tail}")
+        raise ChildError(f"{job.__module__}.{job.__qualname__}: {_reason(answer, timeout)}. Its last output:\n{tail}")
 
 
-def _server_said() -> bytes:
+def _server_output() -> bytes:
     _log.seek(0)
     return _log.read()
 
@@ -86,7 +91,7 @@ def _reason(answer: str, timeout: float) -> str:
         return f"took longer than {timeout:.0f} s"
     if answer.startswith("-"):
         return f"crashed with signal {answer[1:]}"
-    return f"ended with status {answer}" if answer else "the process that starts children has ended"
+    return f"ended with status {answer}" if answer else "the server process has ended"
 
 
 def _ensure_server() -> subprocess.Popen:
@@ -111,6 +116,7 @@ def _ensure_server() -> subprocess.Popen:
 
 
 def _end(server: subprocess.Popen) -> None:
+    assert server.stdin
     with contextlib.suppress(BrokenPipeError):
         server.stdin.close()
     try:
@@ -120,7 +126,7 @@ def _end(server: subprocess.Popen) -> None:
 
 
 def serve() -> None:
-    """The server's loop: a folder name a line on stdin, the child's exit code a line on stdout."""
+    """Run the server's loop: read one folder name per line from stdin, write the child's exit code per line to stdout."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     importlib.import_module("tensorflow")
@@ -135,7 +141,7 @@ def serve() -> None:
 
 
 def _work(folder: Path) -> None:
-    """In the child: run the job, write its result, leave without Python's clean-up."""
+    """Run the job in the child and write its result; exit without Python's clean-up, which would run the parent's handlers."""
     import signal
 
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)

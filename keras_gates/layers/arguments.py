@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, TypedDict
 
 import keras
 
@@ -25,6 +25,18 @@ _KINDS = {
     "bias_constraint": keras.constraints,
 }
 SHARED = tuple(_KINDS)
+
+
+class LayerOptions(TypedDict, total=False):
+    """What `**kwargs` of cell and layer may hold, so that type checkers reject any other name."""
+
+    name: str | None
+    dtype: Any
+    trainable: bool
+    autocast: bool
+    zero_output_for_mask: bool
+    input_shape: tuple[int | None, ...]
+    format: int
 
 
 def resolve(scope: dict[str, Any]) -> dict[str, Any]:

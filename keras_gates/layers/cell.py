@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
@@ -24,10 +24,17 @@ from keras_gates.layers.gates import ForgetGate, LearnGate, RememberGate, UseGat
 from keras_gates.layers.step_context import StepContext
 from keras_gates.loops import Weights
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from keras_gates.layers.arguments import LayerOptions
+
+    DropoutRNNCell = object  # a base of unknown type would make the cell's type unknown to its users
+else:
+    DropoutRNNCell = dropout_cell()
+
 GATE_NAMES = ("learn", "forget", "remember", "use")
 RESULTS = ("learned", "kept", "remembered", "used")
-
-DropoutRNNCell: Any = dropout_cell()
 
 
 @keras.saving.register_keras_serializable("keras_gates")
@@ -74,7 +81,7 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         seed: Integer, the random seed of the dropout masks.
         formulation: `"standard"` (Keras, PyTorch, cuDNN) or `"article"` (the use gate is a small network of its own over
             what the forget gate kept).
-        learn: Keras layer, a custom gate in the place of the plain one (see `keras_gates.Gate`). It is trained, saved and
+        learn: Keras layer, a custom gate instead of the plain one (see `keras_gates.Gate`). It is trained, saved and
             loaded with the cell. A config of one is deserialized.
         forget: likewise.
         remember: likewise.
@@ -133,7 +140,7 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         remember: keras.layers.Layer | None = None,
         use: keras.layers.Layer | None = None,
         implementation: int = 2,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         shared = resolve(locals())
         check_format(kwargs.pop("format", FORMAT))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
@@ -10,6 +10,11 @@ from keras import ops
 from keras_gates import loops
 from keras_gates.layers.arguments import FORMAT, SHARED
 from keras_gates.layers.cell import GateLSTMCell
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from keras_gates.layers.arguments import LayerOptions
 
 LOOPS = loops.LOOPS
 
@@ -69,7 +74,7 @@ class GateLSTM(keras.layers.RNN):
 
         formulation: `"standard"` (Keras, PyTorch, cuDNN) or `"article"` (the use gate is a small network of its own over
             what the forget gate kept).
-        learn: Keras layer, a custom gate in the place of the plain one (see `keras_gates.Gate`). The layer then runs at the
+        learn: Keras layer, a custom gate instead of the plain one (see `keras_gates.Gate`). The layer then runs at the
             speed of `keras.layers.RNN`. A config of one is deserialized.
         forget: likewise.
         remember: likewise.
@@ -107,6 +112,8 @@ class GateLSTM(keras.layers.RNN):
     (2, 5, 64)
     """
 
+    cell: GateLSTMCell
+
     def __init__(
         self,
         units: int,
@@ -141,7 +148,7 @@ class GateLSTM(keras.layers.RNN):
         use: keras.layers.Layer | None = None,
         loop: str = "auto",
         implementation: int = 2,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerOptions],
     ) -> None:
         scope = locals()
         if use_cudnn not in ("auto", True, False):

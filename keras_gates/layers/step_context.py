@@ -48,7 +48,7 @@ class StepContext(dict):
 
         Args:
             method: a bound method of a gate, `call` or `factors`.
-            **overrides: what this gate alone is passed in the place of an entry (under dropout), or in addition.
+            **overrides: what this gate alone is passed instead of an entry (under dropout), or in addition.
 
         Returns:
             Dict of keyword arguments for `method`.
@@ -71,7 +71,7 @@ class StepContext(dict):
 
         Args:
             gate: a Keras layer whose `call` names the entries it takes.
-            **overrides: what this gate alone is passed in the place of the event or STM (under dropout).
+            **overrides: what this gate alone is passed instead of the event or STM (under dropout).
 
         Returns:
             The gate's result, `(batch, units)`.

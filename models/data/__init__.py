@@ -1,1 +1,1 @@
-"""Loaders of data: what is built in, TFDS, and the pipeline all models share."""
+"""Data loaders: built-in data, TFDS, the user's files, and the pipeline that all models share."""

@@ -1,5 +1,4 @@
-"""Recordings of words: spoken_digit and speech_commands from TFDS, the user's folder of wav files, vowels that are
-generated."""
+"""Recordings of words: spoken_digit and speech_commands from TFDS, the user's folder of WAV files, generated vowels."""
 
 from __future__ import annotations
 
@@ -7,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from keras_gates.models.data.files import labelled_files
-from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take, three_parts
+from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take_parts, three_parts
+from keras_gates.models.data.tfds import attribution, open_tfds
 from keras_gates.models.data.wav import read_wav, resample
 from keras_gates.models.registry import UserError
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """Words in three splits.
+    """Recorded words in three splits.
 
     Attributes:
         train, validation, test: (recordings, classes): a list of float32 (samples,) in −1…1, and int32 (recordings,).
@@ -32,21 +33,21 @@ class Recordings:
     about: dict[str, str] = field(default_factory=dict)
 
     def splits(self) -> tuple[Split, Split, Split]:
-        """(train, validation, test)"""
+        """Return (train, validation, test)."""
         return self.train, self.validation, self.test
 
 
 def spoken_digit(data_dir: str | None, speaker: str | None = None) -> Recordings:
-    """TFDS spoken_digit, 8 kHz: recordings 0–4 of each digit and speaker are the official test split; 5–7 are for
-    validation here.
+    """Load TFDS spoken_digit, 8 kHz. Recordings 0–4 of each digit and speaker are the official test split, 5–7 the validation
+    split.
 
     Args:
-        data_dir: where TFDS data is.
-        speaker: where given, all recordings of this speaker are the test split and the others' 0–4 the validation
-            split.
-    """
-    from keras_gates.models.data.tfds import attribution, open_tfds
+        data_dir: folder of the TFDS data sets; None is TFDS' default.
+        speaker: if given, all recordings of this speaker are the test split and the others' 0–4 the validation split.
 
+    Raises:
+        UserError: there is no such speaker, or the data cannot be loaded.
+    """
     builder = open_tfds("spoken_digit", data_dir)
     examples = sorted(
         (
@@ -74,49 +75,63 @@ def spoken_digit(data_dir: str | None, speaker: str | None = None) -> Recordings
         if speaker is None
         else f"recordings 5–49 and 0–4 of the other speakers; all of {speaker}",
     }
-    return Recordings(*(take(audio, classes, mask) for mask in masks), [str(digit) for digit in range(10)], 8000, about)
+    return Recordings(*take_parts(audio, classes, masks), [str(digit) for digit in range(10)], 8000, about)
 
 
 def speech_commands(data_dir: str | None, sample_rate: int = 16000) -> Recordings:
-    """TFDS speech_commands, 12 classes, the official splits, resampled from 16 kHz where another rate is asked for."""
-    from keras_gates.models.data.tfds import attribution, open_tfds
+    """Load TFDS speech_commands, 12 classes, with the official splits.
 
+    Args:
+        data_dir: folder of the TFDS data sets; None is TFDS' default.
+        sample_rate: in Hz, to which the recordings are resampled from 16 kHz.
+
+    Raises:
+        UserError: the data cannot be loaded.
+    """
     builder = open_tfds("speech_commands", data_dir)
-    splits = []
+    splits: dict[str, Split] = {}
     for split in ("train", "validation", "test"):
         audio, classes = [], []
         for row in builder.as_dataset(split=split).as_numpy_iterator():
             sound = row["audio"].astype("float32") / 32768
             audio.append(sound if sample_rate == 16000 else resample(sound, 16000, sample_rate))
             classes.append(int(row["label"]))
-        splits.append((audio, np.array(classes, "int32")))
+        splits[split] = audio, np.array(classes, "int32")
     about = {"name": "speech_commands", "attribution": attribution(builder), "licence": "CC BY 4.0"}
     about["split"] = "the official splits"
-    return Recordings(*splits, builder.info.features["label"].names, sample_rate, about)
+    return Recordings(**splits, labels=builder.info.features["label"].names, sample_rate=sample_rate, about=about)
 
 
 def wav_folder(folder: str, sample_rate: int | None = None) -> Recordings:
-    """A folder of wav files a label, divided by the user into train, (validation,) test folders or else by us, 70 / 10
-    / 20 %.
+    """Load a folder with one sub-folder of WAV files per label, split by the user into train, validation and test folders, or
+    else at random, 70 / 10 / 20 %.
 
     Args:
         folder: see `keras_gates.models.data.files.labelled_files`.
-        sample_rate: in Hz; recordings of another rate are resampled. None is the lowest rate among the files, 16,000
-            at most.
+        sample_rate: in Hz, to which the recordings are resampled; None is the lowest rate of the files, at most 16,000.
+
+    Raises:
+        UserError: a folder or file cannot be read.
     """
     parts, labels = labelled_files(folder, ".wav")
     read = {part: ([read_wav(path) for path in paths], classes) for part, (paths, classes) in parts.items()}
-    rate = sample_rate or min(16000, *(found for sounds, _ in read.values() for _, found in sounds))
-    read = {
-        part: ([sound if found == rate else resample(sound, found, rate) for sound, found in sounds], classes)
+    rate = sample_rate or min(16000, *(own_rate for sounds, _ in read.values() for _, own_rate in sounds))
+    resampled = {
+        part: ([sound if own_rate == rate else resample(sound, own_rate, rate) for sound, own_rate in sounds], classes)
         for part, (sounds, classes) in read.items()
     }
-    return Recordings(*three_parts(read, labels), labels, rate, {"name": str(folder)})
+    return Recordings(*three_parts(resampled, labels), labels, rate, {"name": str(folder)})
 
 
 def vowels(seed: int = 0, sample_rate: int = 8000, each: int = 90) -> Recordings:
-    """Generated vowels, a e i o u: the harmonics of a voice of any pitch, through the resonances (formants) of a mouth
-    of any size, in noise."""
+    """Generate vowels, a e i o u: harmonics of a random pitch, filtered by the formants of a vocal tract of random size, with
+    noise.
+
+    Args:
+        seed: random seed.
+        sample_rate: in Hz.
+        each: recordings per vowel.
+    """
     formants = {
         "a": (730, 1090, 2440),
         "e": (530, 1840, 2480),
@@ -128,9 +143,9 @@ def vowels(seed: int = 0, sample_rate: int = 8000, each: int = 90) -> Recordings
     draw = np.random.default_rng(seed)
     classes = np.tile(np.arange(len(labels), dtype="int32"), each)
     audio = [_vowel(np.array(formants[labels[index]]), draw, sample_rate) for index in classes]
-    masks = divide(classes, labels)
+    parts = divide(classes, labels)
     about = {"name": "generated vowels", "licence": "made by this project", "split": AT_RANDOM}
-    return Recordings(*(take(audio, classes, mask) for mask in masks), labels, sample_rate, about)
+    return Recordings(*take_parts(audio, classes, parts), labels, sample_rate, about)
 
 
 def _vowel(formants: np.ndarray, draw: np.random.Generator, rate: int) -> np.ndarray:
@@ -151,8 +166,12 @@ def _vowel(formants: np.ndarray, draw: np.random.Generator, rate: int) -> np.nda
 
 
 def windows(recordings: Sequence[np.ndarray], samples: int) -> np.ndarray:
-    """Recordings of any length to (recordings, samples): a short one in the middle of silence, of a long one the
-    loudest part."""
+    """Return recordings of any length as (recordings, samples): short ones centred in silence, of long ones the loudest part.
+
+    Args:
+        recordings: each (samples,).
+        samples: of the result.
+    """
     rows = np.zeros((len(recordings), samples), "float32")
     for row, sound in zip(rows, recordings):
         if len(sound) > samples:

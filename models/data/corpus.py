@@ -1,5 +1,5 @@
-"""Running text: tiny_shakespeare from TFDS, any text file, a folder in the layout of the Penn Treebank, Python's own
-standard library."""
+"""Running text: tiny_shakespeare from TFDS, a text file, a folder in the layout of the Penn Treebank, Python's standard
+library."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
 from keras_gates.models.data.files import read_text
+from keras_gates.models.data.tfds import attribution, open_tfds, read
 from keras_gates.models.registry import UserError
 
 UNKNOWN, END = "<unk>", "<eos>"
@@ -28,14 +31,17 @@ class Corpus:
     train: str
     validation: str
     test: str
-    about: dict[str, str] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
     def numbered(self, unit: str, size: int = 10_000) -> tuple[list[str], list[np.ndarray]]:
-        """The vocabulary, and each split as numbers, int32 (tokens,).
+        """Return the vocabulary of the training split, and each split as indices, int32 (tokens,).
 
         Args:
-            unit: "character" or "word"; a line's end is then a word of its own, `<eos>`.
-            size: of the vocabulary, at most; what is rarer, or only outside the training split, is `<unk>`.
+            unit: "character" or "word"; the end of a line is then the word `<eos>`.
+            size: maximum size of the vocabulary; rarer and unknown tokens become `<unk>`.
+
+        Raises:
+            UserError: another unit.
         """
         splits = [tokens(text, unit) for text in (self.train, self.validation, self.test)]
         counts = Counter(splits[0])
@@ -46,7 +52,15 @@ class Corpus:
 
 
 def tokens(text: str, unit: str) -> Sequence[str]:
-    """The characters or words of a text. Raises `UserError` for another unit."""
+    """Return the characters or words of a text.
+
+    Args:
+        text: the text.
+        unit: "character" or "word".
+
+    Raises:
+        UserError: another unit.
+    """
     if unit == "character":
         return text
     if unit == "word":
@@ -55,44 +69,55 @@ def tokens(text: str, unit: str) -> Sequence[str]:
 
 
 def tiny_shakespeare(data_dir: str | None) -> Corpus:
-    """TFDS tiny_shakespeare: 1,003,854 / 55,770 / 55,770 characters."""
-    from keras_gates.models.data.tfds import attribution, open_tfds, read
+    """Load TFDS tiny_shakespeare: 1,003,854 / 55,770 / 55,770 characters.
 
+    Args:
+        data_dir: folder of the TFDS data sets; None is TFDS' default.
+    """
     builder = open_tfds("tiny_shakespeare", data_dir)
-    splits = [read(builder, split)["text"][0].decode() for split in ("train", "validation", "test")]
+    splits = {split: read(builder, split)["text"][0].decode() for split in ("train", "validation", "test")}
     about = {"name": "tiny_shakespeare", "attribution": attribution(builder), "licence": "public domain"}
-    return Corpus(*splits, {**about, "split": "the official splits, 90 / 5 / 5 % of the text"})
+    return Corpus(**splits, about={**about, "split": "the official splits, 90 / 5 / 5 % of the text"})
 
 
 def own_corpus(path: str | Path) -> Corpus:
-    """A text file, its first 90 % for training and 5 % each for validation and test; or a folder in the Penn
-    Treebank's layout.
+    """Load a text file (the first 90 % for training, 5 % each for validation and test) or a folder in the layout of the Penn
+    Treebank.
 
-    The folder holds three files whose names contain `train`, `valid` and `test` and end in .txt, words split by
-    spaces, a sentence a line.
+    Args:
+        path: of the file, or of a folder with three .txt files whose names contain `train`, `valid` and `test`: words
+            separated by spaces, one sentence per line.
+
+    Raises:
+        UserError: a file is missing, empty or too short.
     """
     path = Path(path)
     if path.is_dir():
         splits = []
         for part in ("train", "valid", "test"):
-            found = sorted(file for file in path.glob("*.txt") if part in file.name)
-            if len(found) != 1:
+            files = sorted(file for file in path.glob("*.txt") if part in file.name)
+            if len(files) != 1:
                 raise UserError(
-                    f"{path} has {len(found)} files named *{part}*.txt; expected one each of train, valid and test"
+                    f"{path} has {len(files)} files named *{part}*.txt; expected one each of train, valid and test"
                 )
-            splits.append(read_text(found[0]))
+            splits.append(read_text(files[0]))
             if not splits[-1].strip():
-                raise UserError(f"{found[0]} is empty")
-        return Corpus(*splits, {"name": path.name})
+                raise UserError(f"{files[0]} is empty; expected text")
+        train, validation, test = splits
+        return Corpus(train, validation, test, {"name": path.name})
     text = read_text(path)
     if len(text) < 2000:
-        raise UserError(f"{path} has {len(text)} characters; expected 2,000 at least")
+        raise UserError(f"{path} has {len(text)} characters; expected at least 2,000")
     return Corpus(*_ninety_five_five(text), {"name": path.name})
 
 
 def standard_library(characters: int = 600_000) -> Corpus:
-    """The first characters of the modules of Python's standard library, in the order of their names: another Python,
-    another corpus."""
+    """Load the first characters of the modules of Python's standard library, in alphabetical order. The text depends on the
+    Python version.
+
+    Args:
+        characters: of the corpus.
+    """
     folder = Path(sysconfig.get_paths()["stdlib"])
     text = ""
     for file in sorted(folder.glob("*.py")):
@@ -111,23 +136,27 @@ def _ninety_five_five(text: str) -> tuple[str, str, str]:
 
 
 def lanes(numbers: np.ndarray, batch: int, steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Text as consecutive batches that continue one another: row r of a batch goes on where row r of the batch before
-    ended.
+    """Return a text as consecutive batches: row r of a batch continues row r of the batch before.
+
+    Args:
+        numbers: the text as indices, (tokens,).
+        batch: rows of a batch.
+        steps: time steps of a batch.
 
     Returns:
-        [(x, y), …], each int32 (batch, steps), the last ones perhaps shorter; y is x one token later.
+        [(x, y), …], each int32 (batch, steps), the last ones possibly shorter; y is x one token later.
 
     Raises:
-        UserError: the text is too short for so many rows.
+        UserError: the text is too short for this batch size.
     """
     length = (len(numbers) - 1) // batch
     if length < 1:
-        raise UserError(f"{len(numbers)} tokens are too few for a batch of {batch}; take a smaller one")
+        raise UserError(f"{len(numbers)} tokens are too few for a batch of {batch}; give a smaller --batch-size")
     x = numbers[: batch * length].reshape(batch, length)
     y = numbers[1 : batch * length + 1].reshape(batch, length)
     return [(x[:, start : start + steps], y[:, start : start + steps]) for start in range(0, length, steps)]
 
 
 def lanes_count(tokens: int, batch: int, steps: int) -> int:
-    """How many batches `lanes` makes of so many tokens."""
+    """Return the number of batches that `lanes` returns for a text of this length."""
     return -(-((tokens - 1) // batch) // steps)

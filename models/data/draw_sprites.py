@@ -1,5 +1,4 @@
-"""Draws `sprites.png`, the pictures of the model `show`, from the emoji font Noto Color Emoji. Needed only to draw them
-again.
+"""Draws `sprites.png`, the pictures of the model `show`, from the emoji font Noto Color Emoji. Only needed to change them.
 
 apt-get install fonts-noto-color-emoji
 python -m keras_gates.models.data.draw_sprites /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
@@ -9,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
 
 from keras_gates.models.data.sprites import CELL, SHEET, SPRITES
 
@@ -46,20 +47,23 @@ EMOJI = {
     "boat": "⛵",
     "key": "🔑",
 }
-FONT_SIZE = 109  # the one size that the font's bitmaps have
+FONT_SIZE = 109  # the only size of the font's bitmaps
 
 
 def draw(font: str | Path, sheet: Path = SHEET) -> None:
-    """Writes the sprites side by side, in the order of `SPRITES`, each CELL pixels square with transparency."""
-    from PIL import Image, ImageDraw, ImageFont
+    """Write the sprites side by side, in the order of `SPRITES`, each CELL × CELL pixels with transparency.
 
+    Args:
+        font: path of the font.
+        sheet: the picture to write.
+    """
     emoji = ImageFont.truetype(str(font), FONT_SIZE)
     names = [name for group in SPRITES.values() for name in group]
     picture = Image.new("RGBA", (CELL * len(names), CELL))
     for place, name in enumerate(names):
-        drawn = Image.new("RGBA", (136, 128))
-        ImageDraw.Draw(drawn).text((0, 0), EMOJI[name], font=emoji, embedded_color=True)
-        picture.paste(drawn.resize((CELL, CELL), Image.LANCZOS), (place * CELL, 0))
+        sprite = Image.new("RGBA", (136, 128))
+        ImageDraw.Draw(sprite).text((0, 0), EMOJI[name], font=emoji, embedded_color=True)
+        picture.paste(sprite.resize((CELL, CELL), Image.Resampling.LANCZOS), (place * CELL, 0))
     picture.save(sheet, optimize=True)
 
 

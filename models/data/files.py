@@ -1,5 +1,5 @@
-"""The user's own files: a folder with one sub-folder a label, and CSV tables. Every way they can be wrong has its
-sentence."""
+"""Reads the user's files: a folder with one sub-folder per label, CSV tables, texts. Every error has a sentence that says what
+to do."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
 from keras_gates.models.registry import UserError
 
 PARTS = ("train", "validation", "test")
 
 
 def labelled_files(folder: str | Path, suffix: str) -> tuple[dict[str, tuple[list[Path], np.ndarray]], list[str]]:
-    """The files of `folder/LABEL/*suffix`, or of `folder/train/LABEL/…`, `folder/validation/LABEL/…`,
-    `folder/test/LABEL/…`.
+    """List the files `folder/LABEL/*suffix`, or `folder/train/LABEL/*suffix`, `folder/validation/…` and `folder/test/…`.
 
     Args:
-        folder: where the sub-folders are.
-        suffix: of the files, e.g. ".wav"; upper case counts too.
+        folder: with the sub-folders.
+        suffix: of the files, e.g. ".wav", in lower or upper case.
 
     Returns:
-        (parts, labels): parts maps "train", "validation" and "test", or "all" where the folder is not divided, to
-        (paths, classes), the classes an int32 array of indices into labels.
+        (parts, labels): parts maps "train", "validation" and "test", or "all" if the folder is not split, to (paths, classes);
+        the classes are an int32 array of indices into labels.
 
     Raises:
         UserError: no such folder, no sub-folders, fewer than two labels, a label without files, a part whose labels
@@ -35,30 +35,32 @@ def labelled_files(folder: str | Path, suffix: str) -> tuple[dict[str, tuple[lis
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; expected one with a sub-folder of {suffix} files a label")
+        raise UserError(f"{folder} is not a folder; expected a folder with one sub-folder of {suffix} files per label")
     names = _folders(folder)
     divided = [part for part in PARTS if part in names]
     if divided and not set(names) <= set(PARTS):
         strangers = ", ".join(sorted(set(names) - set(PARTS))[:3])
-        raise UserError(f"{folder} holds both {', '.join(divided)} and {strangers}: either divide all of it or nothing")
+        raise UserError(f"{folder} contains both {', '.join(divided)} and {strangers}: either split all labels or none")
     if divided and "train" not in names:
-        raise UserError(f"{folder} holds {', '.join(divided)} but no train")
+        raise UserError(f"{folder} contains {', '.join(divided)} but no train; add it, or remove them")
     roots = {part: folder / part for part in divided} or {"all": folder}
     labels = _folders(next(iter(roots.values())))
     if len(labels) < 2:
-        raise UserError(f"{next(iter(roots.values()))} has {len(labels)} sub-folders; expected at least 2, one a label")
+        raise UserError(
+            f"{next(iter(roots.values()))} has {len(labels)} sub-folders; expected at least 2, one per label"
+        )
     parts = {}
     for part, root in roots.items():
         if _folders(root) != labels:
             differ = ", ".join(sorted(set(_folders(root)) ^ set(labels)))
-            raise UserError(f"{root} does not have the labels of the other parts; these differ: {differ}")
+            raise UserError(f"{root} does not have the same labels as the other parts; these differ: {differ}")
         paths, classes = [], []
         for index, label in enumerate(labels):
-            found = sorted(path for path in (root / label).iterdir() if path.suffix.lower() == suffix)
-            if not found:
+            files = sorted(path for path in (root / label).iterdir() if path.suffix.lower() == suffix)
+            if not files:
                 raise UserError(f"{root / label} has no {suffix} file; add some, or remove the folder")
-            paths += found
-            classes += [index] * len(found)
+            paths += files
+            classes += [index] * len(files)
         parts[part] = paths, np.array(classes, "int32")
     return parts, labels
 
@@ -68,7 +70,14 @@ def _folders(folder: Path) -> list[str]:
 
 
 def read_table(path: str | Path, required: Sequence[str] = ()) -> dict[str, list[str]]:
-    """A CSV file with a header row, UTF-8, separated by comma, semicolon or tab: column name → its cells as text.
+    """Read a CSV file with a header row, in UTF-8, separated by commas, semicolons or tabs.
+
+    Args:
+        path: of the file.
+        required: columns that must exist.
+
+    Returns:
+        column name → its cells as text.
 
     Raises:
         UserError: no such file, not UTF-8, empty, a missing or repeated column, a row of another length (with its
@@ -101,8 +110,11 @@ def read_table(path: str | Path, required: Sequence[str] = ()) -> dict[str, list
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file. Raises `UserError` where there is none, or where it is in another encoding (which is
-    named where it shows)."""
+    """Read a text file in UTF-8.
+
+    Raises:
+        UserError: there is no such file, or it has another encoding.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no file {path}")
@@ -121,7 +133,16 @@ def read_text(path: str | Path) -> str:
 
 
 def numbers(cells: Sequence[str], column: str, path: str | Path) -> np.ndarray:
-    """A column as float32 (rows,). Raises `UserError` with the row of the first cell that is not a finite number."""
+    """Return a column as float32 (rows,).
+
+    Args:
+        cells: of the column.
+        column: its name, for the error message.
+        path: of the file, for the error message.
+
+    Raises:
+        UserError: a cell is not a finite number.
+    """
     values = np.empty(len(cells), "float32")
     for row, cell in enumerate(cells):
         try:

@@ -1,4 +1,4 @@
-"""Movements measured by sensors: smartwatch_gestures from TFDS, the user's CSV files, gestures that are generated."""
+"""Movements measured by sensors: smartwatch_gestures from TFDS, the user's CSV files, generated gestures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from keras_gates.models.data.files import labelled_files, numbers, read_table
-from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take, three_parts
+from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take_parts, three_parts
+from keras_gates.models.data.tfds import attribution, open_tfds
 from keras_gates.models.registry import UserError
 
 TIME = {"time", "timestamp", "date", "datetime", "seconds", "t", "index"}
@@ -34,21 +36,21 @@ class Movements:
     about: dict[str, str] = field(default_factory=dict)
 
     def splits(self) -> tuple[Split, Split, Split]:
-        """(train, validation, test)"""
+        """Return (train, validation, test)."""
         return self.train, self.validation, self.test
 
 
 def smartwatch_gestures(data_dir: str | None, participant: int | None = None) -> Movements:
-    """TFDS smartwatch_gestures: 20 gestures, 8 participants, acceleration in m/s² ten times a second; attempts are
-    divided 70 / 10 / 20 % at random.
+    """Load TFDS smartwatch_gestures: 20 gestures, 8 participants, acceleration in m/s² at 10 Hz, split at random 70 / 10 / 20 %.
 
     Args:
-        data_dir: where TFDS data is.
-        participant: where given, all attempts of this one (1–8) are the test split, and a tenth of the others' is for
-            validation.
-    """
-    from keras_gates.models.data.tfds import attribution, open_tfds
+        data_dir: folder of the TFDS data sets; None is TFDS' default.
+        participant: if given, all attempts of this participant (1–8) are the test split, and 10 % of the others' attempts the
+            validation split.
 
+    Raises:
+        UserError: there is no such participant, or the data cannot be loaded.
+    """
     builder = open_tfds("smartwatch_gestures", data_dir)
     rows = sorted(
         builder.as_dataset(split="train").as_numpy_iterator(),
@@ -70,16 +72,23 @@ def smartwatch_gestures(data_dir: str | None, participant: int | None = None) ->
     about = {"name": "smartwatch_gestures", "attribution": attribution(builder), "licence": "none stated; for research"}
     left_out = f"90 / 10 % of the other participants; all of participant {participant}"
     about["split"] = AT_RANDOM if participant is None else left_out
-    return Movements(*(take(recordings, classes, part) for part in parts), labels, names, about)
+    return Movements(*take_parts(recordings, classes, parts), labels, names, about)
 
 
 def csv_recordings(path: str | Path, steps: int = 50) -> Movements:
-    """The user's recordings: a folder with one sub-folder of CSV files a label, one file a recording; or one CSV file
+    """Load the user's recordings: a folder with one sub-folder of CSV files per label, one file per recording; or one CSV file
     with a column `label`.
 
-    Every other column is a channel, but for those named time, timestamp, date, datetime, seconds, t or index, and
-    `recording`. In one CSV file, rows of the same `recording` belong together; where there is no such column, a run of
-    rows of one label is cut into recordings of `steps` rows.
+    Every other column is a channel, except those named time, timestamp, date, datetime, seconds, t, index or `recording`. In a
+    single CSV file, rows of the same `recording` belong together; without that column, consecutive rows of one label are cut
+    into recordings of `steps` rows.
+
+    Args:
+        path: of the folder or file.
+        steps: rows per recording, see above.
+
+    Raises:
+        UserError: a file cannot be read or has other columns.
     """
     path = Path(path)
     if path.is_dir():
@@ -88,7 +97,7 @@ def csv_recordings(path: str | Path, steps: int = 50) -> Movements:
         parts, labels, channels = _table(path, steps)
     else:
         raise UserError(
-            f"{path} is neither a folder (one sub-folder of CSV files a label) nor a .csv file with a column label"
+            f"{path} is neither a folder (one sub-folder of CSV files per label) nor a .csv file with a column label"
         )
     return Movements(*three_parts(parts, labels), labels, channels, {"name": str(path)})
 
@@ -101,10 +110,12 @@ def _folder(folder: Path) -> tuple[dict[str, Split], list[str], list[str]]:
         recordings = []
         for path in paths:
             table = read_table(path)
-            found = _channels(table, path)
-            channels = channels or found
-            if found != channels:
-                raise UserError(f"{path} has the channels {', '.join(found)}; the first file has {', '.join(channels)}")
+            own_channels = _channels(table, path)
+            channels = channels or own_channels
+            if own_channels != channels:
+                raise UserError(
+                    f"{path} has the channels {', '.join(own_channels)}; the first file has {', '.join(channels)}"
+                )
             recordings.append(np.stack([numbers(table[name], name, path) for name in channels], 1))
         parts[part] = recordings, classes
     return parts, labels, channels
@@ -132,21 +143,25 @@ def _table(path: Path, steps: int) -> tuple[dict[str, Split], list[str], list[st
 def _channels(table: dict[str, list[str]], path: Path) -> list[str]:
     channels = [name for name in table if name.lower() not in TIME | {"label", "recording"}]
     if not channels:
-        raise UserError(f"{path} has no column of a sensor; its columns are: {', '.join(table)}")
+        raise UserError(f"{path} has no sensor column; its columns are: {', '.join(table)}")
     return channels
 
 
 def drawn_gestures(seed: int = 0, each: int = 100) -> Movements:
-    """Generated gestures of a hand that holds an accelerometer: circles either way, a swipe, a shake, a tap; in any
-    tilt, speed and strength, in noise."""
+    """Generate gestures of a hand with an accelerometer: circles in both directions, a swipe, a shake, a tap, with random tilt,
+    speed, strength and noise.
+
+    Args:
+        seed: random seed.
+        each: recordings per gesture.
+    """
     labels = ["circle", "circle back", "shake", "swipe", "tap"]
     draw = np.random.default_rng(seed)
     classes = np.tile(np.arange(len(labels), dtype="int32"), each)
     recordings = [_gesture(labels[index], draw) for index in classes]
     about = {"name": "generated gestures", "licence": "made by this project", "split": AT_RANDOM}
-    return Movements(
-        *(take(recordings, classes, part) for part in divide(classes, labels)), labels, ("x", "y", "z"), about
-    )
+    parts = divide(classes, labels)
+    return Movements(*take_parts(recordings, classes, parts), labels, ("x", "y", "z"), about)
 
 
 def _gesture(label: str, draw: np.random.Generator) -> np.ndarray:
@@ -167,8 +182,13 @@ def _gesture(label: str, draw: np.random.Generator) -> np.ndarray:
 
 
 def padded(recordings: Sequence[np.ndarray], steps: int) -> np.ndarray:
-    """Recordings of any length to (recordings, steps, channels): before a short one come zeros, of a long one the end
-    is kept."""
+    """Return recordings of any length as (recordings, steps, channels): short ones padded with zeros at the start, of long ones
+    the end.
+
+    Args:
+        recordings: each (time, channels).
+        steps: of the result.
+    """
     rows = np.zeros((len(recordings), steps, recordings[0].shape[1]), "float32")
     for row, recording in zip(rows, recordings):
         row[max(0, steps - len(recording)) :] = recording[-steps:]

@@ -1,4 +1,4 @@
-"""Series of measurements over time: the user's CSV file, ETTh1 among them, and series that are generated."""
+"""Time series: the user's CSV file, for example ETTh1, and generated series."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
+
 from keras_gates.models.data.files import numbers, read_table
 from keras_gates.models.registry import UserError
 
@@ -33,33 +34,33 @@ class Series:
     about: dict[str, str] = field(default_factory=dict)
 
     def calendar(self) -> np.ndarray:
-        """(time, 4), float32: where in the day and in the week each time is, as cosine and sine."""
+        """Return the position of each time in the day and in the week, as cosines and sines: float32 (time, 4)."""
         turns = np.stack([self.seconds / 86400, (self.seconds / 86400 + 3) / 7], 1) % 1 * 2 * np.pi
         return np.concatenate([np.cos(turns), np.sin(turns)], 1).astype("float32")
 
 
 def csv_series(path: str | Path, columns: Sequence[str] = ()) -> Series:
-    """A CSV file with a column of times and a column of numbers a series.
+    """Load a CSV file with a column of times and one column of numbers per series.
 
     Args:
-        path: of the file. The time column is called time, date, datetime, timestamp or ds, or is the first; times are
-            ISO 8601 (2016-07-01 00:00:00), 1.7.2016 00:00, 7/1/2016 00:00 or seconds since 1970.
-        columns: the series to take; () is all.
+        path: of the file. The time column is named time, date, datetime, timestamp or ds, or is the first; times are ISO 8601
+            (2016-07-01 00:00:00), 1.7.2016 00:00, 7/1/2016 00:00 or seconds since 1970.
+        columns: the series to load; () is all.
 
     Raises:
-        UserError: a column or time that cannot be read, times that are not evenly spaced (months may differ by days),
-            fewer than two rows.
+        UserError: a column or time cannot be read, times are not evenly spaced (months may differ by days), or there are too
+            few rows.
     """
     table = read_table(path, required=columns)
     time = next((name for name in table if name.lower() in TIME), next(iter(table)))
     names = [name for name in columns or table if name != time]
     if not names:
-        raise UserError(f"{path} has no column beside {time!r}; expected one a series")
+        raise UserError(f"{path} has no column besides {time!r}; expected one per series")
     seconds = np.array([_seconds(cell, row, time, path) for row, cell in enumerate(table[time], 1)], "int64")
     values = np.stack([numbers(table[name], name, path) for name in names], 1)
     gaps = np.diff(seconds)
     if len(gaps) < 2:
-        raise UserError(f"{path} has {len(seconds)} rows; a series needs more")
+        raise UserError(f"{path} has {len(seconds)} rows; a series needs at least 3")
     usual = np.median(gaps)
     odd = np.flatnonzero(np.abs(gaps - usual) > 0.15 * usual) if usual > 0 else np.flatnonzero(gaps <= 0)
     if len(odd):
@@ -97,16 +98,21 @@ def _counted(seconds: float) -> int:
 def _moment(cell: str) -> int:
     for form in (None, *FORMATS):
         try:
-            found = datetime.strptime(cell, form) if form else datetime.fromisoformat(cell.replace("Z", "+00:00"))
+            moment = datetime.strptime(cell, form) if form else datetime.fromisoformat(cell.replace("Z", "+00:00"))
         except ValueError:
             continue
-        return round((found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp())
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp())
     raise ValueError(cell)
 
 
 def generated_series(seed: int = 0, hours: int = 4000) -> Series:
-    """Generated: a load that follows the hour, the weekday and yesterday, and a temperature that follows the hour and
-    drifts; hourly."""
+    """Generate two hourly series: a load that depends on hour, weekday and the day before, and a drifting temperature that
+    depends on the hour.
+
+    Args:
+        seed: random seed.
+        hours: length of the series.
+    """
     draw = np.random.default_rng(seed)
     hour = np.arange(hours)
     day, week = 2 * np.pi * hour / 24, 2 * np.pi * hour / 168

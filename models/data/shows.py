@@ -1,11 +1,10 @@
-"""Shows for the model `show`: neutral pictures, one clue some frames back, at the end a picture between dog and wolf.
+"""Shows for the model `show`: neutral pictures, one clue some frames earlier, at the end a blend of dog and wolf.
 
     frame       0 …                T-1-lag  …             T-1
     picture     neutral, neutral,  clue,    neutral, …,   dog-or-wolf
 
-The clue (forest or home) is the only frame that depends on the label; the last one is a blend whose share of dog is
-drawn without looking at it. Pictures come from the sprite sheet or from CIFAR-10 and CIFAR-100; everything after that
-is the same.
+The clue (forest or home) is the only frame that depends on the label; the share of dog in the last frame is independent of it.
+Pictures come from the sprite sheet or from CIFAR-10 and CIFAR-100; everything after that is the same.
 """
 
 from __future__ import annotations
@@ -16,8 +15,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
 from keras_gates.models.data.pipeline import SPLITS, Data
 from keras_gates.models.data.sprites import copies, finish, sprites
+from keras_gates.models.data.tfds import open_tfds, read
+from keras_gates.models.lazy import tf
 
 LABELS = ("dog", "wolf")  # 0 after a home, 1 after a forest
 GROUPS = ("home", "forest", "neutral", "last")
@@ -49,20 +51,30 @@ CIFAR_100 = {
 
 @dataclass(frozen=True)
 class Shows(Data):
-    """`Data` that can also make shows of one lag. `banks` holds per split the pictures of each group, uint8 (n, size,
-    size, 3).
+    """`Data` that can also generate shows with a given lag.
+
+    Attributes:
+        banks: split → group → pictures, uint8 (n, size, size, 3).
+        frames: per show.
     """
 
     banks: Any = None
     frames: int = 0
 
     def at(self, split: str, lag: int, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """`count` shows (count, frames, size, size, 3) whose clue lies `lag` frames before the last, and their labels."""
-        drawn = draw(_flat(self.banks[split]), count, self.frames, (lag, lag + 1), np.array([seed, lag]))
-        return tuple(part.numpy() for part in drawn)
+        """Return shows with a given lag, (count, frames, size, size, 3), and their labels.
 
-    def telling(self, limit: int) -> tuple[np.ndarray, np.ndarray]:
-        """Test shows that are long to remember, a wolf's first: its clue is a bear where there are sprites."""
+        Args:
+            split: one of `keras_gates.models.data.pipeline.SPLITS`.
+            lag: frames between the clue and the last frame.
+            count: number of shows.
+            seed: random seed.
+        """
+        x, y = draw(_flat(self.banks[split]), count, self.frames, (lag, lag + 1), np.array([seed, lag]))
+        return x.numpy(), y.numpy()
+
+    def illustrative(self, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return test shows with a lag of 40, wolf and dog alternating. The clue for a wolf is a bear if there are sprites."""
         bank = self.banks["test"]
         firsts = {group: bank[group][: len(bank[group]) // 8] for group in GROUPS[:2]}
         drawn = draw(_flat({**bank, **firsts}), 16 * limit, self.frames, (40, 41), np.array([0, 0]))
@@ -72,12 +84,14 @@ class Shows(Data):
 
 
 def shows(banks: dict[str, dict[str, np.ndarray]], lags: tuple[int, int], steps: int, **about: Any) -> Shows:
-    """Endless shows of those pictures; an epoch is `steps` batches.
+    """Return endless random shows of these pictures.
 
-    The lag is drawn from lags[0] … lags[1] - 1 in proportion to log(1 + 1/lag): each doubling is as likely.
+    Args:
+        banks: split → group → pictures.
+        lags: the lag is drawn from lags[0] … lags[1] - 1 with probability proportional to log(1 + 1/lag), uniform in log(lag).
+        steps: batches per epoch.
+        **about: name, attribution and licence of the pictures.
     """
-    import tensorflow as tf
-
     frames = lags[1] + 1
     flat = {split: _flat(bank) for split, bank in banks.items()}
 
@@ -92,24 +106,28 @@ def shows(banks: dict[str, dict[str, np.ndarray]], lags: tuple[int, int], steps:
         )
 
     return Shows(
-        *(batches(split, 50, 0).unbatch() for split in SPLITS),
+        **{split: batches(split, 50, 0).unbatch() for split in SPLITS},
         labels=LABELS,
         build={"frames": frames, "size": banks["train"]["last"].shape[1]},
         batches=batches,
         show=lambda x, y: np.concatenate(np.asarray(x, "uint8"), 1),
         banks=banks,
         frames=frames,
-        split="each split draws its shows from pictures of its own",
+        split="the splits have no picture in common",
         **about,
     )
 
 
 def draw(flat: Any, count: int, frames: int, lags: tuple[int, int], seed: Any) -> Any:
-    """`count` shows, float32 0…255 (count, frames, size, size, 3), and labels, int32 (count,); all chance is in `seed`
-    (2,).
-    """
-    import tensorflow as tf
+    """Return random shows, float32 0…255 (count, frames, size, size, 3), and labels, int32 (count,).
 
+    Args:
+        flat: all pictures, and the range of each group in them.
+        count: number of shows.
+        frames: per show.
+        lags: first lag, and last lag + 1.
+        seed: (2,), which determines everything.
+    """
     pictures, ranges = flat
     seeds = tf.unstack(tf.random.split(seed, 6))
 
@@ -127,16 +145,17 @@ def draw(flat: Any, count: int, frames: int, lags: tuple[int, int], seed: Any) -
 
 
 def _flat(bank: dict[str, np.ndarray]) -> tuple[Any, dict[str, tuple[int, int]]]:
-    import tensorflow as tf
-
     ends = np.cumsum([0, *(len(bank[group]) for group in GROUPS)]).tolist()
     return tf.constant(np.concatenate([bank[g] for g in GROUPS])), dict(zip(GROUPS, pairwise(ends)))
 
 
 def sprite_banks(size: int) -> dict[str, dict[str, np.ndarray]]:
-    """Pictures of the sprite sheet; each split has copies of its own.
+    """Return pictures of the sprite sheet, different random copies for each split.
 
-    Many for training: with sixty neutral pictures in a show, one in a thousand mistaken for a clue spoils one show in 17.
+    The training split has many: with 60 neutral pictures per show, mistaking one in a thousand for a clue spoils one show in 17.
+
+    Args:
+        size: of a picture, in pixels.
     """
     sheet = sprites()
     banks = {}
@@ -149,27 +168,25 @@ def sprite_banks(size: int) -> dict[str, dict[str, np.ndarray]]:
 
 
 def cifar_banks(size: int, data_dir: str | None) -> dict[str, dict[str, np.ndarray]]:
-    """Photographs: wolf, clues and neutral things from CIFAR-100, dog from CIFAR-10; their test splits are the test
-    here.
-    """
-    from keras_gates.models.data.tfds import open_tfds
+    """Return photographs: wolf, clues and neutral things from CIFAR-100, dog from CIFAR-10, with their official test splits.
 
+    Args:
+        size: of a picture, in pixels.
+        data_dir: folder of the TFDS data sets; None is TFDS' default.
+    """
     hundred, ten = open_tfds("cifar100", data_dir), open_tfds("cifar10", data_dir)
     banks = {}
     for number, (split, part) in enumerate(zip(SPLITS, ("train[:90%]", "train[90%:]", "test"))):
         rng = np.random.default_rng([2, number])
-        found = {group: _photographs(hundred, part, kinds, size) for group, kinds in CIFAR_100.items()}
+        pictures = {group: _photographs(hundred, part, kinds, size) for group, kinds in CIFAR_100.items()}
         dogs = _photographs(ten, part, ("dog",), size)
         share = rng.uniform(0.4, 0.6, (2000, 1, 1, 1))
-        last = share * rng.choice(dogs, 2000) + (1 - share) * rng.choice(found["wolf"], 2000)
-        banks[split] = {group: finish(found[group], rng) for group in GROUPS[:3]} | {"last": finish(last, rng)}
+        last = share * rng.choice(dogs, 2000) + (1 - share) * rng.choice(pictures["wolf"], 2000)
+        banks[split] = {group: finish(pictures[group], rng) for group in GROUPS[:3]} | {"last": finish(last, rng)}
     return banks
 
 
 def _photographs(builder: Any, split: str, kinds: Sequence[str], size: int) -> np.ndarray:
-    import tensorflow as tf
-    from keras_gates.models.data.tfds import read
-
     examples = read(builder, split)
     wanted = [builder.info.features["label"].str2int(kind) for kind in kinds]
     pictures = examples["image"][np.isin(examples["label"], wanted)]

@@ -1,5 +1,4 @@
-"""The small pictures of the model `show`: a sheet of sprites, and unlike copies of each, turned, shifted, noisy,
-brighter.
+"""The pictures of the model `show`: a sheet of sprites, and random copies of each.
 
 `sprites.png` is drawn by draw_sprites.py from the font Noto Color Emoji: SIL Open Font License 1.1,
 sprites-licence.txt.
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_gates.models.lazy import tf
 
 SHEET = Path(__file__).with_name("sprites.png")
 CELL = 24
@@ -32,9 +33,7 @@ SPRITES = {
 
 
 def sprites() -> dict[str, np.ndarray]:
-    """Group → its sprites, float32 (sprites, CELL, CELL, 4): colour 0…255 times opacity, and opacity 0…1."""
-    import tensorflow as tf
-
+    """Return group → sprites, float32 (sprites, CELL, CELL, 4): colour 0…255 times opacity, and opacity 0…1."""
     sheet = tf.io.decode_png(SHEET.read_bytes(), channels=4).numpy().astype("float32")
     cells = sheet.reshape(CELL, -1, CELL, 4).swapaxes(0, 1)
     opacity = cells[..., 3:] / 255
@@ -44,13 +43,17 @@ def sprites() -> dict[str, np.ndarray]:
 
 
 def copies(sprite: np.ndarray, count: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` unlike pictures of each sprite: uint8 (sprites · count, size, size, 3).
+    """Return random pictures of each sprite: uint8 (sprites · count, size, size, 3).
 
-    Each is turned by up to 20°, scaled by up to 15 %, shifted by up to 3 of 24 pixels, laid on a pale background, made
-    brighter or darker by up to 20 %, and given Gaussian noise with a standard deviation of 10 of 255.
+    Each is rotated by up to 20°, scaled by up to 15 %, shifted by up to 3 of 24 pixels, drawn on a pale background, with
+    brightness ± 20 % and Gaussian noise with a standard deviation of 10 of 255.
+
+    Args:
+        sprite: (sprites, CELL, CELL, 4).
+        count: pictures per sprite.
+        size: of a picture, in pixels.
+        rng: random generator.
     """
-    import tensorflow as tf
-
     cells = np.repeat(sprite, count, axis=0)
     n = len(cells)
     angle, scale = rng.uniform(-0.35, 0.35, n), rng.uniform(0.87, 1.15, n)
@@ -73,7 +76,7 @@ def copies(sprite: np.ndarray, count: int, size: int, rng: np.random.Generator) 
 
 
 def finish(pictures: Any, rng: np.random.Generator) -> np.ndarray:
-    """Brightness and noise for float pictures 0…255 (n, height, width, 3), as uint8."""
+    """Return float pictures 0…255 (n, height, width, 3) with random brightness and noise, as uint8."""
     bright = rng.uniform(0.8, 1.2, (len(pictures), 1, 1, 1))
     noise = rng.normal(0, 10, pictures.shape)
     return np.clip(pictures * bright + noise, 0, 255).astype("uint8")

@@ -1,5 +1,4 @@
-"""Texts with a class: imdb_reviews and trec from TFDS, the user's CSV file or folders of texts, reviews that are
-generated."""
+"""Labelled texts: imdb_reviews and trec from TFDS, the user's CSV file or folders of texts, generated reviews."""
 
 from __future__ import annotations
 
@@ -9,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from keras_gates.models.data.files import labelled_files, read_table, read_text
-from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take, three_parts
+from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take, take_parts, three_parts
+from keras_gates.models.data.tfds import attribution, open_tfds, read
 from keras_gates.models.registry import UserError
 
 OFFICIAL = "90 and 10 % of the training split, at random, the same for every seed; the official test split"
@@ -34,13 +35,17 @@ class Texts:
     about: dict[str, str] = field(default_factory=dict)
 
     def splits(self) -> tuple[Split, Split, Split]:
-        """(train, validation, test)"""
+        """Return (train, validation, test)."""
         return self.train, self.validation, self.test
 
 
 def imdb_reviews(data_dir: str | None) -> Texts:
-    """TFDS imdb_reviews: 25,000 and 25,000 film reviews, negative or positive; a tenth of the training split is for
-    validation."""
+    """Load TFDS imdb_reviews: 25,000 and 25,000 film reviews, negative or positive; 10 % of the training split are for
+    validation.
+
+    Args:
+        data_dir: folder of the TFDS data sets; None is TFDS' default.
+    """
     splits, labels, about = _tfds("imdb_reviews", data_dir, "label")
     about |= {"licence": "none stated; for research", "split": OFFICIAL}
     unmarked = [([text.replace("<br />", " ") for text in texts], classes) for texts, classes in splits]
@@ -48,8 +53,15 @@ def imdb_reviews(data_dir: str | None) -> Texts:
 
 
 def trec(data_dir: str | None, level: str = "coarse") -> Texts:
-    """TFDS trec: 5,452 and 500 questions by what they ask for, in 6 ("coarse") or 47 ("fine") classes; a tenth of the
-    former is for validation."""
+    """Load TFDS trec: 5,452 and 500 questions by what they ask for; 10 % of the former are for validation.
+
+    Args:
+        data_dir: folder of the TFDS data sets; None is TFDS' default.
+        level: "coarse" (6 classes) or "fine" (47).
+
+    Raises:
+        UserError: another level, or the data cannot be loaded.
+    """
     if level not in ("coarse", "fine"):
         raise UserError(f'level must be "coarse" (6 classes) or "fine" (47), not {level!r}')
     splits, labels, about = _tfds("trec", data_dir, f"label-{level}")
@@ -58,8 +70,6 @@ def trec(data_dir: str | None, level: str = "coarse") -> Texts:
 
 
 def _tfds(name: str, data_dir: str | None, label: str) -> tuple[list[Split], list[str], dict[str, str]]:
-    from keras_gates.models.data.tfds import attribution, open_tfds, read
-
     builder = open_tfds(name, data_dir)
     splits = []
     for split in ("train", "test"):
@@ -71,42 +81,52 @@ def _tfds(name: str, data_dir: str | None, label: str) -> tuple[list[Split], lis
 
 def _with_validation(splits: list[Split], labels: Sequence[str]) -> tuple[Split, Split, Split]:
     (texts, classes), test = splits
-    draw = np.random.default_rng(0).permutation(len(texts))
-    checked = np.sort(draw[: len(texts) // 10])
-    kept = np.sort(draw[len(texts) // 10 :])
-    return take(texts, classes, kept), take(texts, classes, checked), test
+    order = np.random.default_rng(0).permutation(len(texts))
+    validation, train = np.sort(order[: len(texts) // 10]), np.sort(order[len(texts) // 10 :])
+    return take(texts, classes, train), take(texts, classes, validation), test
 
 
 def own_texts(path: str | Path) -> Texts:
-    """The user's texts: a CSV file with the columns `text` and `label`, or a folder with one sub-folder of .txt files
-    a label."""
+    """Load the user's texts: a CSV file with the columns `text` and `label`, or a folder with one sub-folder of .txt files per
+    label.
+
+    Args:
+        path: of the file or folder.
+
+    Raises:
+        UserError: a file cannot be read, or a text or label is empty.
+    """
     path = Path(path)
     if path.is_dir():
         files, labels = labelled_files(path, ".txt")
         parts = {part: ([read_text(file) for file in paths], classes) for part, (paths, classes) in files.items()}
         empty = next((file for paths, _ in files.values() for file in paths if not read_text(file).strip()), None)
         if empty is not None:
-            raise UserError(f"{empty} is empty; write something into it or remove it")
+            raise UserError(f"{empty} is empty; add text, or remove the file")
     elif path.suffix.lower() == ".csv":
         table = read_table(path, required=("text", "label"))
         for column in ("text", "label"):
             row = next((row for row, cell in enumerate(table[column], 1) if not cell.strip()), None)
             if row is not None:
-                raise UserError(f"{path}, data row {row}: the {column} is empty")
+                raise UserError(f"{path}, data row {row}: the {column} is empty; fill it in or remove the row")
         labels = sorted({cell.strip() for cell in table["label"]})
         if len(labels) < 2:
             raise UserError(f"{path} has one label, {labels[0]!r}; expected at least 2")
         parts = {"all": (table["text"], np.array([labels.index(cell.strip()) for cell in table["label"]], "int32"))}
     else:
         raise UserError(
-            f"{path} is neither a folder (one sub-folder of .txt files a label) nor a .csv file with the columns text and label"
+            f"{path} is neither a folder (one sub-folder of .txt files per label) nor a .csv file with the columns text and label"
         )
     return Texts(*three_parts(parts, labels), labels, {"name": str(path)})
 
 
 def generated_reviews(seed: int = 0, count: int = 1500) -> Texts:
-    """Generated reviews of one sentence, negative or positive; a word of praise after "not", "never" or "hardly" is
-    none."""
+    """Generate reviews of one sentence, negative or positive; "not", "never" or "hardly" reverse a word.
+
+    Args:
+        seed: random seed.
+        count: number of reviews.
+    """
     draw = np.random.default_rng(seed)
     words = {
         0: ("dull", "awful", "boring", "clumsy", "weak", "slow"),
@@ -114,33 +134,37 @@ def generated_reviews(seed: int = 0, count: int = 1500) -> Texts:
     }
     things = ("film", "story", "acting", "music", "ending", "camera work", "script", "cast")
     starts = ("the {} was", "i found the {}", "to me the {} seemed", "we thought that the {} was", "her {} is")
-    turns = ("not", "never", "hardly", "not at all")
+    negations = ("not", "never", "hardly", "not at all")
     plain = ("", "", "very", "rather", "really", "so")
     ends = ("", "", "and that is all", "in every scene", "from the first minute", "said my friend")
 
     def pick(options: Sequence[str]) -> str:
-        return options[draw.integers(len(options))]
+        return options[int(draw.integers(len(options)))]
 
     texts, classes = [], np.tile(np.arange(2, dtype="int32"), count // 2)
     for index in classes:
-        turned = draw.random() < 0.5
-        judged = words[1 - index if turned else index]
-        middle = f"{pick(turns) if turned else pick(plain)} {pick(judged)}"
+        negated = draw.random() < 0.5
+        adjectives = words[1 - index if negated else index]
+        middle = f"{pick(negations) if negated else pick(plain)} {pick(adjectives)}"
         texts.append(" ".join(f"{pick(starts).format(pick(things))} {middle} {pick(ends)}".split()))
     labels = ["negative", "positive"]
     about = {"name": "generated reviews", "licence": "made by this project", "split": AT_RANDOM}
-    return Texts(*(take(texts, classes, part) for part in divide(classes, labels)), labels, about)
+    return Texts(*take_parts(texts, classes, divide(classes, labels)), labels, about)
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text: lower case, without punctuation, split at white space, as `keras.layers.TextVectorization`
-    does."""
+    """Return the words of a text: lower case, without punctuation, split at white space, as in
+    `keras.layers.TextVectorization`."""
     return text.lower().translate(PUNCTUATION).split()
 
 
 def vocabulary(texts: Iterable[str], size: int) -> list[str]:
-    """The `size` − 2 most frequent words (of equally frequent ones the first in the alphabet), after "" (padding) and
-    "[UNK]" (any other word)."""
+    """Return "" (padding), "[UNK]" (any other word) and the most frequent words; equally frequent ones in alphabetical order.
+
+    Args:
+        texts: of the training split.
+        size: maximum size of the vocabulary.
+    """
     counts = Counter(word for text in texts for word in words_of(text))
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     return ["", "[UNK]", *ordered[: size - 2]]

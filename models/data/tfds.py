@@ -1,34 +1,37 @@
-"""TensorFlow Datasets, opened with errors that a newcomer can act on."""
+"""TensorFlow Datasets, with errors that tell a newcomer what to do."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_gates.models.registry import UserError
 
 
 def open_tfds(name: str, data_dir: str | Path | None = None) -> Any:
-    """The prepared `tfds.core.DatasetBuilder` of `name`; it is downloaded and prepared first where it is not there yet.
+    """Return the prepared `tfds.core.DatasetBuilder` of a data set; download and prepare it first if necessary.
 
     Args:
         name: as in the TFDS catalogue, e.g. "mnist" or "imdb_reviews/plain_text".
-        data_dir: where data sets are kept; None is TFDS' own folder (~/tensorflow_datasets).
+        data_dir: folder of the data sets; None is TFDS' default (~/tensorflow_datasets).
 
     Raises:
         UserError: the folder does not exist, TFDS does not know the name, or the data cannot be downloaded or prepared.
 
     Example:
-        train = open_tfds("mnist", "../shared/tfds").as_dataset(split="train")
+        train = open_tfds("mnist").as_dataset(split="train")
     """
     try:
-        import tensorflow_datasets as tfds
+        import logging
+
+        import tensorflow_datasets as tfds  # optional, and slow to import
     except ImportError as error:
         raise UserError('TFDS data needs tensorflow-datasets: pip install -e ".[train]"') from error
     if data_dir is not None and not Path(data_dir).is_dir():
         raise UserError(
-            f"there is no folder {data_dir} (--data-dir); make it, or name the one that holds your TFDS data"
+            f"there is no folder {data_dir} (--data-dir); create it, or give the one that contains your TFDS data"
         )
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
@@ -46,15 +49,16 @@ def open_tfds(name: str, data_dir: str | Path | None = None) -> Any:
 
 
 def read(builder: Any, split: str) -> dict[str, Any]:
-    """A whole split as NumPy arrays, feature by feature: for data sets whose examples all have one shape and fit into
-    memory."""
-    import numpy as np
-    import tensorflow_datasets as tfds
+    """Return a whole split as NumPy arrays by feature. The examples must have one shape and fit into memory.
 
-    batches = list(tfds.as_numpy(builder.as_dataset(split=split).batch(10_000)))
+    Args:
+        builder: of `open_tfds`.
+        split: as TFDS names it, e.g. "train[:90%]".
+    """
+    batches = list(builder.as_dataset(split=split).batch(10_000).as_numpy_iterator())
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def attribution(builder: Any) -> str:
-    """How TFDS asks for the data to be cited, on one line."""
+    """Return the citation that TFDS asks for, on one line."""
     return " ".join(builder.info.citation.split())

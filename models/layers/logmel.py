@@ -1,6 +1,8 @@
-"""The ear of the speech model: sound to log-mel events, as Keras layers that export as plain matrix products."""
+"""The front end of the speech model: audio to log-mel events, as Keras layers that export as plain matrix products."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +11,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("keras_gates")
 class LogMel(keras.layers.Layer):
-    """Sound (batch, samples) to events (batch, time, bins): log(power in `bins` mel bands + floor), one event a `hop`.
+    """Audio (batch, samples) to events (batch, time, bins): log(power in `bins` mel bands + floor), one event per `hop`.
 
     power = (frame · C)² + (frame · S)², C and S the windowed cosines and sines of a Fourier transform; events =
     log(power · mel + floor). time = samples // hop − frame // hop + 1. Everything is a reshape, a concatenation and
@@ -17,10 +19,15 @@ class LogMel(keras.layers.Layer):
 
     Args:
         sample_rate: in Hz.
-        frame: samples an event looks at, a multiple of `hop`.
+        frame: samples per event, a multiple of `hop`.
         hop: samples from one event to the next.
-        bins: mel bands between `low` Hz and `high` Hz (None: half the sample rate); mel = 2595 log10(1 + Hz / 700).
-        floor: power that is as good as silence.
+        bins: number of mel bands; mel = 2595 log10(1 + Hz / 700).
+        low, high: range of the mel bands, in Hz; `high=None` is half the sample rate.
+        floor: added to the power, so that silence has a finite logarithm.
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: `frame` is not a multiple of `hop`.
 
     Example:
         events = LogMel(8000)(sound)        # (1, 8000) → (1, 61, 40)
@@ -35,7 +42,7 @@ class LogMel(keras.layers.Layer):
         low: float = 60.0,
         high: float | None = None,
         floor: float = 1e-5,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if frame % hop:
@@ -64,7 +71,7 @@ class LogMel(keras.layers.Layer):
 
 
 def fourier(frame: int) -> tuple[np.ndarray, np.ndarray]:
-    """The Hann-windowed cosines and sines of a Fourier transform, each float32 (frame, frame // 2 + 1)."""
+    """Return the Hann-windowed cosines and sines of a Fourier transform, each float32 (frame, frame // 2 + 1)."""
     time = np.arange(frame)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * time / frame)
     angle = 2 * np.pi * np.outer(time, np.arange(frame // 2 + 1)) / frame
@@ -72,7 +79,12 @@ def fourier(frame: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mel_bands(sample_rate: int, frame: int, bins: int, low: float, high: float) -> np.ndarray:
-    """Triangles, equally wide in mel, over the frequencies of a Fourier transform: float32 (frame // 2 + 1, bins)."""
+    """Return triangular filters, equally wide in mel, over the frequencies of a Fourier transform: float32 (frame // 2 + 1,
+    bins).
+
+    Args:
+        sample_rate, frame, bins, low, high: as in `LogMel`.
+    """
     hertz = np.linspace(0, sample_rate / 2, frame // 2 + 1)[:, None]
     edges = np.linspace(2595 * np.log10(1 + low / 700), 2595 * np.log10(1 + high / 700), bins + 2)
     edges = 700 * (10 ** (edges / 2595) - 1)
@@ -83,19 +95,18 @@ def mel_bands(sample_rate: int, frame: int, bins: int, low: float, high: float) 
 
 @keras.saving.register_keras_serializable("keras_gates")
 class AnotherVoice(keras.layers.Layer):
-    """While training, log-mel events (batch, time, bins) as another mouth, microphone and place would have made them;
-    else the events as they are.
+    """Voice augmentation of log-mel events (batch, time, bins), during training only.
 
-    Each example's bands are stretched or squeezed (a longer or shorter vocal tract), tilted and bent (another
-    microphone), and `masks` stretches of bands and of time are replaced by the example's mean (SpecAugment, Park et
-    al. 2019).
+    Each example's frequency axis is stretched or compressed (vocal tract length), tilted and bent (microphone), and `masks`
+    ranges of bands and of time steps are replaced by the example's mean (SpecAugment, Park et al. 2019).
 
     Args:
-        stretch: of the bands, ± this share at most.
-        tilt: standard deviation of what is added at the edges, in nepers of power.
-        masks: of each kind.
-        widest: of a mask, share of all bands or of the time.
-        seed: of the drawing.
+        stretch: maximum relative stretching of the frequency axis.
+        tilt: standard deviation of the tilt at the edges, in nepers of power.
+        masks: number of masks of each kind.
+        widest: maximum width of a mask, as a share of all bands or time steps.
+        seed: random seed.
+        **kwargs: of `keras.layers.Layer`.
     """
 
     def __init__(
@@ -105,7 +116,7 @@ class AnotherVoice(keras.layers.Layer):
         masks: int = 1,
         widest: float = 0.17,
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.stretch, self.tilt, self.masks, self.widest, self.seed = stretch, tilt, masks, widest, seed
@@ -119,31 +130,31 @@ class AnotherVoice(keras.layers.Layer):
     def _stretched(self, events):
         bins = events.shape[-1]
         band = ops.arange(bins, dtype="float32")
-        position = ops.clip(band * ops.exp(self.stretch * self._drawn(events, 1)), 0, bins - 1)
+        position = ops.clip(band * ops.exp(self.stretch * self._uniform(events, 1)), 0, bins - 1)
         weights = ops.relu(1 - ops.abs(band[:, None] - position[:, None, :]))
         return events @ ops.cast(weights, events.dtype)
 
     def _bent(self, events):
         across = ops.linspace(-1.0, 1.0, events.shape[-1])
         shapes = ops.stack([across, 0.6 * ops.cos(3 * across)])
-        drawn = keras.random.normal((ops.shape(events)[0], 2), seed=self.seed_generator)
-        return events + ops.cast(self.tilt * drawn @ shapes, events.dtype)[:, None]
+        noise = keras.random.normal((ops.shape(events)[0], 2), seed=self.seed_generator)
+        return events + ops.cast(self.tilt * noise @ shapes, events.dtype)[:, None]
 
     def _masked(self, events):
         mean = ops.mean(events, axis=(1, 2), keepdims=True)
         for _ in range(self.masks):
-            events = ops.where(self._stretch_of(events, ops.shape(events)[1])[:, :, None], mean, events)
-            events = ops.where(self._stretch_of(events, events.shape[2])[:, None, :], mean, events)
+            events = ops.where(self._random_range(events, ops.shape(events)[1])[:, :, None], mean, events)
+            events = ops.where(self._random_range(events, events.shape[2])[:, None, :], mean, events)
         return events
 
-    def _stretch_of(self, events, length):
+    def _random_range(self, events, length):
         length = ops.cast(length, "float32")
-        width = self.widest * length * (1 + self._drawn(events, 1)) / 2
-        start = (length - width) * (1 + self._drawn(events, 1)) / 2
+        width = self.widest * length * (1 + self._uniform(events, 1)) / 2
+        start = (length - width) * (1 + self._uniform(events, 1)) / 2
         place = ops.arange(length, dtype="float32")
         return (place >= start) & (place < start + width)
 
-    def _drawn(self, events, columns):
+    def _uniform(self, events, columns):
         return keras.random.uniform((ops.shape(events)[0], columns), -1.0, 1.0, seed=self.seed_generator)
 
     def get_config(self):

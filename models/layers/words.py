@@ -1,44 +1,46 @@
-"""Texts to the numbers of their words, as the first layer of a model; and what pairs of words say of a class."""
+"""Tokenization of texts into word indices as the first layer of a model, and a hashed linear model of word pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_gates.models.lazy import tf
+
 
 @keras.saving.register_keras_serializable("keras_gates")
 class Words(keras.layers.Layer):
-    """Texts (batch,), strings, to the numbers of their last `longest` words (batch, longest), int32; after a shorter text
-    come zeros.
+    """Texts (batch,), strings, to the indices of their last `longest` words (batch, longest), int32, padded with zeros at the
+    end.
 
-    Lower case, without punctuation, split at white space: what `keras.layers.TextVectorization` does by default, and what
-    `keras_gates.edge` does on a device, which finds the vocabulary in the file. Strings are TensorFlow's, so this layer
-    needs its backend.
+    Lower case, without punctuation, split at white space: as `keras.layers.TextVectorization` by default, and as
+    `keras_gates.edge` on a device with the vocabulary in the file. The computation on strings is TensorFlow's.
 
     Args:
-        vocabulary: the word behind each number; the first is "" (padding), the second "[UNK]" (any other word).
-        longest: how many words are kept.
+        vocabulary: the word of each index; the first is "" (padding), the second "[UNK]" (any other word).
+        longest: maximum number of words.
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: the vocabulary does not start with "" and "[UNK]".
 
     Example:
         Words(["", "[UNK]", "good"], longest=4)(tf.constant(["Good, good film!"]))     # [[2, 2, 1, 0]]
     """
 
-    def __init__(self, vocabulary: Sequence[str], longest: int = 400, **kwargs):
+    def __init__(self, vocabulary: Sequence[str], longest: int = 400, **kwargs: Any):
         super().__init__(**kwargs)
         if list(vocabulary[:2]) != ["", "[UNK]"]:
             raise ValueError(f'a vocabulary starts with "" and "[UNK]"; got {list(vocabulary[:2])}')
-        import tensorflow as tf
-
         self.vocabulary, self.longest = list(vocabulary), longest
         numbers = tf.range(len(self.vocabulary), dtype="int32")
         pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(self.vocabulary), numbers)
         self._numbers = tf.lookup.StaticHashTable(pairs, default_value=1)
 
     def call(self, texts):
-        import tensorflow as tf
-
         plain = tf.strings.regex_replace(
             tf.strings.lower(texts, encoding="utf-8"), r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']", ""
         )
@@ -55,24 +57,25 @@ class Words(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_gates")
 class PairVotes(keras.layers.Layer):
-    """What each pair of neighbouring words says for each class: numbers of words (batch, time), int32, to (batch, time, classes).
+    """Logits of each pair of neighbouring words: word indices (batch, time), int32, to (batch, time, classes).
 
         votes_t = scale · table[(7919 · word_t + 104729 · word_{t+1}) mod pairs]
 
-    Padding (0) says nothing; after the last word the next is 0. Their sum over time beside a memory's answer is a linear model of
-    word pairs, hashed (Weinberger et al., Feature Hashing for Large Scale Multitask Learning, 2009), as in "wide and deep"
-    networks (Cheng et al. 2016).
+    The logits of padding (0) are 0; the word after the last one is 0. Summed over time and added to the logits of an LSTM they
+    are a linear model of hashed word pairs (Weinberger et al., Feature Hashing for Large Scale Multitask Learning, 2009), the
+    "wide" part of a wide and deep network (Cheng et al. 2016).
 
     Args:
-        classes: how many there are.
-        pairs: rows of the table; more, and fewer pairs share one. Word numbers must be below 19,000 (int32).
-        scale: how fast the table learns, beside the rest of the model.
+        classes: number of classes.
+        pairs: rows of the table; with more rows fewer pairs share one. Word indices must be below 19,000 (int32).
+        scale: factor on the table, which makes it learn faster than the rest of the model.
+        **kwargs: of `keras.layers.Layer`.
 
     Example:
         PairVotes(6)(np.array([[4, 7, 0]])).shape     # (1, 3, 6)
     """
 
-    def __init__(self, classes: int, pairs: int = 32768, scale: float = 1.0, **kwargs):
+    def __init__(self, classes: int, pairs: int = 32768, scale: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.classes, self.pairs, self.scale = classes, pairs, scale
         self.supports_masking = True
@@ -83,8 +86,8 @@ class PairVotes(keras.layers.Layer):
     def call(self, words):
         after = ops.pad(words[:, 1:], [[0, 0], [0, 1]])
         row = (words * 7919 + after * 104729) % self.pairs + 1
-        silence = ops.zeros((1, self.classes), self.table.dtype)
-        return ops.take(ops.concatenate([silence, self.table]), row * ops.minimum(words, 1), axis=0) * self.scale
+        padding = ops.zeros((1, self.classes), self.table.dtype)
+        return ops.take(ops.concatenate([padding, self.table]), row * ops.minimum(words, 1), axis=0) * self.scale
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.classes)

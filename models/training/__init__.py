@@ -1,29 +1,21 @@
-"""`python train.py`: data → model.fit → scores → export → verification → report, one job a file.
+"""`python train.py`: data → `model.fit` → scores → export → verification → report, one job per file.
 
-options      the command line, and the plain configuration it becomes
-fitting      model.fit, repeatable and resumable
-judging      scores and pictures where a model does not bring its own
-deploying    exports, loaded back and compared
-reporting    curves, report.md, tables
-folder       the run's folder, unfinished until it is whole
-running      one run from beginning to end
+command        `main`: command line to exit status; errors become one line
+options        the command line, and the `RunConfig` it becomes
+listing        `--list`
+run_config     the configuration of one run, as config.json
+running        one run in five stages: prepare, train, evaluate, export, report
+recipe         default values of a recipe; optimizer and learning rate
+fitting        `model.fit`, reproducible and resumable
+finite         stops at NaN and infinity, and names the place
+warm_start     starts from existing weights
+distribution   several devices or processes
+judging        scores and pictures for models without their own
+deploying      exports, loaded again and compared with Keras
+report         learning curves, report.md, the table on the screen
+folder         the run folder: named, locked, renamed when complete
 """
 
-import os
-import sys
-from typing import NoReturn
-
-from keras_gates.models.training.running import INTERRUPTED, main
+from keras_gates.models.training.command import main, program
 
 __all__ = ["main", "program"]
-
-
-def program() -> NoReturn:
-    """`main` as a program. After Ctrl-C it ends at once: TensorFlow's threads, interrupted, now and then abort the
-    process while Python takes itself down."""
-    status = main()
-    if status == INTERRUPTED:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)

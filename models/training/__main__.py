@@ -2,4 +2,5 @@
 
 from keras_gates.models.training import program
 
-program()
+if __name__ == "__main__":
+    program()

@@ -1,32 +1,34 @@
-"""The exports of a run, each loaded back by the plain runtime that a user would have, and compared with Keras on test
-data.
-"""
+"""The exports of a run, each loaded again by the plain runtime that a user has, and compared with Keras on test data."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras_gates.models.registry import ZooModel
-from keras_gates.models.training.judging import probabilities
 
+import keras_gates
 from keras_gates.edge import EdgeModel
+from keras_gates.models.lazy import tf
+from keras_gates.models.registry import DeviceModel, ZooModel
+from keras_gates.models.training.judging import probabilities
+from keras_gates.models.training.run_config import RunConfig
 
 SAMPLES = 300
 CALIBRATION = 200
 
 
-@dataclass
+@dataclass(frozen=True)
 class Exports:
-    """What came of the exports of a run.
+    """The results of a run's exports.
 
     Attributes:
-        rows: a dict a file: file, bytes, samples, max_difference from Keras over the first test examples, and where there
-            are classes keras_accuracy, accuracy and agreement (how often both say the same class).
-        reports: the `ExportReport`s.
-        failures: a sentence for each file that could not be made.
+        rows: one dict per file: file, bytes, samples, max_difference from Keras over the first test examples; for classes
+            also keras_accuracy, accuracy and agreement (how often both predict the same class).
+        reports: the `keras_gates.ExportReport`s.
+        failures: one sentence per file that could not be exported.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -34,76 +36,102 @@ class Exports:
     failures: list[str] = field(default_factory=list)
 
 
-def deploy(zoo: ZooModel, model: Any, data: Any, config: dict[str, Any], folder: Path) -> Exports:
-    """Writes `saved_model/` and a .tflite for every precision asked for, and measures them."""
-    import keras_gates
+def deploy(zoo: ZooModel, model: Any, data: Any, config: RunConfig, folder: Path) -> Exports:
+    """Write saved_model/ and a .tflite file per precision, and measure them.
 
+    Args:
+        zoo: the model's description.
+        model: the trained `keras.Model`.
+        data: a `keras_gates.models.data.pipeline.Data`, for calibration and comparison.
+        config: with precision, mode and target.
+        folder: of the run.
+    """
     x, y = data.arrays("test", SAMPLES)
-    seen = data.spread("train", CALIBRATION)[0]
-    rows, reports, failures = [], [], []
-    for number, precision in enumerate(config["precision"]):
-        core, prepare, told = zoo.device(model, precision) if zoo.device is not None else (model, lambda x: x, {})
-        inputs, calibration = prepare(x), prepare(seen)
-        expected = core.predict(inputs, verbose=0)
+    calibration, _ = data.spread("train", CALIBRATION)
+    exports = Exports()
+    for number, precision in enumerate(config.precision):
+        device = device_model(zoo, model, precision)
+        inputs = device.prepare(x)
+        expected = device.core.predict(inputs, verbose=0)
         name = "model" if precision == "float32" else f"model-{precision}"
         try:
             report = keras_gates.export(
-                core,
+                device.core,
                 folder,
-                ["saved_model", "tflite"] if number == 0 else ["tflite"],
-                precision,
-                config["mode"],
-                config["target"],
-                calibration=calibration,
-                metadata={**_metadata(zoo, data, config), **told},
+                formats=["saved_model", "tflite"] if number == 0 else ["tflite"],
+                precision=precision,
+                mode=config.mode,
+                target=config.target,
+                calibration=device.prepare(calibration),
+                metadata={**file_metadata(zoo, data, config.preset), **device.metadata},
                 name=name,
             )
         except keras_gates.ExportError as error:
-            failures.append(f"{name}.tflite was not made: {error}")
+            exports.failures.append(f"{name}.tflite was not written: {error}")
             continue
-        reports.append(report)
+        exports.reports.append(report)
         if number == 0:
             path = folder / "saved_model"
-            rows.append(_row("saved_model/", _size(path), expected, run_saved_model(path, inputs), y))
-        if config["mode"] == "sequence" and report.latency_us is not None:  # else it runs in TFLM alone
+            exports.rows.append(compared("saved_model/", _size(path), expected, run_saved_model(path, inputs), y))
+        if config.mode == "sequence" and report.latency_us is not None:  # None: only TFLite Micro runs the file
             path = folder / f"{name}.tflite"
-            rows.append(_row(path.name, _size(path), expected, run_tflite(path, inputs), y))
-    return Exports(rows, reports, failures)
+            exports.rows.append(compared(path.name, _size(path), expected, run_tflite(path, inputs), y))
+    return exports
 
 
-def _metadata(zoo: ZooModel, data: Any, config: dict[str, Any]) -> dict[str, Any]:
-    told = {
-        "description": f"{zoo.name} ({config['preset']}): {zoo.line}",
+def device_model(zoo: ZooModel, model: Any, precision: str) -> DeviceModel:
+    """Return the part of a model that a device runs: what the zoo's `device` returns, by default the whole model."""
+    if zoo.device is not None:
+        return DeviceModel(*zoo.device(model, precision))
+    return DeviceModel(model, lambda x: x, {})
+
+
+def file_metadata(zoo: ZooModel, data: Any, preset: str) -> Mapping[str, Any]:
+    """Return the metadata for a .tflite file of the zoo: description, task, labels, vocabulary, licence."""
+    metadata = {
+        "description": f"{zoo.name} ({preset}): {zoo.line}",
         "task": zoo.task,
         "labels": list(data.labels),
         "vocabulary": list(data.vocabulary),
         "licence": f"weights trained on {data.name}; {data.attribution}; {data.licence}",
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in metadata.items() if value}
 
 
 def run_saved_model(path: Path, x: np.ndarray) -> np.ndarray:
-    """The answers of a SavedModel, loaded by TensorFlow alone."""
-    import tensorflow as tf
-
+    """Return the predictions of a SavedModel, loaded by TensorFlow alone."""
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]
     name = next(iter(serve.structured_input_signature[1]))
     return next(iter(serve(**{name: tf.constant(x)}).values())).numpy()
 
 
 def run_tflite(path: Path, x: np.ndarray) -> np.ndarray:
-    """The answers of a .tflite on a device: memories empty before each example, padding counted, integers made real."""
-    answers = EdgeModel(path).predict(x)
-    return next(iter(answers.values())) if isinstance(answers, dict) else answers
+    """Return the predictions of a .tflite file, run as on a device by `keras_gates.edge`."""
+    outputs = EdgeModel(path).predict(x)
+    return next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
 
 
-def _row(file: str, size: int, expected: np.ndarray, answer: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    row = {"file": file, "bytes": size, "samples": len(truth), "max_difference": float(np.abs(answer - expected).max())}
-    if expected.ndim == 2 and np.issubdtype(truth.dtype, np.integer) and truth.ndim == 1:
-        keras_says, file_says = (probabilities(output).argmax(-1) for output in (expected, answer))
-        row["keras_accuracy"] = float((keras_says == truth).mean())
-        row["accuracy"] = float((file_says == truth).mean())
-        row["agreement"] = float((keras_says == file_says).mean())
+def compared(file: str, size: int, expected: np.ndarray, output: np.ndarray, actual: np.ndarray) -> dict[str, Any]:
+    """Return one row of `Exports.rows`.
+
+    Args:
+        file: name of the file.
+        size: in bytes.
+        expected: outputs of Keras.
+        output: outputs of the file.
+        actual: targets.
+    """
+    row = {
+        "file": file,
+        "bytes": size,
+        "samples": len(actual),
+        "max_difference": float(np.abs(output - expected).max()),
+    }
+    if expected.ndim == 2 and np.issubdtype(actual.dtype, np.integer) and actual.ndim == 1:
+        by_keras, by_file = (probabilities(each).argmax(-1) for each in (expected, output))
+        row["keras_accuracy"] = float((by_keras == actual).mean())
+        row["accuracy"] = float((by_file == actual).mean())
+        row["agreement"] = float((by_keras == by_file).mean())
     return row
 
 

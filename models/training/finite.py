@@ -1,19 +1,21 @@
-"""NaN and infinity, caught where they come in, with the place named."""
+"""Stops training at NaN and infinity, and names the place where they occur."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
+
+from keras_gates.models.lazy import tf
 from keras_gates.models.registry import UserError
 
-MARK = "not a finite number"
+MARK = "a non-finite value"
 
 
 def checked(batches: Any) -> Any:
-    """The same `tf.data.Dataset`, which stops with an error at a batch that holds NaN or infinity; `place` finds it."""
-    import tensorflow as tf
+    """Return the same `tf.data.Dataset`; it raises an error that contains `MARK` at a batch with NaN or infinity."""
 
     def check(*batch: Any) -> Any:
         return tf.nest.map_structure(
@@ -23,12 +25,12 @@ def checked(batches: Any) -> Any:
     return batches.map(check, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def place(batches: Any) -> str | None:
-    """Where the first number is that is not finite, in words: batch, example and feature, counted from 0; None where
-    all are.
+def place(batches: Iterable[Any]) -> str | None:
+    """Return where the first non-finite value is, in words: batch, example, step and feature, counted from 0; None if all
+    values are finite.
 
     Args:
-        batches: of (x, y) or (x, y, weight), as NumPy.
+        batches: (x, y) or (x, y, weight), as NumPy.
     """
     for number, batch in enumerate(batches):
         for what, part in zip(("x", "y", "the weights"), batch):
@@ -42,15 +44,19 @@ def place(batches: Any) -> str | None:
     return None
 
 
-def sentence(train: Any, validation: Any, epoch: int) -> str:
-    """What to tell the user about data that `checked` has stopped, given the batches of the epoch once more."""
+def explain(train: Iterable[Any], validation: Iterable[Any], epoch: int) -> str:
+    """Return the error message for data that `checked` has stopped.
+
+    Args:
+        train, validation: the batches of the epoch, read again as NumPy.
+        epoch: counted from 0.
+    """
     for split, batches in (("training", train), ("validation", validation)):
-        found = place(batches)
-        if found:
+        if where := place(batches):
             return (
-                f"the {split} data of epoch {epoch + 1} hold {MARK}: {found}. Remove the example or put a number there"
+                f"epoch {epoch + 1}: the {split} data contain {MARK}: {where}. Remove the example or replace the value"
             )
-    return f"the data of epoch {epoch + 1} held {MARK}, but do not hold it now: they change from reading to reading"
+    return f"epoch {epoch + 1}: the data contained {MARK}, but not when they were read again: the data differ between readings"
 
 
 def _named(part: Any, what: str) -> list[tuple[str, np.ndarray]]:
@@ -62,25 +68,28 @@ def _named(part: Any, what: str) -> list[tuple[str, np.ndarray]]:
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """Stops the training at the first loss that is NaN or infinite; the run's last state stays as it was."""
+    """Stops training at the first loss that is NaN or infinite; the last saved state of the run stays."""
 
     def __init__(self) -> None:
         super().__init__()
         self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Remember the epoch for the message."""
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Check the training loss."""
         self._check("loss", logs, f"batch {batch}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Check the validation loss."""
         self._check("val_loss", logs, "validation")
 
     def _check(self, name: str, logs: Any, when: str) -> None:
         value = float((logs or {}).get(name, 0.0))
         if not np.isfinite(value):
             raise UserError(
-                f"epoch {self.epoch + 1}, {when}: {name} is {value}, though the data are finite. "
+                f"epoch {self.epoch + 1}, {when}: {name} is {value}, although the data are finite. "
                 "Try a lower --learning-rate or --set clipnorm=1"
             )

@@ -1,32 +1,35 @@
-"""The folder of a run: made under another name, renamed when it is whole, so that no run is ever half written over
-another.
-"""
+"""The folder of a run: created under a temporary name, locked while it is written, renamed when it is complete, so that no
+run overwrites another."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from keras_gates._files import lock
 from keras_gates.models.registry import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: runs are not locked there
-    fcntl = None  # type: ignore[assignment]
+from keras_gates.models.training import run_config
+from keras_gates.models.training.run_config import RunConfig
 
 UNFINISHED = ".unfinished"
 LOCK = "writer.txt"
 
 
 def start(out: str | Path, name: str) -> Path:
-    """A new, empty folder `OUT/NAME-<time>.unfinished`."""
+    """Create a new, empty folder `OUT/NAME-TIME.unfinished`.
+
+    Args:
+        out: the folder that run folders are in; created if missing.
+        name: of the model.
+
+    Raises:
+        UserError: the folder cannot be created.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1, 100):
         final = Path(out) / f"{name}-{stamp}{f'-{number}' if number > 1 else ''}"
@@ -38,31 +41,28 @@ def start(out: str | Path, name: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise UserError(f"cannot make a run folder in {out} (--out): {error.strerror}") from error
+            raise UserError(f"cannot create a run folder in {out} (--out): {error.strerror}") from error
         return folder
-    raise UserError(f"{out} already has a hundred runs of this second")
+    raise UserError(f"{out} already has 100 runs that started within the same second; choose another --out")
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """The context in which this process alone writes a run's folder. The lock is the operating system's and ends with the
-    process, however that ends; a file system without locks gives none.
+def locked(folder: Path) -> Iterator[None]:
+    """Let only this process write the run folder. The lock is the operating system's and ends with the process, however that
+    ends; a file system without locks grants it.
 
     Raises:
-        UserError: another process writes there; it is named.
+        UserError: another process writes the folder; it is named.
     """
-    with (folder / LOCK).open("a+", encoding="utf-8") as file:
+    with (folder / LOCK).open("a+", encoding="utf-8") as file, contextlib.ExitStack() as held:
         try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(lock(file.fileno(), wait=False))
         except BlockingIOError:
             file.seek(0)
             raise UserError(
-                f"{folder} is being written by {file.read().strip() or 'another process'}. "
-                "Wait for it, or stop it and give --resume again"
+                f"{folder} is being written by {file.read().strip() or 'another process'}; wait for it or stop it, then "
+                "--resume"
             ) from None
-        except OSError:
-            pass
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         file.flush()
@@ -70,7 +70,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def finish(folder: Path) -> Path:
-    """Gives a whole run its final name."""
+    """Rename a complete run's folder to its final name, and return that."""
     final = folder.with_name(folder.name.removesuffix(UNFINISHED))
     folder.rename(final)
     (final / LOCK).unlink(missing_ok=True)
@@ -78,31 +78,25 @@ def finish(folder: Path) -> Path:
 
 
 def discard(folder: Path) -> None:
-    """Removes the folder of a run that could not even begin; one that has reached something stays."""
+    """Remove the folder of a run that failed before its first epoch ended; any other stays."""
     if not (folder / "state.json").exists():
         shutil.rmtree(folder)
 
 
-def to_resume(run: str | Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of an interrupted run and its configuration. Raises `UserError` where there is nothing to go on with."""
+def forget_config(folder: Path) -> None:
+    """Remove config.json, which only an unfinished run needs."""
+    (folder / run_config.FILE).unlink(missing_ok=True)
+
+
+def to_resume(run: str | Path) -> tuple[Path, RunConfig]:
+    """Return the folder of an interrupted run, and its configuration.
+
+    Raises:
+        UserError: there is no such run, or it is finished.
+    """
     folder = Path(run)
     if not folder.is_dir():
-        raise UserError(f"there is no run folder {run} (--resume); interrupted runs end in {UNFINISHED}")
+        raise UserError(f"there is no run folder {run} (--resume); the names of interrupted runs end in {UNFINISHED}")
     if not folder.name.endswith(UNFINISHED):
         raise UserError(f"{run} is finished; to train it further: --from-weights {run}")
-    path = folder / "config.json"
-    if not path.exists():
-        raise UserError(f"{run} has no config.json: nothing was started there")
-    return folder, read_json(path)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes under a temporary name, then renames."""
-    waiting = path.with_name(path.name + ".tmp")
-    waiting.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(waiting, path)
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file of a run holds. Raises `OSError` or `json.JSONDecodeError` where it cannot be read."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return folder, RunConfig.read(folder)

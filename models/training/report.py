@@ -1,4 +1,4 @@
-"""What a run leaves for people: the learning curves, a short report in Markdown, and the table on the screen."""
+"""The report of a run: learning curves, report.md, and the table on the screen."""
 
 from __future__ import annotations
 
@@ -7,32 +7,39 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_gates.models.registry import Judgement, ZooModel
+from rich.console import Console
+from rich.table import Table
 
-HEADINGS = ("file", "size", "Keras right", "file right", "difference", "same answer")
+from keras_gates._files import write_text
+from keras_gates.inspection.plots import plot_curves
+from keras_gates.models.registry import Judgement, ZooModel
+from keras_gates.models.training.deploying import Exports
+from keras_gates.models.training.run_config import RunConfig
+
+HEADINGS = ("file", "size", "Keras accuracy", "file accuracy", "max difference", "same class")
 
 
 def draw_curves(history: Sequence[dict[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
-    """A panel each for the loss and for what is monitored, training and validation, the best epoch marked."""
-    from matplotlib.figure import Figure
+    """Draw loss and monitored quantity over the epochs, for training and validation, with the best epoch marked.
 
-    names = list(dict.fromkeys(["loss", monitor.removeprefix("val_")]))
-    figure = Figure((5 * len(names), 3.2), layout="constrained")
-    epochs = range(1, len(history) + 1)
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
-        for key, label in ((name, "training"), (f"val_{name}", "validation")):
-            axes.plot(epochs, [logs.get(key) for logs in history], marker=".", label=label)
-        axes.axvline(best_epoch + 1, color="grey", linewidth=1, linestyle=":", label="kept")
-        axes.set(title=name, xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+    Args:
+        history: one dict of metrics per epoch.
+        monitor: the quantity that decides which epoch is best.
+        best_epoch: counted from 0.
+        path: of the picture.
+    """
+    curves = {name: [logs.get(name) for logs in history] for name in history[0]}
+    figure = plot_curves(curves, list(dict.fromkeys(["loss", monitor.removeprefix("val_")])))
+    for axes in figure.axes:
+        axes.axvline(best_epoch + 1, color="grey", linewidth=1, linestyle=":", label="best epoch")
         axes.legend()
     figure.savefig(path, dpi=100)
 
 
-def command(config: dict[str, Any], zoo: ZooModel) -> str:
-    """The command that gives this run again."""
-    words = ["python", "train.py", *config["arguments"]]
-    if zoo.name not in config["arguments"]:
+def command(config: RunConfig, zoo: ZooModel) -> str:
+    """Return the command that repeats this run."""
+    words = ["python", "train.py", *config.arguments]
+    if zoo.name not in config.arguments:
         words.insert(2, zoo.name)
     return shlex.join(words)
 
@@ -40,18 +47,29 @@ def command(config: dict[str, Any], zoo: ZooModel) -> str:
 def write_report(
     path: Path,
     zoo: ZooModel,
-    config: dict[str, Any],
+    config: RunConfig,
     data: Any,
     parameters: int,
     judgement: Judgement,
-    exports: Any,
+    exports: Exports,
     epochs: str,
 ) -> None:
-    """`report.md`: what was trained on what, how well it does, what was exported and whether it says the same."""
+    """Write report.md: what was trained on which data, its scores, the exported files compared with Keras.
+
+    Args:
+        path: of the file.
+        zoo: the model's description.
+        config: of the run.
+        data: a `keras_gates.models.data.pipeline.Data`.
+        parameters: number of weights.
+        judgement: the scores.
+        exports: the exported files.
+        epochs: a sentence about the best epoch.
+    """
     lines = [
         f"# {zoo.name}: {zoo.line}",
         "",
-        f"{parameters:,} weights, preset `{config['preset']}`, trained on {data.name}. {epochs}",
+        f"{parameters:,} weights, preset `{config.preset}`, trained on {data.name}. {epochs}",
         "",
         "```bash",
         command(config, zoo),
@@ -72,9 +90,9 @@ def write_report(
         lines += [f"![{caption}]({name})", "", caption, ""]
     if exports.rows:
         lines += [
-            "## Exports, each loaded back and compared with Keras on test data",
+            "## Exports, each loaded again and compared with Keras on test data",
             "",
-            f"{exports.rows[0]['samples']} examples; difference is the largest between any two outputs.",
+            f"{exports.rows[0]['samples']} examples; max difference is the largest absolute difference between any two outputs.",
             "",
             "| " + " | ".join(HEADINGS) + " |",
             "|---" * len(HEADINGS) + "|",
@@ -86,29 +104,29 @@ def write_report(
     lines += [f"Split: {data.split}.", ""] if data.split else []
     if zoo.published:
         lines += [
-            "## Published figures to stand beside",
+            "## Published results for comparison",
             "",
-            "| figure | value | source | protocol |",
+            "| result | value | source | protocol |",
             "|---|---|---|---|",
         ]
         lines += [f"| {f['figure']} | {f['value']} | {f['source']} | {f['protocol']} |" for f in zoo.published] + [""]
     lines += [
-        "Look inside, event by event and gate by gate: [report.html](report.html). "
-        "Everything that was measured is in [metrics.json](metrics.json); `tensorboard --logdir tensorboard` shows the training."
+        "Gate values at every time step of a few test examples: [report.html](report.html). "
+        "All measurements: [metrics.json](metrics.json). Training in TensorBoard: `tensorboard --logdir tensorboard`."
     ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(lines) + "\n")
 
 
-def write_comparison(path: Path, zoo: ZooModel, config: dict[str, Any], judgement: Judgement) -> None:
-    """`report.md` of `--compare`."""
+def write_comparison(path: Path, zoo: ZooModel, config: RunConfig, judgement: Judgement) -> None:
+    """Write report.md of `--compare`."""
     lines = [f"# {zoo.name}, compared", "", "```bash", command(config, zoo), "```", "", *judgement.text, ""]
     for name, caption in judgement.pictures:
         lines += [f"![{caption}]({name})", "", caption, ""]
-    path.write_text("\n".join(lines), encoding="utf-8")
+    write_text(path, "\n".join(lines))
 
 
 def export_row(row: dict[str, Any]) -> list[str]:
-    """One export as the words of a table's row."""
+    """Return one row of `Exports.rows` as the cells of a table."""
 
     def share(name: str) -> str:
         return "–" if row.get(name) is None else f"{row[name]:.2%}"
@@ -124,14 +142,11 @@ def export_row(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def print_results(judgement: Judgement, exports: Any, report: Path) -> None:
-    """On the screen: the table of exports, what failed, the scores, and where the report is."""
-    from rich.console import Console
-    from rich.table import Table
-
+def print_results(judgement: Judgement, exports: Exports, report: Path) -> None:
+    """Print the table of exports, the failures, the scores and the path of the report."""
     console = Console()
     if exports.rows:
-        table = Table(title="exports, loaded back and compared with Keras on test data", title_justify="left")
+        table = Table(title="exports, loaded again and compared with Keras on test data", title_justify="left")
         for number, heading in enumerate(HEADINGS):
             table.add_column(heading, justify="right" if number else "left", overflow="fold")
         for row in exports.rows:
@@ -140,5 +155,5 @@ def print_results(judgement: Judgement, exports: Any, report: Path) -> None:
     for failure in exports.failures:
         console.print(failure, markup=False)
     scores = ", ".join(f"{name} {value:.4g}" for name, value in judgement.scores.items())
-    console.print(f"on the test data: {scores}", highlight=False, soft_wrap=True)
+    console.print(f"test data: {scores}", highlight=False, soft_wrap=True)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)

@@ -1,210 +1,260 @@
-"""One run of train.py from beginning to end."""
+"""One run of train.py in five stages: prepare, train, evaluate, export, report. Each takes values and returns a value."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import importlib
+import dataclasses
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import keras
+
+import keras_gates
+from keras_gates._files import write_json
 from keras_gates.models import registry
-from keras_gates.models.registry import Judgement, UserError
-from keras_gates.models.training import distribution, options
+from keras_gates.models.registry import Judgement, UserError, ZooModel
+from keras_gates.models.training import deploying, distribution, fitting, judging, options, report, warm_start
 from keras_gates.models.training import folder as folders
+from keras_gates.models.training.command import INTERRUPTED
+from keras_gates.models.training.deploying import Exports
 from keras_gates.models.training.distribution import Job
+from keras_gates.models.training.fitting import Keeper
+from keras_gates.models.training.run_config import RunConfig
 
-from keras_gates._quiet import quietly
-
-INTERRUPTED = 130  # the exit status after Ctrl-C
-INSIDE = 4  # test examples on the page that looks inside
+HTML_EXAMPLES = 4  # test examples in report.html
 PACKAGES = ("keras-gates", "keras", "tensorflow", "numpy", "ai-edge-litert", "tensorflow-datasets")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """What `python train.py` and `keras-gates train` do. Returns the exit status: 0, 2 for what the user can put right,
-    130 after Ctrl-C.
+@dataclass(frozen=True)
+class Prepared:
+    """Data and a fresh model, ready for training.
+
+    Attributes:
+        zoo: the model's description.
+        data: a `keras_gates.models.data.pipeline.Data`.
+        model: a `keras.Model`, not compiled.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    arguments = options.parser().parse_args(argv)
-    try:
-        if arguments.list:
-            options.print_list()
-            return 0
-        with quietly():
-            importlib.import_module("keras")
-        if arguments.resume:
-            folder, config = folders.to_resume(arguments.resume)
-        else:
-            folder, config = None, {**options.configuration(arguments), "arguments": argv}
-        if arguments.compare:
-            return compare(config, arguments.out, folder)
-        job = distribution.start(arguments.distribute, arguments.devices, arguments.hosts, arguments.process_id)
-        with contextlib.ExitStack() as locks:
-            return train(config, arguments.out, folder, job, locks)
-    except OSError as error:
-        print(f"train.py: {error}. What earlier epochs and runs wrote is untouched.", file=sys.stderr)
-        return 2
-    except UserError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
+
+    zoo: ZooModel
+    data: Any
+    model: Any
 
 
-def train(config: dict[str, Any], out: str, folder: Path | None, job: Job, locks: contextlib.ExitStack) -> int:
-    """Trains, judges, exports, verifies and reports; `folder` is that of an interrupted run to continue, `locks` gets what
-    holds the run's folder while it is written."""
-    if folder is not None and job.writes:
-        locks.enter_context(folders.held(folder))
-    import keras
-    from keras_gates.models.training import fitting, report
+def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Do what the command line asks for: start or resume a run, or compare. Return the exit status."""
+    if arguments.resume:
+        folder, config = folders.to_resume(arguments.resume)
+    else:
+        folder, config = None, dataclasses.replace(options.configuration(arguments), arguments=tuple(argv))
+    if arguments.compare:
+        return compare(config, arguments.out, folder)
+    job = distribution.start(arguments.distribute, arguments.devices, arguments.hosts, arguments.process_id)
+    return train(config, arguments.out, folder, job)
 
-    zoo = registry.find(config["model"])
-    fitting.set_seed(config["seed"])
-    data = zoo.data(config["data"], config["data_dir"], config["seed"], **config["data_arguments"])
-    with job.scope():
-        model = zoo.build(**{**config["build"], **data.build})
-    job.check(model)
-    if config["from_weights"]:
-        from keras_gates.models.training.warm_start import start_from
 
-        print(start_from(model, config["from_weights"], zoo.name, config["preset"]))
-    config.setdefault("backend", keras.backend.backend())
-    if job.writes:
-        if folder is None:
-            folder = folders.start(out, zoo.name)
-            locks.enter_context(folders.held(folder))
-            folders.write_json(folder / "config.json", config)
-        print(f"{zoo.name} ({config['preset']}): {zoo.line}")
-        print(f"{model.count_params():,} weights, data: {data.name}, seed {config['seed']}, folder: {folder}")
-    try:
-        keeper = fitting.fit(zoo, model, data, config["recipe"], config["seed"], folder, verbose(), job)
-        job.leave()
-    except KeyboardInterrupt:
-        print(stopped(folder))
-        return INTERRUPTED
-    except UserError:
+def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
+    """Run the five stages.
+
+    Args:
+        config: what to train.
+        out: where a new run folder is created.
+        folder: of the interrupted run to resume; None starts a new one.
+        job: which process of a distributed training this is.
+
+    Returns:
+        The exit status.
+    """
+    with contextlib.ExitStack() as lock:
+        if folder is not None and job.writes:
+            lock.enter_context(folders.locked(folder))
+        task = prepare(config, job)
+        config = dataclasses.replace(config, backend=config.backend or keras.backend.backend())
         if job.writes:
+            if folder is None:
+                folder = folders.start(out, task.zoo.name)
+                lock.enter_context(folders.locked(folder))
+                config.write(folder)
+            print(f"{task.zoo.name} ({config.preset}): {task.zoo.line}")
+            weights = f"{task.model.count_params():,} weights"
+            print(f"{weights}, data: {task.data.name}, seed {config.seed}, folder: {folder}")
+        try:
+            training = fit(task, config, folder, job)
+        except KeyboardInterrupt:
+            print(stopped(folder))
+            return INTERRUPTED
+        if not job.writes or folder is None:
+            return 0
+        if keras.backend.backend() == "tensorflow":
+            judgement = evaluate(task, folder)
+            exports = export(task, config, folder)
+            folder = write_report(task, config, training, judgement, exports, folder)
+            report.print_results(judgement, exports, folder / "report.md")
+            return 1 if exports.failures else 0
+    return finish_with_tensorflow(folder)  # outside: the other process takes the lock
+
+
+def prepare(config: RunConfig, job: Job) -> Prepared:
+    """Stage 1: load the data, build the model that fits it, copy the weights to start from."""
+    zoo = registry.find(config.model)
+    fitting.set_seed(config.seed)
+    data = zoo.data(config.data, config.data_dir, config.seed, **config.data_arguments)
+    with job.scope():
+        model = zoo.build(**{**config.build, **data.build})
+    job.check(model)
+    if config.from_weights:
+        print(warm_start.start_from(model, config.from_weights, zoo.name, config.preset))
+    return Prepared(zoo, data, model)
+
+
+def fit(task: Prepared, config: RunConfig, folder: Path | None, job: Job) -> Keeper:
+    """Stage 2: train; the model ends with the weights of its best epoch.
+
+    Raises:
+        UserError: the data or the loss are not finite, or the recipe is wrong. A folder without a finished epoch is removed.
+    """
+    try:
+        keeper = fitting.fit(
+            task.zoo, task.model, task.data, config.recipe, config.seed, folder, verbose=verbosity(), job=job
+        )
+        job.leave()
+        return keeper
+    except UserError:
+        if job.writes and folder is not None:
             folders.discard(folder)
         raise
     except Exception as error:
         if job.processes > 1 and not isinstance(error, OSError):
             job.lost(error, folder)
         raise
-    if not job.writes:
-        return 0
-    if keras.backend.backend() != "tensorflow":
-        locks.close()
-        return go_on_under_tensorflow(folder)
-    judgement, exports = finish(zoo, model, data, config, folder)
-    epochs = f"Kept: epoch {keeper.best_epoch + 1} of {len(keeper.history)}, by {keeper.monitor}."
-    report.draw_curves(keeper.history, keeper.monitor, keeper.best_epoch, folder / "curves.png")
-    report.write_report(folder / "report.md", zoo, config, data, model.count_params(), judgement, exports, epochs)
-    folders.write_json(
-        folder / "metrics.json",
-        {
-            "config": config,
-            "versions": versions(),
-            "data": {name: getattr(data, name) for name in ("name", "attribution", "licence", "split")},
-            "parameters": model.count_params(),
-            "scores": judgement.scores,
-            "best_epoch": keeper.best_epoch + 1,
-            "history": keeper.history,
-            "exports": exports.rows,
-            "export_failures": exports.failures,
-            "export_reports": [report.to_dict() for report in exports.reports],
-        },
-    )
-    folder = folders.finish(folder)
-    keeper.clean(folder)
-    report.print_results(judgement, exports, folder / "report.md")
-    return 1 if exports.failures else 0
 
 
-def go_on_under_tensorflow(folder: Path) -> int:
-    """Judges and exports what another backend has trained: a run whose epochs are done is resumed by what comes next."""
-    print("Trained; the exports are TensorFlow's work:")
-    command = [sys.executable, "-m", "keras_gates.models.training", "--resume", str(folder)]
-    return subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=False).returncode
+def evaluate(task: Prepared, folder: Path) -> Judgement:
+    """Stage 3: save the trained model and measure it on the test split; pictures go into the folder."""
+    task.model.save(folder / "model.keras")
+    return (task.zoo.judge or judging.judge)(task.model, task.data, folder)
 
 
-def finish(zoo: Any, model: Any, data: Any, config: dict[str, Any], folder: Path) -> tuple[Judgement, Any]:
-    """What is measured once a model is trained: the judgement and the exports."""
-    from keras_gates.models.training import deploying, judging
-
-    model.save(folder / "model.keras")
-    judgement = (zoo.judge or judging.judge)(model, data, folder)
-    exports = deploying.deploy(zoo, model, data, config, folder) if config["export"] else deploying.Exports()
-    look_inside(zoo, model, data, folder / "report.html")
-    return judgement, exports
+def export(task: Prepared, config: RunConfig, folder: Path) -> Exports:
+    """Stage 4: export the model and compare every file with Keras."""
+    if not config.export:
+        return Exports()
+    return deploying.deploy(task.zoo, task.model, task.data, config, folder)
 
 
-def look_inside(zoo: Any, model: Any, data: Any, path: Path) -> None:
-    """The page on which what every gate did with a few test examples can be followed event by event."""
-    import keras_gates
-
-    x, y = data.telling(INSIDE)
+def write_report(
+    task: Prepared, config: RunConfig, training: Keeper, judgement: Judgement, exports: Exports, folder: Path
+) -> Path:
+    """Stage 5: write report.html, report.md, the learning curves and metrics.json; return the folder's final name."""
+    zoo, data, model = task.zoo, task.data, task.model
+    x, y = data.illustrative(HTML_EXAMPLES)
     keras_gates.report(
         model,
         x,
-        path,
+        folder / "report.html",
         truth=y.tolist() if data.labels else None,
         labels=data.labels,
         vocabulary=data.vocabulary,
         title=f"{zoo.name}: {zoo.line}",
     )
+    report.draw_curves(training.history, training.monitor, training.best_epoch, folder / "curves.png")
+    epochs = f"Best epoch: {training.best_epoch + 1} of {len(training.history)}, by {training.monitor}."
+    report.write_report(folder / "report.md", zoo, config, data, model.count_params(), judgement, exports, epochs)
+    write_json(
+        folder / "metrics.json",
+        {
+            "config": config.to_dict(),
+            "versions": versions(),
+            "data": {name: getattr(data, name) for name in ("name", "attribution", "licence", "split")},
+            "parameters": model.count_params(),
+            "scores": judgement.scores,
+            "best_epoch": training.best_epoch + 1,
+            "history": training.history,
+            "exports": exports.rows,
+            "export_failures": exports.failures,
+            "export_reports": [one.to_dict() for one in exports.reports],
+        },
+    )
+    folder = folders.finish(folder)
+    training.clean(folder)
+    return folder
 
 
-def compare(config: dict[str, Any], out: str, folder: Path | None = None) -> int:
-    """Trains what the model's `compare` names, and writes one report of all; `folder` is that of one to continue."""
-    from keras_gates.models.training import report
+def finish_with_tensorflow(folder: Path) -> int:
+    """Evaluate and export a model that another backend trained: resume the run, all of whose epochs are done, in a process
+    with the TensorFlow backend. Return its exit status."""
+    print("Training finished. Exporting in a TensorFlow process:")
+    command = [sys.executable, "-m", "keras_gates.models.training", "--resume", str(folder)]
+    return subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=False).returncode
 
-    zoo = registry.find(config["model"])
+
+def compare(config: RunConfig, out: str, folder: Path | None = None) -> int:
+    """Train the alternatives of a model and write one report about all of them.
+
+    Args:
+        config: what to train; its model needs a `compare`.
+        out: where a new run folder is created.
+        folder: of the interrupted comparison to resume.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: the model has no `compare`.
+    """
+    zoo = registry.find(config.model)
     if zoo.compare is None:
         able = ", ".join(name for name in registry.names() if registry.find(name).compare)
         raise UserError(f"{zoo.name} has no --compare; these have: {able}")
     if folder is None:
         folder = folders.start(out, f"{zoo.name}-compare")
-        folders.write_json(folder / "config.json", config)
-    with folders.held(folder):
+        config.write(folder)
+    with folders.locked(folder):
         try:
-            judgement = zoo.compare(config, folder, verbose())
+            judgement = zoo.compare(config, folder, verbosity())
         except KeyboardInterrupt:
-            print(f"\nStopped. Go on: python train.py --compare --resume {folder}")
+            print(f"\nStopped. To continue: python train.py --compare --resume {folder}")
             return INTERRUPTED
         report.write_comparison(folder / "report.md", zoo, config, judgement)
-        scores = {"config": config, "versions": versions(), "scores": judgement.scores}
-        folders.write_json(folder / "metrics.json", scores)
-        (folder / "config.json").unlink()
+        scores = {"config": config.to_dict(), "versions": versions(), "scores": judgement.scores}
+        write_json(folder / "metrics.json", scores)
+        folders.forget_config(folder)
         folder = folders.finish(folder)
     print(f"report: {folder / 'report.md'}")
     return 0
 
 
-def stopped(folder: Path) -> str:
-    """What is said after Ctrl-C."""
+def stopped(folder: Path | None) -> str:
+    """Return what to print after Ctrl-C: what was saved, and how to continue."""
+    if folder is None:
+        return "\nStopped. The first process prints how to continue."
     best = folder / "best.keras"
     if not best.exists():
-        return f"\nStopped before the first epoch ended: nothing is kept yet.\nStart again: python train.py --resume {folder}"
-    history = folders.read_json(folder / "state.json")["history"]
-    return f"\nStopped after {len(history)} epochs. The best model so far: {best}\nGo on: python train.py --resume {folder}"
+        progress, proceed = "before the end of the first epoch; nothing was saved", "start again"
+    else:
+        epochs = len((fitting.read_state(folder) or {"history": []})["history"])
+        progress, proceed = f"after {epochs} epochs. Best model so far: {best}", "continue"
+    return f"\nStopped {progress}\nTo {proceed}: python train.py --resume {folder}"
 
 
-def verbose() -> int:
-    """Keras' progress bars on a terminal, a line an epoch elsewhere."""
+def verbosity() -> int:
+    """Return Keras' `verbose`: progress bars on a terminal, one line per epoch elsewhere."""
     return 1 if sys.stdout.isatty() else 2
 
 
-def versions() -> dict[str, str]:
-    """Of everything that the numbers may depend on."""
-    found = {"python": platform.python_version(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+def versions() -> Mapping[str, str]:
+    """Return the versions that the numbers of a run may depend on, by package."""
+    versions = {"python": platform.python_version(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from exported import LABELS, X, exported
 
-import keras_gates
 from keras_gates.cli import main
 from keras_gates.edge import EdgeModel
 
@@ -182,10 +181,10 @@ def test_recordings_that_do_not_fit_the_model(capsys, tmp_path):
         ("1,2,3,4\n1,2,three,4\n", "line 2: expected numbers"),
         ("1,2,3,4\n1,2,3\n", "line 2: expected 4 numbers"),
         ("1,2\n", "expected"),
-        ("1,2,nan,4\n", "holds nan"),
+        ("1,2,nan,4\n", "got nan"),
         ("", "holds no numbers"),
         ("a,b\n", "holds no numbers"),
-        ("1,2,3,4\n1,2,3,\0\n", "expected numbers|no CSV"),
+        ("1,2,3,4\n1,2,3,\0\n", "expected numbers|not valid CSV"),
         ("1,2,three,4\n", "line 1: expected numbers"),
     ],
 )
@@ -224,7 +223,7 @@ LAZY = """
 import sys
 import keras_gates.cli, keras_gates.edge, keras_gates.cli.export, keras_gates.models.training
 assert not {"keras", "tensorflow", "jax", "torch"} & set(sys.modules), "slow to start"
-assert "usage" in keras_gates.cli._parser().format_help() + keras_gates.models.training.running.options.parser().format_help()
+assert "usage" in keras_gates.cli.parser().format_help() + keras_gates.models.training.options.parser().format_help()
 %s
 import keras
 print(*keras.saving.get_custom_objects())

@@ -150,9 +150,9 @@ def test_between_the_two_classes(formulation, tmp_path):
 def test_refusals_say_why():
     with pytest.raises(ValueError, match="the article form, for which Keras has no layer"):
         to_keras(GateLSTM(UNITS, formulation="article"))
-    with pytest.raises(ValueError, match="a gate of your own, for which Keras has no layer"):
+    with pytest.raises(ValueError, match="a custom gate, for which Keras has no layer"):
         to_keras(GateLSTM(UNITS, forget=keras_gates.CoupledForgetGate(UNITS)))
-    with pytest.raises(ValueError, match="a gate of your own"):
+    with pytest.raises(ValueError, match="a custom gate"):
         to_keras(
             keras.Sequential([keras.Input((TIME, FEATURES)), GateLSTM(UNITS, use=keras_gates.PeepholeUseGate(UNITS))])
         )

@@ -104,7 +104,7 @@ def test_refusals_say_why():
         from_torch(torch.nn.LSTM(FEATURES, UNITS, proj_size=2))
     with pytest.raises(ValueError, match="article"):
         to_torch(built(GateLSTM(UNITS, formulation="article")))
-    with pytest.raises(ValueError, match="own"):
+    with pytest.raises(ValueError, match="custom gate"):
         to_torch(built(GateLSTM(UNITS, forget=keras_gates.CoupledForgetGate(UNITS))))
     with pytest.raises(ValueError, match="tanh and sigmoid"):
         to_torch(built(GateLSTM(UNITS, activation="relu")))

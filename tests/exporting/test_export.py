@@ -113,7 +113,7 @@ def test_one_fused_operator_a_layer_and_direction(tmp_path, name):
     model = MODELS[name]()
     x = padded() if name == "masked" else events()
     report = export(model, tmp_path, ["tflite"], calibration=x)
-    assert report.form == "fused"
+    assert report.lowering == "fused"
     assert report.operators[FUSED] == COUNTS[name]
     assert not {"WHILE", "CUSTOM"} & set(report.operators)
     fresh = padded(22, seed=1) if name == "masked" else events(22, seed=1)
@@ -125,7 +125,7 @@ def test_int8_throughout_and_close_to_keras(tmp_path, name):
     model = MODELS[name]()
     make = padded if name == "masked" else events
     report = export(model, tmp_path, ["tflite"], "int8", calibration=make(100))
-    assert report.form == "fused"
+    assert report.lowering == "fused"
     assert not report.warnings
     graph = read((tmp_path / "model.tflite").read_bytes()).subgraphs[0]
     moved = [graph.tensors[i].dtype for o in graph.operators for i in (*o.inputs, *o.outputs) if i >= 0]
@@ -162,7 +162,7 @@ def test_ltm_that_is_read_and_memories_that_are_given(tmp_path, precision):
     every, stm, ltm = layers.LSTM(5, return_state=True, return_sequences=True)(inputs)
     model = keras.Model(inputs, {"after": GateLSTM(5)(every, initial_state=[stm, ltm]), "ltm": ltm})
     report = export(model, tmp_path, ["tflite"], precision, calibration=events())
-    assert report.form == ("while" if precision == "float32" else "unrolled")
+    assert report.lowering == ("while" if precision == "float32" else "unrolled")
     wanted = model(events(9, seed=1))
     after, ltm = answers(tmp_path, events(9, seed=1))
     allowed = 1e-6 if precision == "float32" else 0.02
@@ -174,13 +174,13 @@ def test_a_memory_is_not_another_layers_zeros(tmp_path):
     """The converter gives an LSTM's empty memory and the zeros that a loop of as many units starts from one tensor."""
     model = sequential(layers.LSTM(4, return_sequences=True), GateLSTM(4, formulation="article"))
     report = export(model, tmp_path, ["tflite"], calibration=events())
-    assert report.form == "fused+while"
+    assert report.lowering == "fused+while"
     np.testing.assert_allclose(answers(tmp_path, events(9, seed=1))[0], model(events(9, seed=1)), atol=1e-5)
     embedding = layers.Embedding(20, 5, mask_zero=True)
     options = {"formulation": "article", "return_sequences": True}
     model = keras.Sequential([keras.Input((4,), dtype="int32"), embedding, GateLSTM(5, **options), layers.LSTM(5)])
     report = export(model, tmp_path, ["tflite"], "int8", calibration=tokens()[:, :4])
-    assert report.form == "unrolled+fused"
+    assert report.lowering == "unrolled+fused"
     x = tokens(20, seed=1)[:, :4]
     assert np.abs(answers(tmp_path, x)[0] - np.asarray(model(x))).mean() < 0.01
 
@@ -253,7 +253,7 @@ def test_a_stream_is_the_sequence_event_by_event(tmp_path, formulation, precisio
         GateLSTM(6, formulation=formulation, return_sequences=True), layers.LSTM(5, return_sequences=True)
     )
     report = export(model, tmp_path, ["tflite"], precision, "stream", calibration=events(80))
-    assert report.form == ("fused" if formulation == "standard" else "step")
+    assert report.lowering == ("fused" if formulation == "standard" else "step")
     x = events(3, seed=1)
     wanted = np.asarray(model(x))
     edge = keras_gates.EdgeModel(tmp_path / "model.tflite")
@@ -386,8 +386,8 @@ def test_a_crash_of_the_converter_is_an_error(tmp_path):
 REFUSED = {
     "calibration": ({"precision": "int8"}, "needs calibration"),
     "micro dynamic": ({"precision": "dynamic", "target": "micro"}, "TFLM"),
-    "while int8": ({"precision": "int8", "form": "while", "calibration": events()}, "75140"),
-    "fused article": ({"form": "fused"}, "standard formulation"),
+    "while int8": ({"precision": "int8", "lowering": "while", "calibration": events()}, "75140"),
+    "fused article": ({"lowering": "fused"}, "standard formulation"),
     "shape": ({"calibration": np.zeros((9, STEPS, 4), "float32")}, "expected"),
     "not JSON": ({"metadata": {"x": object()}}, "JSON"),
 }
@@ -402,7 +402,13 @@ def test_what_cannot_be_is_said(tmp_path, what):
 
 
 def test_unknown_words_are_value_errors(tmp_path):
-    for wrong in ({"precision": "int4"}, {"mode": "live"}, {"target": "gpu"}, {"form": "best"}, {"formats": ["onnx"]}):
+    for wrong in (
+        {"precision": "int4"},
+        {"mode": "live"},
+        {"target": "gpu"},
+        {"lowering": "best"},
+        {"formats": ["onnx"]},
+    ):
         with pytest.raises(ValueError, match="must be of"):
             export(sequential(layers.LSTM(4)), tmp_path, **wrong)
 
@@ -466,7 +472,7 @@ def test_precisions_side_by_side(tmp_path, capsys):
     shared = {"mode": "sequence", "target": "cpu", "calibration": x, "test": (x, y)}
     assert compare(model, tmp_path, shared) == 0
     head, *rows = (re.split(r"  +", line) for line in capsys.readouterr().out.split("\n\n")[0].splitlines())
-    assert head == ["precision", "form", "bytes", "largest", "mean", "same answer", "accuracy", "µs a call"]
+    assert head == ["precision", "lowering", "bytes", "largest", "mean", "same answer", "accuracy", "µs per call"]
     right = np.mean(np.asarray(model(x)).argmax(-1) == y)
     assert rows[0] == ["Keras itself", f"{right:.4g}"]
     assert [row[:2] for row in rows[1:]] == [
@@ -480,9 +486,9 @@ def test_precisions_side_by_side(tmp_path, capsys):
         assert accuracy == f"{np.mean(found == y):.4g}"
 
 
-def test_other_forms_are_timed_beside(tmp_path):
-    report = export(sequential(layers.LSTM(6)), tmp_path, ["tflite"], beside=("while", "unrolled"))
-    assert set(report.latency_by_form) == {"while", "unrolled"}
-    assert all(latency > 0 for latency in report.latency_by_form.values())
-    assert report.form == "fused"
+def test_other_lowerings_are_timed_too(tmp_path):
+    report = export(sequential(layers.LSTM(6)), tmp_path, ["tflite"], also_time=("while", "unrolled"))
+    assert set(report.latency_by_lowering) == {"while", "unrolled"}
+    assert all(latency > 0 for latency in report.latency_by_lowering.values())
+    assert report.lowering == "fused"
     assert re.search(r"\n +while: \d+ µs\n +unrolled: \d+ µs", str(report))

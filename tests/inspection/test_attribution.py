@@ -37,7 +37,7 @@ def by_differences(score, x, step=1e-2):
 def test_events_by_finite_differences(make):
     model, x = model_of(make()), data(2, TIME, 3)
     result = influence(model, x, target=1)
-    wanted = by_differences(lambda v: model.predict(v, verbose=0)[:, 1], x)
+    wanted = by_differences(lambda v: model.predict_on_batch(v)[:, 1], x)
     assert np.abs(result.events - wanted).max() < 5e-3
     assert np.allclose(result.strength, np.linalg.norm(result.events, axis=-1))
 

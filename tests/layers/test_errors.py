@@ -98,6 +98,8 @@ def test_states_of_another_number_or_width_at_the_cell():
 def test_stateful_without_a_batch_size(make):
     with pytest.raises(ValueError, match="batch size must be static"):
         make(UNITS, stateful=True)(keras.Input((5, FEATURES)))
+    if tuple(map(int, keras.__version__.split(".")[:2])) < (3, 12):
+        return  # Keras 3.10 does not compare the batch size of a later call
     layer = make(UNITS, stateful=True)
     layer(EVENTS)
     with pytest.raises(ValueError, match="batch size"):

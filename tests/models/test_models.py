@@ -6,11 +6,11 @@ import sys
 import keras
 import numpy as np
 import pytest
-from keras_gates.models import UserError, digits, registry
-from keras_gates.models.data.pipeline import Data, from_arrays
-from keras_gates.models.training.fitting import DEFAULTS
 
 from keras_gates import models
+from keras_gates.models import UserError, digits, registry
+from keras_gates.models.data.pipeline import Data, from_arrays
+from keras_gates.models.training.recipe import DEFAULTS
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
 
@@ -96,8 +96,8 @@ def test_digits_splits_are_those_of_scikit_learn_and_share_nothing():
 def test_moving_a_picture_keeps_its_ink_and_stays_within_its_bounds():
     x = np.zeros((64, 28, 28), "float32")
     x[:, 10:18, 10:18] = 200
-    moved = digits._moved(x, None, np.array([1, 2]))[0].numpy()
-    again = digits._moved(x, None, np.array([1, 2]))[0].numpy()
+    moved = digits._rotated_scaled_shifted(x, None, np.array([1, 2]))[0].numpy()
+    again = digits._rotated_scaled_shifted(x, None, np.array([1, 2]))[0].numpy()
     np.testing.assert_array_equal(moved, again)
     place = np.arange(28)
     ink = moved.sum((1, 2))

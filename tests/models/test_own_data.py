@@ -5,6 +5,7 @@ import wave
 
 import numpy as np
 import pytest
+
 from keras_gates.models.data import audio, corpus, files, sensors, series, text
 from keras_gates.models.data.splits import divide
 from keras_gates.models.data.wav import read_wav, resample
@@ -71,9 +72,9 @@ def test_another_sample_rate_is_resampled_to_the_same_tone(tmp_path):
         (b"OggS rest", "Ogg"),
         (riff(7, 8, b"\x00" * 80), "µ-law"),
         (riff(17, 4, b"\x00" * 80), "IMA ADPCM"),
-        (riff(1, 16, b""), "no sound"),
+        (riff(1, 16, b""), "contains no audio"),
         (riff(1, 16, b"\x00" * 80)[:20], "damaged"),
-        (riff(3, 32, np.array([0.1, np.nan], "<f4").tobytes()), "not numbers"),
+        (riff(3, 32, np.array([0.1, np.nan], "<f4").tobytes()), "NaN or infinity"),
     ],
 )
 def test_a_wav_that_cannot_be_read_is_named_with_its_reason(tmp_path, raw, said):
@@ -131,7 +132,7 @@ def _tree(folder, names):
         ([], "0 sub-folders"),
         (["a/1.wav"], "1 sub-folders"),
         (["a/1.wav", "b/1.txt"], "no .wav file"),
-        (["train/a/1.wav", "train/b/1.wav", "c/1.wav"], "either divide all"),
+        (["train/a/1.wav", "train/b/1.wav", "c/1.wav"], "either split all"),
         (["test/a/1.wav", "test/b/1.wav"], "no train"),
         (["train/a/1.wav", "train/b/1.wav", "test/a/1.wav"], "these differ: b"),
     ],
@@ -225,7 +226,7 @@ def test_a_folder_of_sensor_files(tmp_path):
     ("content", "said"),
     [
         ("time,x\n0,1\n", "no column 'label'"),
-        ("time,label\n0,a\n", "no column of a sensor"),
+        ("time,label\n0,a\n", "no sensor column"),
         ("x,label\n1,a\nhigh,b\n", "column 'x', data row 2: 'high' is not a number"),
         ("x,label\n1,a\n,b\n", "data row 2: '' is not a number"),
         ("x,label\n1,a\n2,a\n", "one label"),
@@ -286,10 +287,10 @@ def test_the_calendar_knows_hour_and_weekday():
         ("date,x\n1704067200000,1\n", "'1704067200000' is not a time; .* or seconds since 1970"),
         ("date,x\n1704067200,1\ninf,2\n", "data row 2: 'inf' is not a time"),
         ("date,x\nnan,1\n", "'nan' is not a time"),
-        ("date\n2024-01-01\n", "no column beside 'date'"),
+        ("date\n2024-01-01\n", "no column besides 'date'"),
         ("date,x\n2024-01-01,1\n2024-01-02,2\n2024-01-05,3\n2024-01-06,4\n", "data row 3: 2024-01-05 comes 3 days"),
         ("date,x\n2024-01-02,1\n2024-01-01,2\n2023-12-31,3\n", "sort them"),
-        ("date,x\n2024-01-01,1\n", "needs more"),
+        ("date,x\n2024-01-01,1\n", "needs at least 3"),
         ("date,x\n2024-01-01,\n2024-01-02,2\n", "'' is not a number"),
     ],
 )
@@ -331,5 +332,5 @@ def test_lanes_go_on_where_the_batch_before_stopped():
 
 def test_a_short_text_file(tmp_path):
     (tmp_path / "short.txt").write_text("hello")
-    with pytest.raises(UserError, match="5 characters; expected 2,000"):
+    with pytest.raises(UserError, match="5 characters; expected at least 2,000"):
         corpus.own_corpus(tmp_path / "short.txt")

@@ -5,10 +5,10 @@ import json
 import keras
 import numpy as np
 import pytest
-from keras_gates.models.training import main
 from test_own_data import write_wav
 
 from keras_gates.edge import EdgeModel
+from keras_gates.models.training import main
 
 pytest.importorskip("ai_edge_litert", reason="the exported file runs in ai-edge-litert")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")

@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from keras_gates.models import UserError, build, find, forecast, gesture, language, speech, text
+
+from keras_gates.models import UserError, build, find, forecast, forecast_study, gesture, language, speech, text
+from keras_gates.models.data import sensors
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
 NAMES = ("speech", "gesture", "text", "language", "forecast")
@@ -62,7 +64,7 @@ def test_speech_commands_is_read_from_tfds(tmp_path):
 def test_a_word_said_otherwise_is_the_word_at_another_speed_place_and_loudness():
     time = np.arange(8000) / 8000
     tone = np.where(abs(time - 0.5) < 0.2, np.sin(2 * np.pi * 500 * time), 0).astype("float32")
-    said, _ = speech._said_otherwise(np.stack([tone] * 64), np.zeros(64), np.array([1, 2], "int64"))
+    said, _ = speech._augmented(np.stack([tone] * 64), np.zeros(64), np.array([1, 2], "int64"))
     said = np.asarray(said)
     spectrum = np.abs(np.fft.rfft(said))
     pitch = spectrum.argmax(1)
@@ -71,14 +73,14 @@ def test_a_word_said_otherwise_is_the_word_at_another_speed_place_and_loudness()
     loudest = 20 * np.log10(np.abs(said).max(1))
     assert -31 < loudest.min() < -20
     assert -10 < loudest.max() < 1
-    again, _ = speech._said_otherwise(np.stack([tone] * 64), np.zeros(64), np.array([1, 2], "int64"))
+    again, _ = speech._augmented(np.stack([tone] * 64), np.zeros(64), np.array([1, 2], "int64"))
     np.testing.assert_array_equal(said, again)
 
 
 def test_a_movement_made_otherwise_ends_at_the_end_and_keeps_its_strength():
     x = np.zeros((64, 50, 3), "float32")
     x[:, 20:] = [3.0, 4.0, 0.0]
-    moved, _ = gesture._moved_otherwise(x, np.zeros(64), np.array([1, 2], "int64"))
+    moved, _ = gesture._augmented(x, np.zeros(64), np.array([1, 2], "int64"))
     moved = np.asarray(moved)
     present = np.abs(moved).sum(-1) > 0
     assert present[:, -1].all()
@@ -163,10 +165,42 @@ def test_an_int8_forecast_of_series_in_unlike_units_is_fed_in_their_own_units(tm
     assert np.sqrt(np.mean(off**2)) < 0.06
 
 
+def test_errors_of_a_forecast_are_in_standard_deviations_of_the_data_not_in_those_that_weights_were_rounded_to(
+    tmp_path,
+):
+    data = forecast.data()
+    model = forecast.build(**data.build, units=4)
+    scores = forecast_study.judge(model, data, tmp_path).scores
+    kernel, bias = model.get_layer("in_units").get_weights()
+    model.get_layer("in_units").set_weights([kernel * 1.01, bias])
+    again = forecast_study.judge(model, data, tmp_path).scores
+    assert again["last value mse"] == scores["last value mse"]
+    x, y = data.arrays("test", 100_000)
+    error = (x[:, -1:, :2] - y) / np.sqrt(data.build["variance"])
+    assert scores["last value mse"] == pytest.approx(np.mean(error**2), rel=1e-5)
+
+
+def test_mean_and_variance_of_many_rows_are_summed_in_float64(monkeypatch):
+    values = np.random.default_rng(0).normal(1000, 3, (2_000_000, 1)).astype("float32")
+    long = sensors.Movements(
+        ([values], np.array([0])), ([values[:9]], np.array([0])), ([values[:9]], np.array([0])), ["a"], ["x"]
+    )
+    monkeypatch.setattr(sensors, "drawn_gestures", lambda seed: long)
+    build_arguments = gesture.data(steps=5).build
+    assert build_arguments["mean"][0] == pytest.approx(values.mean(dtype="float64"), rel=1e-9)
+    assert build_arguments["variance"][0] == pytest.approx(values.var(dtype="float64"), rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "least"), [("show", 1), ("language", 1), ("gesture", 2)])
+def test_too_few_steps_are_told(name, least):
+    with pytest.raises(UserError, match=f"steps must be at least {least}, not 0"):
+        find(name).data(steps=0)
+
+
 def test_the_linear_forecast_finds_a_line():
     time = np.arange(300, dtype="float32")[:, None]
     behind, ahead = forecast.windows(5 + 0.1 * time, np.zeros((300, 4), "float32"), 10, 5)
-    found = forecast.linear(behind[:200], ahead[:200], behind[200:], ridge=1e-6)
+    found = forecast_study.linear(behind[:200], ahead[:200], behind[200:], ridge=1e-6)
     np.testing.assert_allclose(found, ahead[200:], atol=1e-2)
 
 

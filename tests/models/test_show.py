@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+
 from keras_gates.models import UserError, find, gate_variants, show, show_study
 from keras_gates.models.data import shows, sprites
 
@@ -45,7 +46,7 @@ def test_the_clue_lies_where_it_should_and_tells_the_label(data, lag):
 
 
 def test_what_is_looked_into_begins_with_a_bear_forty_frames_back(data):
-    x, y = data.telling(4)
+    x, y = data.illustrative(4)
     assert y.tolist() == [1, 0, 1, 0]
     test = data.banks["test"]
     bears, cats = ([picture.tobytes() for picture in test[group][:100]] for group in ("forest", "home"))
@@ -199,8 +200,8 @@ def test_gradient_by_lag_is_the_derivative_by_what_was_seen_of_the_clue(data):
 
 
 def test_the_lag_at_which_it_is_lost_is_the_first_under_three_quarters():
-    assert show_study.lost_at([0.99, 0.8, 0.7, 0.9], (1, 2, 3, 4)) == 3
-    assert show_study.lost_at([0.99, 0.75], (1, 2)) is None
+    assert show_study.first_forgotten_lag([0.99, 0.8, 0.7, 0.9], (1, 2, 3, 4)) == 3
+    assert show_study.first_forgotten_lag([0.99, 0.75], (1, 2)) is None
 
 
 def test_a_short_show_is_learned_with_memory_and_not_without():
@@ -236,7 +237,7 @@ def test_cifar_photographs_make_shows_by_the_same_code(tmp_path, monkeypatch):
         builder.info.features["label"].names = names[name]
         return builder
 
-    monkeypatch.setattr(opened, "open_tfds", with_names)
+    monkeypatch.setattr(shows, "open_tfds", with_names)
     with tfds.testing.mock_data(num_examples=1000):
         data = find("show").data("tfds", str(tmp_path), size=SIZE, steps=2)
     x, y = data.at("test", 60, 8)

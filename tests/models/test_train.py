@@ -5,14 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from keras_gates.models import UserError, find
-from keras_gates.models.training import fitting, folder, main, options, running, warm_start
+from keras_gates.models import UserError, find, registry
+from keras_gates.models.training import fitting, folder, listing, main, options, recipe, running, warm_start
+from keras_gates.models.training.run_config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["digits", "--units", "6", "--set", "layers=1", "--batch-size", "256"]
@@ -83,7 +85,7 @@ def _fit(place, epochs, seed=0, stop_in=None):
     fitting.set_seed(seed)
     data = zoo.data()
     model = zoo.build(**data.build, units=5, dropout=0.5)
-    recipe = {**zoo.recipe, "epochs": epochs, "batch_size": 300}
+    settings = {**zoo.recipe, "epochs": epochs, "batch_size": 300}
     on_begin = fitting.Keeper.on_epoch_begin
     fit = model.fit
 
@@ -97,7 +99,7 @@ def _fit(place, epochs, seed=0, stop_in=None):
 
     model.fit = lambda *args, callbacks, **rest: fit(*args, callbacks=[*callbacks, Stop()], **rest)
     assert on_begin is fitting.Keeper.on_epoch_begin
-    keeper = fitting.fit(zoo, model, data, recipe, seed, place, verbose=0)
+    keeper = fitting.fit(zoo, model, data, settings, seed, place, verbose=0)
     return model, keeper
 
 
@@ -172,22 +174,22 @@ def test_a_run_never_touches_another(tmp_path):
 def test_weights_are_taken_over_where_they_fit(run):
     zoo = find("digits")
     model = zoo.build(height=8, width=8, units=6, classes=3)
-    told = warm_start.start_from(model, str(run), "digits", "rows")
+    copied = warm_start.start_from(model, str(run), "digits", "rows")
     trained = keras.saving.load_model(run / "model.keras")
     for ours, theirs in zip(model.get_layer("memory_1").get_weights(), trained.get_layer("memory_1").get_weights()):
         np.testing.assert_array_equal(ours, theirs)
-    assert "starting fresh: digit" in told
+    assert "with initial weights: digit" in copied
     with pytest.raises(UserError, match="no layer"):
         warm_start.start_from(zoo.build(units=7), str(run), "digits", "rows")
 
 
 def test_learning_rate_rises_then_falls_as_a_cosine():
-    schedule = fitting.learning_rate({"learning_rate": 2.0, "schedule": "cosine", "warmup": 0.1}, 100)
+    schedule = recipe.learning_rate({"learning_rate": 2.0, "schedule": "cosine", "warmup": 0.1}, 100)
     found = [float(schedule(step)) for step in (0, 5, 10, 55, 100)]
     np.testing.assert_allclose(found, [0.0, 1.0, 2.0, 1.0, 0.0], atol=1e-6)
-    steady = fitting.learning_rate({"learning_rate": 2.0, "schedule": "constant", "warmup": 0.1}, 100)
+    steady = recipe.learning_rate({"learning_rate": 2.0, "schedule": "constant", "warmup": 0.1}, 100)
     np.testing.assert_allclose([float(steady(step)) for step in (5, 10, 90)], [1.0, 2.0, 2.0], atol=1e-6)
-    assert fitting.learning_rate({"learning_rate": 2.0, "schedule": "constant", "warmup": 0.0}, 100) == 2.0
+    assert recipe.learning_rate({"learning_rate": 2.0, "schedule": "constant", "warmup": 0.0}, 100) == 2.0
 
 
 @pytest.mark.parametrize(
@@ -197,13 +199,13 @@ def test_learning_rate_rises_then_falls_as_a_cosine():
         (["digits", "--preset", "big"], "has no preset 'big'"),
         (["digits", "--data", "elsewhere"], 'reads "builtin" or "tfds", not \'elsewhere\''),
         (["digits", "--data", "tfds", "--data-dir", "/no/such/folder"], "there is no folder /no/such/folder"),
-        (["digits", "--set", "colour=3"], "has nothing called 'colour'"),
-        (["digits", "--set", "colour"], "wants NAME=VALUE"),
-        (["digits", "--from-weights", "shipment.keras"], "wants a run folder, a .keras file"),
+        (["digits", "--set", "colour=3"], "has no setting 'colour'"),
+        (["digits", "--set", "colour"], "expects NAME=VALUE"),
+        (["digits", "--from-weights", "shipment.keras"], "expects a run folder, a .keras file"),
         (["digits", "--set", "optimizer=newton"], 'optimizer must be "adam" or "sgd"'),
         (["digits", "--compare"], "has no --compare; these have: show"),
         (["--resume", "/no/run"], "there is no run folder /no/run"),
-        (["digits", "--precision", "int3"], "precision must be of"),
+        (["digits", "--precision", "int3"], "precision must be one of"),
     ],
 )
 def test_what_a_user_gets_wrong_is_told_in_one_line(arguments, words, capsys, tmp_path):
@@ -231,20 +233,20 @@ def test_a_finished_run_is_not_resumed(run, capsys):
 
 
 def test_help_and_list_name_every_model(capsys):
-    options.print_list()
+    listing.print_list()
     listed = capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["--help"])
     helped = capsys.readouterr().out
-    for name in options.registry.names():
+    for name in registry.names():
         assert name in listed
         assert name in helped
 
 
 def test_the_list_tells_scores_and_sizes(capsys):
-    options.print_list()
+    listing.print_list()
     listed = capsys.readouterr().out
-    card = options.registry.card("speech")
+    card = registry.card("speech")
     size = f"{card['sizes']['keras'] / 1024:.0f}\N{NO-BREAK SPACE}KB"
     assert f"accuracy {card['scores']['accuracy']:.4g} · keras {size}" in listed
 
@@ -254,8 +256,53 @@ def test_the_given_options_reach_the_run():
         [*SMALL, "--epochs", "9", "--learning-rate", "0.5", "--formulation", "article", "--set", "dropout=0.1"]
     )
     config = options.configuration(arguments)
-    assert config["recipe"]["epochs"] == 9
-    assert config["recipe"]["learning_rate"] == 0.5
-    assert config["recipe"]["batch_size"] == 256
-    assert config["build"] == {"units": 6, "layers": 1, "formulation": "article", "dropout": 0.1}
+    assert config.recipe["epochs"] == 9
+    assert config.recipe["learning_rate"] == 0.5
+    assert config.recipe["batch_size"] == 256
+    assert config.build == {"units": 6, "layers": 1, "formulation": "article", "dropout": 0.1}
     assert running.versions()["numpy"] == np.__version__
+
+
+def test_a_configuration_is_read_as_it_was_written_also_from_an_older_run(tmp_path):
+    arguments = options.parser().parse_args([*SMALL, "--precision", "float32,int8"])
+    config = options.configuration(arguments)
+    config.write(tmp_path)
+    assert RunConfig.read(tmp_path) == config
+    older = {
+        "model": "digits", "preset": "rows", "data": "builtin", "data_dir": None, "seed": 3, "build": {"units": 6},
+        "data_arguments": {}, "recipe": {"epochs": 2}, "from_weights": None, "precision": ["float32"], "mode": "sequence",
+        "target": "cpu", "export": True, "arguments": ["digits", "--seed", "3"], "backend": "tensorflow",
+    }  # fmt: skip
+    assert RunConfig.from_dict(older).to_dict() == older
+    with pytest.raises(FrozenInstanceError):
+        config.seed = 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "has no config.json"),
+        ("{", "is not valid JSON"),
+        ('{"model": "digits"}', "needs the entry 'preset'"),
+        ('{"model": "digits", "preset": "rows", "colour": 3}', "unknown entry 'colour'"),
+    ],
+)
+def test_a_configuration_that_is_not_one_is_told_in_one_line(content, words, tmp_path):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=words) as error:
+        RunConfig.read(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_help_and_list_start_without_keras():
+    code = (
+        "import sys, contextlib, io; from keras_gates.models.training import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    main(['--list'])\n"
+        "    try: main(['--help'])\n"
+        "    except SystemExit: pass\n"
+        "heavy = {'keras', 'tensorflow', 'jax', 'torch', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

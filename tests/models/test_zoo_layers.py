@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
+
+from keras_gates.edge import frontends
 from keras_gates.models.layers.alphabet import Alphabet
 from keras_gates.models.layers.logmel import AnotherVoice, LogMel
 from keras_gates.models.layers.words import PairVotes, Words
-
-from keras_gates.edge import frontends
 
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="strings are TensorFlow's")
 

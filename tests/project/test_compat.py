@@ -1,6 +1,8 @@
 """Every private name of Keras and TensorFlow in use is there, and its absence raises one sentence that says what to install."""
 
+import ast
 import inspect
+from pathlib import Path
 
 import keras
 import pytest
@@ -116,3 +118,28 @@ def test_what_the_functions_return():
     assert _compat.input_structure(model) is None
     assert _compat.compile_arguments(model)["loss"] == "mse"
     assert _compat.functional_graph(model).operations
+
+
+PACKAGE = Path(_compat.__file__).parent
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "_compat.py"]
+PRIVATE_NAMES = {name for _, name in CASES.values()}
+
+
+@pytest.mark.parametrize("package", sorted({path.relative_to(PACKAGE).parts[0] for path in FILES}))
+def test_no_other_file_uses_a_private_name(package):
+    uses = []
+    for path in FILES:
+        if path.relative_to(PACKAGE).parts[0] != package:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = {getattr(node, "attr", ""), getattr(node, "value", "") if isinstance(node, ast.Constant) else ""}
+            modules = [getattr(node, "module", "") or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            private = {
+                name
+                for name in {name for name in names if isinstance(name, str)} & PRIVATE_NAMES
+                if name.startswith("_")
+            }
+            private |= {module for module in modules if module.startswith(("keras.src", "tensorflow.python"))}
+            uses += [f"{path.relative_to(PACKAGE)}:{node.lineno} {name}" for name in private]
+    assert uses == [], "fetch it in keras_gates/_compat.py"

@@ -110,7 +110,7 @@ def test_commands(path):
         elif words[:2] == ["keras-gates", "export"]:
             importlib.import_module("keras_gates.cli.export").parser().parse_args(words[2:])
         elif words[0] == "keras-gates":
-            cli._parser().parse_args(words[1:])
+            cli.parser().parse_args(words[1:])
         elif words[0] in ("python", "pytest"):
             for word in words[1:]:
                 if word.endswith(".py"):

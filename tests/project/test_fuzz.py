@@ -12,7 +12,7 @@ from exported import X, exported
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keras_gates.cli import _arrays, _csv
+from keras_gates.cli.inputs import read_arrays, read_rows
 from keras_gates.edge import EdgeError, EdgeModel
 from keras_gates.edge.description import describe
 from keras_gates.edge.frontends import read_wav, tokens
@@ -92,7 +92,7 @@ def test_csv(tmp_path_factory, rows, damage):
     text = "\n".join(",".join(map(str, row)) for row in rows).encode("utf-8", "surrogatepass") + b"\n"
     path = tmp_path_factory.getbasetemp() / "fuzz.csv"
     path.write_bytes(damaged(text, damage))
-    survives(lambda: list(_csv(str(path))))
+    survives(lambda: list(read_rows(str(path))))
 
 
 @fuzz
@@ -114,7 +114,7 @@ def test_npy(tmp_path_factory, damage):
     np.save(array, np.ones((4, 3), "float32"))
     path = tmp_path_factory.getbasetemp() / "fuzz.npy"
     path.write_bytes(damaged(array.getvalue(), damage))
-    survives(_arrays, path)
+    survives(read_arrays, path)
 
 
 @fuzz

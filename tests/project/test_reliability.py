@@ -20,6 +20,7 @@ from keras_gates.models.data.pipeline import from_arrays
 from keras_gates.models.registry import UserError, ZooModel
 from keras_gates.models.training import finite, fitting, main, warm_start
 from keras_gates.models.training import folder as folders
+from keras_gates.models.training.run_config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).parents[1] / "support/distributed_worker.py"
@@ -89,9 +90,9 @@ def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path):
 
 def test_a_run_that_is_being_written_is_not_resumed_and_a_dead_writer_does_not_block(tmp_path, capsys):
     folder = folders.start(tmp_path, "digits")
-    folders.write_json(folder / "config.json", {"model": "digits"})
+    RunConfig(model="digits", preset="rows").write(folder)
     hold = "import sys, time, pathlib; from keras_gates.models.training import folder\n"
-    hold += "with folder.held(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    hold += "with folder.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     writer = subprocess.Popen([sys.executable, "-c", hold, str(folder)], stdout=subprocess.PIPE, text=True)
     try:
         assert writer.stdout.readline() == "held\n"
@@ -103,7 +104,7 @@ def test_a_run_that_is_being_written_is_not_resumed_and_a_dead_writer_does_not_b
     finally:
         writer.kill()
         writer.wait()
-    with folders.held(folder):
+    with folders.locked(folder):
         assert str(os.getpid()) in (folder / folders.LOCK).read_text()
     assert [path.name for path in folders.finish(folder).iterdir()] == ["config.json"]
 
@@ -132,14 +133,14 @@ print(export.main([where + "/model.keras", where + "/exported"]))
 def test_without_permission_there_is_a_sentence_and_everything_stays(tmp_path):
     older = tmp_path / "digits-older.unfinished"
     older.mkdir()
-    folders.write_json(older / "config.json", {"model": "digits"})
+    RunConfig(model="digits", preset="rows").write(older)
     small_model(1).save(tmp_path / "model.keras")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     done = run("-c", FORBIDDEN, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"cannot make a run folder in {tmp_path} (--out): Permission denied" in done.stdout
+    assert f"cannot create a run folder in {tmp_path} (--out): Permission denied" in done.stdout
     assert done.stdout.splitlines()[-2:] == ["2", "2"]
     assert re.search(r"^train\.py: .*Permission denied: '.*digits-older", done.stderr, re.MULTILINE)
     assert re.search(r"^keras-gates export: .*Permission denied: '.*exported'", done.stderr, re.MULTILINE)
@@ -158,7 +159,7 @@ def test_a_number_that_is_none_is_found_in_the_data(value, tmp_path):
     x, y = np.zeros((32, 5, 3), "float32"), np.zeros((32, 1), "float32")
     x[20, 4, 1] = value
     zoo, model, data = tiny(x, y)
-    with pytest.raises(UserError, match=r"training data of epoch 1 .* step 4, feature 1 of x is") as caught:
+    with pytest.raises(UserError, match=r"epoch 1: the training data contain .* step 4, feature 1 of x is") as caught:
         fitting.fit(zoo, model, data, RECIPE, 0, tmp_path, 0)
     batch, example = map(int, re.search(r"batch (\d+), example (\d+)", str(caught.value)).groups())
     found = list(data.epoch(8, 0, 0).as_numpy_iterator())[batch][0][example, 4, 1]
@@ -200,7 +201,7 @@ def test_a_keras_file_with_code_in_it_is_refused(tmp_path):
 
 def test_nothing_in_the_sources_would_run_what_a_file_says():
     risky = re.compile(r"allow_pickle=True|safe_mode=False|enable_unsafe|pickle\.load|\beval\(|\bexec\(|yaml\.load\(")
-    ours = ROOT / "keras_gates/exporting/children.py"  # reads what its own child process wrote into a pipe
+    ours = ROOT / "keras_gates/exporting/subprocess_worker.py"  # reads what its own child process wrote into a pipe
     sources = [path for folder in ("keras_gates", "models") for path in (ROOT / folder).rglob("*.py") if path != ours]
     assert sources
     for path in sources:
@@ -256,10 +257,10 @@ def test_a_checkpoint_is_whole_whenever_it_is_read(tmp_path):
                 return
             model = models[epoch % 2]
             keeper.history.append({"loss": -float(epoch)})
-            keeper._write(model, epoch)
+            keeper._write(tmp_path, model, epoch)
 
     keeper.history.append({"loss": 1.0})
-    keeper._write(models[0], 0)
+    keeper._write(tmp_path, models[0], 0)
     keeper.history.clear()
     thread = threading.Thread(target=write)
     thread.start()

@@ -200,15 +200,10 @@ def test_tests_mirror_the_packages():
 
 
 def folders_that_exist():
-    """Every package as it lies in the checkout, and the folders that stand beside them."""
-    packages = {path.parent.relative_to(PACKAGE) for path in PATHS.values() if path.name == "__init__.py"}
-    within = {(path if path.parts[:1] == ("models",) else Path("keras_gates") / path).as_posix() for path in packages}
-    top = {
-        path.name
-        for path in ROOT.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and any(path.glob("[!_]*.[!p]*")) | any(path.glob("**/*.py"))
-    }
-    return within | {name for name in top if name in ("tests", "docs", "benchmarks", "examples")}
+    """Every package as it lies in the checkout, and the folders that stand at the top."""
+    packages = {path.parent.relative_to(PACKAGE) for path in PATHS.values() if path.name == "__init__.py"} - {Path(".")}
+    within = {(path if path.parts[0] == "models" else Path("keras_gates") / path).as_posix() for path in packages}
+    return within | {name for name in ("benchmarks", "docs", "examples", "tests") if (ROOT / name).is_dir()}
 
 
 def test_the_map_in_contributing():

@@ -39,7 +39,10 @@ reveal_type(keras_gates.edge.EdgeModel("model.tflite"))  #> EdgeModel
 reveal_type(EdgeModel("model.tflite").stream())  #> Stream
 reveal_type(models.names())  #> str
 reveal_type(keras_gates.__version__)  #> str
-GateLSTM("64")  #! str
+GateLSTM("64")  #! int
+GateLSTM(64, return_sequence=True)  #! return_sequence
+GateLSTM(64, name="memory", dtype="float32", trainable=False)
+GateLSTM(**layer.get_config())
 export(model, "out", format="tflite")  #! format
 trace(model, [0.0], keeps=["ltm"])  #! keeps
 keras_gates.GateLTSM(64)  #! GateLTSM

@@ -121,7 +121,7 @@ def judged(case: Case, folder: Any) -> tuple[keras_gates.ExportReport, float, fl
         alone: there the export's own comparison on held-out samples counts.
     """
     report = keras_gates.export(case.model, folder, ("tflite",), **case.options)
-    if "fused" in report.form and report.precision == "int16x8":
+    if "fused" in report.lowering and report.precision == "int16x8":
         return report, report.max_difference, report.tolerance
     wanted = np.asarray(case.model(case.fresh, training=False))
     got = np.asarray(keras_gates.EdgeModel(f"{folder}/model.tflite").predict(case.fresh))

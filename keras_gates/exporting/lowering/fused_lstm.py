@@ -1,8 +1,8 @@
-"""The standard LSTM over a whole sequence in the one shape that LiteRT's converter turns into a single operator.
+"""The standard LSTM over a whole sequence in the one graph that LiteRT's converter turns into a single operator.
 
 The converter recognises a function marked `api_implements="lstm_<id>"` with six positional arguments and five results and
-replaces its body by UNIDIRECTIONAL_SEQUENCE_LSTM. The attribute is not documented: tests count operators. What breaks the
-spell: a Variable in place of a tensor, a batch that is not static, a mask, go_backwards, reading results 2 to 4.
+replaces its body by UNIDIRECTIONAL_SEQUENCE_LSTM. The attribute is not documented, so tests count operators. It is not
+recognised with a Variable in place of a tensor, a batch that is not static, a mask, go_backwards, or a use of results 2 to 4.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import tensorflow as tf
 def fused_lstm(
     events: tf.Tensor, weights: tuple[np.ndarray, np.ndarray, np.ndarray], name: str
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Run the standard LSTM from empty memories.
+    """Run the standard LSTM from zero states.
 
     Args:
         events: `(batch, time, features)`, batch and time static.
         weights: kernel `(features, 4u)`, recurrent kernel `(u, 4u)`, bias `(4u,)`, columns ignore, forget, candidate, use.
-        name: different for every call in one file; the operator's identity follows from it.
+        name: different for every call in one file; the converter merges calls of the same name.
 
     Returns:
         The last STM `(batch, u)` and every STM `(batch, time, u)`.

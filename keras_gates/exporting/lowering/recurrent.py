@@ -1,4 +1,4 @@
-"""What the export knows of a recurrent layer: which forms it can take, and how it runs when it is not fused."""
+"""Recurrent layers: which of them can be fused, and how they run if they are not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from keras_gates import _compat
 from keras_gates.exporting.lowering.masks import Padding
 from keras_gates.layers.cell import GateLSTMCell
 from keras_gates.layers.lstm import GateLSTM
@@ -19,19 +20,19 @@ _LOOPS = [
 ]
 
 
-def recurrent_layers(model: keras.Model) -> list[keras.layers.RNN]:
-    """Every layer of the model, at any depth, whose loop the export may replace."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+def lowerable_layers(model: keras.Model) -> list[keras.layers.RNN]:
+    """Return every layer of the model, at any depth, whose loop the export may replace."""
+    layers = [layer for layer in _compat.flatten_layers(model) if isinstance(layer, keras.layers.RNN)]
     return [layer for layer in layers if type(layer).inner_loop in _LOOPS]
 
 
 def cells_of(layer: keras.layers.RNN) -> list[Any]:
-    """The layer's cell, or its cells from first to last where they are stacked."""
+    """Return the layer's cells, first to last; one unless they are stacked."""
     return list(layer.cell.cells) if isinstance(layer.cell, keras.layers.StackedRNNCells) else [layer.cell]
 
 
 def standard_weights(cell: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Kernel, recurrent kernel and bias of a cell that computes the standard LSTM, else None."""
+    """Return kernel, recurrent kernel and bias of a cell that computes the standard LSTM, else None."""
     if why_not_standard(cell):
         return None
     joint = cell.joint_weights() if isinstance(cell, GateLSTMCell) else cell
@@ -45,13 +46,13 @@ def standard_weights(cell: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | N
 
 
 def why_not_standard(cell: Any) -> str:
-    """Why the fused operator cannot stand for this cell; empty where it can."""
+    """Return why the fused operator cannot replace this cell; empty if it can."""
     if type(cell) not in (keras.layers.LSTMCell, GateLSTMCell):
         return f"its cell is {type(cell).__name__}, the operator is an LSTM"
     if isinstance(cell, GateLSTMCell) and cell.formulation != "standard":
-        return "the operator knows the standard formulation only, this is the article's"
+        return "the operator computes the standard formulation only, this is the article's"
     if isinstance(cell, GateLSTMCell) and not cell.is_plain:
-        return "a gate is not the plain one"
+        return "one of its gates is not the built-in one"
     if cell.activation is not keras.activations.tanh or cell.recurrent_activation is not keras.activations.sigmoid:
         return "the operator's activations are tanh and sigmoid"
     return ""
@@ -60,9 +61,17 @@ def why_not_standard(cell: Any) -> str:
 def run_unrolled(
     layer: keras.layers.RNN, weights: tuple | None, events: tf.Tensor, states: list, padding: Padding | None
 ) -> tuple[Any, Any, list]:
-    """The cell once a step, each step its own operators: last output, every output, states.
+    """Run the cell once per time step, each step as its own operators.
 
-    `weights` are the standard ones where the cell is standard: gate by gate, integers keep a scale for each.
+    Args:
+        layer: The layer.
+        weights: Of a standard cell, whose gates are then computed one by one: the quantizer gives each a scale of its own.
+        events: `(batch, time, features)`.
+        states: Initial states.
+        padding: Of right-padded events; already reversed for a layer that runs backwards.
+
+    Returns:
+        The last output, every output `(batch, time, units)`, and the states after the last valid step.
     """
     step = _any_step(layer.cell) if weights is None else _standard_step(weights)
     outputs, history = [], [states]
@@ -82,7 +91,7 @@ Step = Callable[[Any, list], tuple[Any, list]]
 
 
 def _any_step(cell: Any) -> Step:
-    training = {"training": False} if getattr(cell, "_call_has_training_arg", False) else {}
+    training = {"training": False} if _compat.takes_training(cell) else {}
 
     def step(event, states):
         output, states = cell(event, states, **training)
@@ -107,5 +116,5 @@ def _standard_step(weights: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Step:
 
 
 def run_loop(layer: keras.layers.RNN, events: tf.Tensor, states: list, mask: Any) -> tuple[Any, Any, list]:
-    """Keras' own loop over the cell, one WHILE in the file (or unrolled, where `layer.unroll`)."""
+    """Run Keras' own loop over the cell: one WHILE in the file (or unrolled, if `layer.unroll`)."""
     return keras.layers.RNN.inner_loop(layer, events, states, mask, training=False)

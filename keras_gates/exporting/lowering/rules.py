@@ -1,104 +1,141 @@
-"""Which form each recurrent layer takes: the rules that were measured, in one place.
+"""How each recurrent layer is lowered: the rules that were measured, in one place.
 
 Measured on x86 (LiteRT, one thread, batch 1) and on TFLM; benchmarks/export.py measures them again:
 
-- the standard form fused is the smallest, at every precision and on both runtimes, and the fastest or close to it (WHILE with
-  dynamic-range weights can be a tenth faster where XNNPACK takes its matrix products), but for int16x8, which the converter
-  refuses for this operator;
+- fused is the smallest for the standard formulation, at every precision and on both runtimes, and the fastest or close to it
+  (WHILE with dynamic-range weights can be a tenth faster if XNNPACK takes its matrix products), except for int16x8, which the
+  converter rejects for this operator;
 - a loop (WHILE) costs one operator whatever the length and is smaller than unrolling by an order of magnitude;
-- the converter crashes when it calibrates WHILE, so integers need the one-step model, or unrolling where a layer cannot be
-  stepped (it runs backwards, or another layer looks over the whole time).
+- the converter crashes when it calibrates WHILE, so integers need the one-step model, or unrolling if a layer cannot be
+  stepped (it runs backwards, or another layer needs the whole sequence).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from keras_gates.exporting.lowering.lower import LoopCall
 from keras_gates.exporting.lowering.recurrent import cells_of, why_not_standard
+from keras_gates.exporting.lowering.streamable import why_not_streamable
+from keras_gates.exporting.model_inputs import Sample
+from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
-from keras_gates.exporting.verify.calibration import INTEGER
+
+_FUSED_WHY = "one operator: the smallest, and the fastest or close to it"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The form of one recurrent call and why."""
+class LoweringChoice:
+    """The lowering of one recurrent call: name of the layer, "fused", "step", "while" or "unrolled", and the reason."""
 
     layer: str
-    form: str
+    lowering: str
     why: str
 
 
-def choose(
-    calls: list[LoopCall], *, form: str, precision: str, mode: str, target: str, why_not_step: Callable[[], str]
-) -> list[Choice]:
-    """The form of every recurrent call.
+@dataclass(frozen=True)
+class Lowering:
+    """The lowering of every recurrent call, in the order of calls."""
+
+    choices: tuple[LoweringChoice, ...]
+
+    @property
+    def name(self) -> str:
+        """The lowerings in use, joined by "+"; "plain" without recurrent layers."""
+        return "+".join(dict.fromkeys(choice.lowering for choice in self.choices)) or "plain"
+
+    @property
+    def why(self) -> str:
+        """The reason in one line."""
+        return self.choices[0].why if self.choices else "no recurrent layer"
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether a layer is one fused operator, which keeps its memory in the file."""
+        return any(choice.lowering == "fused" for choice in self.choices)
+
+    @property
+    def is_step(self) -> bool:
+        """Whether the file is the one-step model, with memories as inputs and outputs."""
+        return self.name == "step"
+
+    @property
+    def layers(self) -> list[dict[str, str]]:
+        """The choices as plain values."""
+        return [dataclasses.asdict(choice) for choice in self.choices]
+
+
+def choose(request: ExportRequest, calls: list[LoopCall], sample: Sample) -> Lowering:
+    """Choose the lowering of every recurrent call.
 
     Args:
-        calls: what the model's graph asks of its recurrent layers.
-        form: "auto", or the one the caller wants.
-        why_not_step: tries, and tells why the model cannot run event by event; empty where it can.
+        request: What was asked for.
+        calls: The model's recurrent calls, from `signatures.trace_calls`.
+        sample: One whole sequence, to try whether the model runs event by event.
 
     Raises:
-        ExportError: a wanted form that cannot be; the layer and the reason are named.
+        ExportError: the requested lowering or mode is impossible; the layer and the reason are named.
     """
-    if mode == "stream" and (reason := why_not_step()):
-        raise ExportError(f"mode='stream' feeds events as they come, but {reason}. Export with mode='sequence'.")
-    reasons = [why_not_fused(call, precision, target, mode) for call in calls]
-    if form == "auto":
-        return _by_rule(calls, reasons, precision, mode, target, why_not_step)
-    if form == "fused":
+    why_not_step = cache(lambda: why_not_streamable(request.model, request.inputs, calls, sample))
+    wanted, stream = request.lowering, request.is_stream
+    if stream and (reason := why_not_step()):
+        raise ExportError(f"mode='stream' takes events as they come, but {reason}. Export with mode='sequence'.")
+    reasons = [why_not_fused(call, request.precision, request.target, request.mode) for call in calls]
+    if wanted == "auto":
+        return Lowering(tuple(_by_rule(request, calls, reasons, why_not_step)))
+    if wanted == "fused":
         for call, reason in zip(calls, reasons):
             if reason:
                 raise ExportError(
-                    f"{call.name} cannot be fused: {reason}. Leave form='auto', or take 'while' or 'unrolled'."
+                    f"{call.name} cannot be fused: {reason}. Use lowering='auto', or 'while' or 'unrolled'."
                 )
-    if form == "step" and (reason := why_not_step()):
-        raise ExportError(f"form='step' runs event by event, but {reason}. Take form='unrolled'.")
-    if form == "step" and mode == "sequence" and (masked := next((call for call in calls if call.masked), None)):
-        raise ExportError(f"form='step' would run through padding, and {masked.name} has a mask. Take form='unrolled'.")
-    if form == "while" and precision in INTEGER:
+    if wanted == "step" and (reason := why_not_step()):
+        raise ExportError(f"lowering='step' runs event by event, but {reason}. Use lowering='unrolled'.")
+    if wanted == "step" and not stream and (masked := next((call for call in calls if call.masked), None)):
         raise ExportError(
-            "form='while' in integers: TensorFlow's calibrator crashes on WHILE (tensorflow#75140). Take form='step', or "
+            f"lowering='step' would run through padding, and {masked.name} has a mask. Use lowering='unrolled'."
+        )
+    if wanted == "while" and request.is_integer:
+        raise ExportError(
+            "lowering='while' in integers: TensorFlow's calibrator crashes on WHILE (tensorflow#75140). Use lowering='step' or "
             "'unrolled'."
         )
-    if form in ("while", "unrolled") and mode == "stream":
-        raise ExportError(f"form={form!r} runs from empty memories; a stream takes form='fused' or 'step'.")
-    return [Choice(call.name, form, "asked for") for call in calls]
+    if wanted in ("while", "unrolled") and stream:
+        raise ExportError(f"lowering={wanted!r} starts from zero states; a stream needs lowering='fused' or 'step'.")
+    return Lowering(tuple(LoweringChoice(call.name, wanted, "requested") for call in calls))
 
 
 def _by_rule(
-    calls: list[LoopCall], reasons: list[str], precision: str, mode: str, target: str, why_not_step: Callable[[], str]
-) -> list[Choice]:
+    request: ExportRequest, calls: list[LoopCall], reasons: list[str], why_not_step: Callable[[], str]
+) -> list[LoweringChoice]:
     because = next((f"{call.name} cannot be fused: {reason}" for call, reason in zip(calls, reasons) if reason), "")
-    whole = precision in INTEGER or target == "micro"
-    if because and mode == "stream":
-        return [Choice(call.name, "step", because) for call in calls]
-    if because and whole and not any(call.masked or call.local for call in calls) and not why_not_step():
-        return [Choice(call.name, "step", because) for call in calls]
-    rest = "unrolled" if whole else "while"
+    no_loop = request.is_integer or request.target == "micro"
+    steppable = no_loop and not any(call.masked or call.local for call in calls)
+    if because and (request.is_stream or (steppable and not why_not_step())):
+        return [LoweringChoice(call.name, "step", because) for call in calls]
+    rest = "unrolled" if no_loop else "while"
     return [
-        Choice(call.name, rest, reason)
-        if reason
-        else Choice(call.name, "fused", "one operator: the smallest, and the fastest or close to it")
+        LoweringChoice(call.name, rest if reason else "fused", reason or _FUSED_WHY)
         for call, reason in zip(calls, reasons)
     ]
 
 
 def why_not_fused(call: LoopCall, precision: str, target: str, mode: str) -> str:
-    """Why this call cannot be one operator; empty where it can."""
+    """Return why this call cannot be one operator; empty if it can."""
     for cell in cells_of(call.layer):
         if reason := why_not_standard(cell):
             return reason
     if call.given_state:
-        return "it starts from given memories, the operator from empty ones"
+        return "it has an initial state, the operator starts from zeros"
     if call.ltm_read:
-        return "its LTM is read afterwards, the operator gives STM only"
+        return "its LTM is read afterwards, the operator returns STM only"
     if call.masked == "mask":
         return "its mask is computed in the model and need not be right padding"
     if call.local and mode == "stream":
-        return "it begins anew inside every event, the operator would remember the event before"
+        return "it starts from zero states inside every event, the operator would continue from the event before"
     if precision == "int16x8" and target == "cpu":
         return "neither the converter nor LiteRT runs the operator with 16-bit activations"
     return ""

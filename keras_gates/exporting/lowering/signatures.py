@@ -1,7 +1,9 @@
-"""From a Keras model to TensorFlow functions with fixed shapes: what its graph asks for, and the signatures of a file."""
+"""From a Keras model to TensorFlow functions with fixed shapes: its recurrent calls, and the signature of a file."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,38 +11,41 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gates.exporting.lowering.inputs import Inputs, output_names
-from keras_gates.exporting.lowering.lower import LoopCall, Preparation, Prepared
-from keras_gates.exporting.lowering.masks import Padding
+from keras_gates.exporting.lowering.lower import LoopCall, LoweredModel, LoweredRun
+from keras_gates.exporting.lowering.masks import Padding, padding_values
 from keras_gates.exporting.lowering.recurrent import cells_of
+from keras_gates.exporting.lowering.rules import Lowering
+from keras_gates.exporting.model_inputs import Inputs, output_names
+from keras_gates.exporting.options import ExportRequest
 
-Sizes = list[list[tuple[int, ...]]]
 
-
-@dataclass
-class Asked:
-    """What one look at the graph found out.
+@dataclass(frozen=True)
+class Traced:
+    """A model's graph, as far as its lowering depends on it.
 
     Attributes:
         calls: the recurrent calls in order.
-        padded: names of the inputs whose padding the model's result depends on, with the value that is padding.
+        padded: input whose padding the results depend on → the value that is padding.
     """
 
     calls: list[LoopCall]
     padded: dict[str, float]
 
 
-@dataclass
-class Signature:
+@dataclass(frozen=True)
+class LoweredSignature:
     """One function with fixed shapes.
 
     Attributes:
         key: its name in the file.
-        traced: the tf.function, function: its one concrete function.
+        traced: the tf.function.
+        function: its one concrete function.
         inputs, outputs: name → role, in the file's order.
         over_time: prediction → whether its axis 1 is time.
-        counts: lengths input → the input whose real steps it counts.
-        states: memories: layer, kind, input, output, shape.
+        events: time steps per call; None if a call takes the whole sequence.
+        counts: lengths input → the input whose valid steps it counts.
+        padded: that input → the value that is padding.
+        states: memories, each with layer, kind, input, output, shape.
     """
 
     key: str
@@ -49,52 +54,65 @@ class Signature:
     inputs: dict[str, str]
     outputs: dict[str, str]
     over_time: dict[str, bool]
+    events: int | None = None
     counts: dict[str, str] = field(default_factory=dict)
+    padded: dict[str, float] = field(default_factory=dict)
     states: list[dict[str, Any]] = field(default_factory=list)
 
 
-def padding_values(model: keras.Model) -> list[float]:
-    """The values that this model's Masking and Embedding layers take for padding."""
-    layers = model._flatten_layers()
-    masking = [float(layer.mask_value) for layer in layers if isinstance(layer, keras.layers.Masking)]
-    return masking + [0.0 for layer in layers if isinstance(layer, keras.layers.Embedding) and layer.mask_zero]
-
-
-def look(model: keras.Model, inputs: Inputs, batch: int, steps: int | None, right_padded: bool) -> Asked:
-    """Trace the model once with plain loops and see what its recurrent layers are given and what is read of them.
+def trace_calls(model: keras.Model, inputs: Inputs, batch: int, steps: int, right_padded: bool) -> Traced:
+    """Trace the model once with plain loops, to see how its recurrent layers are called and what of them is read.
 
     Args:
-        right_padded: whether masks of the inputs may be taken for right padding.
+        model: The model.
+        inputs: Its inputs.
+        batch: Sequences per call.
+        steps: Time steps per sequence.
+        right_padded: Whether padding is only at the end, so that lengths describe it.
     """
-    preparation = Preparation(model, "while")
+    lowered = LoweredModel(model)
     values = padding_values(model) if right_padded else []
     ports = [port for port in inputs.ports if port.time]
-    found: dict[str, Any] = {}
+    runs: list[tuple[LoweredRun, dict[str, Any]]] = []
 
-    def trace(**tensors):
+    def whole(**tensors):
         events = [tensors[port.name] for port in inputs.ports]
-        paddings = {}
-        for port in ports if values else ():
-            lengths = tensors[f"{port.name}_lengths"]
-            paddings[id(tensors[port.name])] = Padding(lengths, steps)
-        found["run"] = preparation.run(inputs.pack(events), paddings)
-        found["lengths"] = {port.name: tensors[f"{port.name}_lengths"] for port in ports} if values else {}
-        return found["run"].results
+        lengths = {port.name: tensors[f"{port.name}_lengths"] for port in ports} if values else {}
+        paddings = {id(tensors[name]): Padding(x, steps) for name, x in lengths.items()}
+        runs.append((lowered.run(inputs.pack(events), "while", paddings), lengths))
+        return runs[-1][0].results
 
     specs = {port.name: port.spec(batch, steps) for port in inputs.ports}
     specs |= {f"{port.name}_lengths": tf.TensorSpec((batch,), tf.int32) for port in ports if values}
-    tf.function(trace, autograph=False).get_concrete_function(**specs)
-    run: Prepared = found["run"]
+    tf.function(whole, autograph=False).get_concrete_function(**specs)
+    run, lengths = runs[-1]
     reached = _reached(run.results)
     for call in run.calls:
         call.ltm_read = any(id(x.op) in reached for x in tf.nest.flatten(call.ltm) if tf.is_tensor(x))
         call.ltm = None
-    padded = {name: values[0] for name, x in found["lengths"].items() if id(x.op) in reached}
-    return Asked(run.calls, padded)
+    return Traced(run.calls, {name: values[0] for name, x in lengths.items() if id(x.op) in reached})
+
+
+def signature_of(request: ExportRequest, lowering: Lowering, traced: Traced, steps: int) -> LoweredSignature:
+    """Return the file's function: `step` if every layer is stepped, else `serve`.
+
+    Args:
+        request: What was asked for.
+        lowering: The lowering of the recurrent calls.
+        traced: The model's graph.
+        steps: Time steps per sequence.
+    """
+    model, inputs, guard = request.model, request.inputs, request.is_integer
+    events = (request.steps or 1) if request.is_stream else 1 if lowering.is_step else None
+    if lowering.is_step:
+        step = step_signature(model, inputs, traced.calls, request.batch, events or 1, guard=guard)
+        return dataclasses.replace(step, padded=traced.padded)
+    lowerings = [choice.lowering for choice in lowering.choices]
+    return _sequence_signature(request, lowerings, traced.padded, events, events or steps)
 
 
 def _reached(results: list[tf.Tensor]) -> set[int]:
-    """Operations that the results depend on, by id."""
+    """Return the operations that the results depend on, by id."""
     seen: set[int] = set()
     waiting = [x.op for x in results]
     while waiting:
@@ -105,40 +123,44 @@ def _reached(results: list[tf.Tensor]) -> set[int]:
     return seen
 
 
-def sequence_signature(
-    model: keras.Model,
-    inputs: Inputs,
-    forms: list[str],
-    batch: int,
-    steps: int,
-    padded: dict[str, float],
-    *,
-    guard: bool,
-    stream: bool,
-) -> Signature:
-    """`serve`: the model over `steps` events, recurrent layers in the forms given."""
-    preparation = Preparation(model, forms, guard=guard, stream=stream)
-    lengths = {} if stream else {f"{name}_lengths" if len(padded) > 1 else "lengths": name for name in padded}
-    named: dict[str, bool] = {}
+def _sequence_signature(
+    request: ExportRequest, lowerings: Sequence[str], padded: dict[str, float], events: int | None, steps: int
+) -> LoweredSignature:
+    """Return `serve`: the model over `steps` time steps."""
+    model, inputs = request.model, request.inputs
+    lowered = LoweredModel(model, guard=request.is_integer, stream=request.is_stream)
+    counted = () if request.is_stream else tuple(padded)
+    lengths = {f"{name}_lengths" if len(counted) > 1 else "lengths": name for name in counted}
+    over_time: dict[str, bool] = {}
 
     def serve(**tensors):
         paddings = {id(tensors[of]): Padding(tensors[name], steps) for name, of in lengths.items()}
-        run = preparation.run(inputs.pack([tensors[port.name] for port in inputs.ports]), paddings)
-        return _by_name(model, run.results, steps, inputs, named)
+        run = lowered.run(inputs.pack([tensors[port.name] for port in inputs.ports]), lowerings, paddings)
+        return _by_name(model, run.results, steps, inputs, over_time)
 
-    specs = {port.name: port.spec(batch, steps) for port in inputs.ports}
-    specs |= {name: tf.TensorSpec((batch,), tf.int32, name=name) for name in lengths}
+    specs = {port.name: port.spec(request.batch, steps) for port in inputs.ports}
+    specs |= {name: tf.TensorSpec((request.batch,), tf.int32, name=name) for name in lengths}
     traced = tf.function(serve, autograph=False)
     function = traced.get_concrete_function(**specs)
     roles = dict.fromkeys((port.name for port in inputs.ports), "event") | dict.fromkeys(lengths, "lengths")
-    return Signature("serve", traced, function, roles, dict.fromkeys(named, "prediction"), dict(named), lengths)
+    outputs = dict.fromkeys(over_time, "prediction")
+    return LoweredSignature("serve", traced, function, roles, outputs, dict(over_time), events, lengths, padded)
 
 
 def step_signature(
     model: keras.Model, inputs: Inputs, calls: list[LoopCall], batch: int, events: int, *, guard: bool
-) -> Signature:
-    """`step`: events and every layer's memory in, predictions and the memory after them out."""
-    preparation = Preparation(model, "step", guard=guard, stream=True)
+) -> LoweredSignature:
+    """Return `step`: events and every layer's memory in, predictions and the memory after them out.
+
+    Args:
+        model: The model.
+        inputs: Its inputs.
+        calls: Its recurrent calls.
+        batch: Sequences per call.
+        events: Time steps per call.
+        guard: Guard joins of tensors, for integer quantization.
+    """
+    lowered = LoweredModel(model, guard=guard, stream=True)
     states: list[list[dict[str, Any]]] = []
     layers = [call.layer for call in calls if not call.local]
     number = 0
@@ -153,15 +175,15 @@ def step_signature(
                 shape, memory = [batch, size], {"layer": layer.name, "kind": kind, "input": name}
                 states[-1].append(memory | {"output": f"{name}_next", "shape": shape})
     flat = [state for each in states for state in each]
-    named: dict[str, bool] = {}
+    over_time: dict[str, bool] = {}
 
     def step(**tensors):
         memories = [
             tf.nest.pack_sequence_as(layer.state_size, [tensors[state["input"]] for state in each])
             for layer, each in zip(layers, states)
         ]
-        run = preparation.run(inputs.pack([tensors[port.name] for port in inputs.ports]), memories=memories)
-        results = _by_name(model, run.results, events, inputs, named)
+        run = lowered.run(inputs.pack([tensors[port.name] for port in inputs.ports]), "step", memories=memories)
+        results = _by_name(model, run.results, events, inputs, over_time)
         after = [x for memory in run.memories for x in tf.nest.flatten(memory)]
         return results | {state["output"]: tf.identity(x) for state, x in zip(flat, after)}
 
@@ -170,37 +192,41 @@ def step_signature(
     traced = tf.function(step, autograph=False)
     function = traced.get_concrete_function(**specs)
     roles = dict.fromkeys((port.name for port in inputs.ports), "event") | {s["input"]: s["kind"] for s in flat}
-    outputs = dict.fromkeys(named, "prediction") | {s["output"]: s["kind"] for s in flat}
-    return Signature("step", traced, function, roles, outputs, dict(named), {}, flat)
+    outputs = dict.fromkeys(over_time, "prediction") | {s["output"]: s["kind"] for s in flat}
+    return LoweredSignature("step", traced, function, roles, outputs, dict(over_time), events, states=flat)
 
 
-def initial_state_signature(step: Signature) -> Signature:
-    """`initial_state`: nothing in, the empty memories that `step` begins with out."""
+def initial_state_signature(step: LoweredSignature) -> LoweredSignature:
+    """Return `initial_state`: nothing in, the zero memories that `step` starts from out."""
 
     def initial_state():
         return {state["input"]: tf.zeros(state["shape"]) for state in step.states}
 
     traced = tf.function(initial_state, autograph=False)
     outputs = {state["input"]: state["kind"] for state in step.states}
-    return Signature("initial_state", traced, traced.get_concrete_function(), {}, outputs, {})
+    return LoweredSignature("initial_state", traced, traced.get_concrete_function(), {}, outputs, {})
 
 
 def _by_name(
-    model: keras.Model, results: list[tf.Tensor], steps: int, inputs: Inputs, named: dict[str, bool]
+    model: keras.Model, results: list[tf.Tensor], steps: int, inputs: Inputs, over_time: dict[str, bool]
 ) -> dict[str, tf.Tensor]:
+    """Return the results by name, and note in `over_time` which of them have a time axis, while the graph is traced."""
     names = output_names(model, len(results))
     specs = tf.nest.flatten(getattr(model, "outputs", None) or [])
     for number, (name, x) in enumerate(zip(names, results)):
         spec = specs[number].shape if len(specs) == len(results) else None
         open_time = spec is not None and len(spec) > 1 and spec[1] in (None, inputs.steps)
-        named[name] = bool(inputs.timed and len(x.shape) > 2 and x.shape[1] == steps and (spec is None or open_time))
+        over_time[name] = bool(
+            inputs.timed and len(x.shape) > 2 and x.shape[1] == steps and (spec is None or open_time)
+        )
     return {name: tf.identity(x) for name, x in zip(names, results)}
 
 
-def save(model: keras.Model, signature: Signature, folder: str) -> None:
+def save(model: keras.Model, signature: LoweredSignature, folder: str) -> None:
     """Write the signature as a SavedModel for the converter.
 
-    The variables' values are tracked, not Keras' variables: otherwise they arrive unread and the file answers NaN.
+    The values of the variables are tracked, not Keras' variables: the converter would not read those, and the file would
+    return NaN.
     """
     module = tf.Module()
     module.values = [variable.value for variable in model.variables]
@@ -209,6 +235,6 @@ def save(model: keras.Model, signature: Signature, folder: str) -> None:
     tf.saved_model.save(module, folder, signatures={signature.key: signature.function})
 
 
-def zero_memories(signature: Signature) -> dict[str, np.ndarray]:
-    """Empty memories, by the name of their input."""
+def zero_memories(signature: LoweredSignature) -> dict[str, np.ndarray]:
+    """Return zero memories, by the name of their input."""
     return {state["input"]: np.zeros(state["shape"], np.float32) for state in signature.states}

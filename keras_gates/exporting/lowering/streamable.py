@@ -1,4 +1,7 @@
-"""Can a model run event by event? It is tried: every layer's answer to the last event must not need the whole time at once."""
+"""Whether a model can run event by event.
+
+It is tried: every layer's output at the last event must be the one it has in the whole sequence.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_gates.exporting.lowering.inputs import Inputs
-from keras_gates.exporting.lowering.lower import LoopCall, Preparation
-from keras_gates.exporting.verify.samples import Sample
+from keras_gates import _compat
+from keras_gates.exporting.lowering.lower import LoopCall, LoweredModel
+from keras_gates.exporting.model_inputs import Inputs, Sample
 
 
 def why_not_streamable(model: keras.Model, inputs: Inputs, calls: list[LoopCall], sample: Sample) -> str:
-    """Which layer cannot run event by event and why; empty where all can.
+    """Return which layer cannot run event by event and why; empty if all can.
 
     Args:
-        sample: one whole sequence, flat arrays with a batch axis of 1.
+        model: The model.
+        inputs: Its inputs.
+        calls: Its recurrent calls.
+        sample: One whole sequence.
     """
     if not inputs.timed:
         return f"{model.name} has no input with a time axis"
@@ -25,7 +31,7 @@ def why_not_streamable(model: keras.Model, inputs: Inputs, calls: list[LoopCall]
         if not call.local and call.layer.go_backwards:
             return f"{_parent(model, call.layer).name} runs backwards in time and needs the last event first"
         if call.given_state and not call.local:
-            return f"{call.name} starts from memories that another layer computes over the whole time"
+            return f"{call.name} has an initial state that another layer computes from the whole sequence"
     whole, steps = _Watched(model), sample[[port.time for port in inputs.ports].index(True)].shape[1]
     whole.run(inputs, sample, None)
     stepped = _Watched(model)
@@ -40,35 +46,40 @@ def why_not_streamable(model: keras.Model, inputs: Inputs, calls: list[LoopCall]
             memories = stepped.run(inputs, part, memories)
         except (ValueError, tf.errors.InvalidArgumentError) as error:
             return f"{stepped.running} does not take one event ({str(error).splitlines()[0]:.100})"
-    for (layer, at_once), (_, at_last) in zip(whole.answers, stepped.answers):
+    for (layer, at_once), (_, at_last) in zip(whole.outputs, stepped.outputs):
         if not _same(at_once, at_last, steps):
-            return f"{layer.name} ({type(layer).__name__}) looks over the whole time"
+            return f"{layer.name} ({type(layer).__name__}) needs the whole sequence"
     return ""
 
 
 class _Watched:
-    """A preparation that keeps what every layer answered in its latest run."""
+    """A lowered model that keeps every layer's output of the latest run.
+
+    Attributes:
+        outputs: pairs (layer, its flat outputs).
+        running: name of the layer that was called last.
+    """
 
     def __init__(self, model: keras.Model) -> None:
-        self.answers: list[tuple[Any, list[np.ndarray]]] = []
+        self.outputs: list[tuple[Any, list[np.ndarray]]] = []
         self.running = model.name
-        self._preparation = Preparation(model, "step", stream=True, watch=(self._begin, self._end))
+        self._lowered = LoweredModel(model, stream=True, watch=(self._begin, self._end))
 
     def run(self, inputs: Inputs, sample: Sample, memories: list | None) -> list:
-        self.answers = []
-        self._preparation.forms = "step" if memories else "unrolled"
+        self.outputs = []
         tensors = [tf.convert_to_tensor(x) for x in sample]
-        return self._preparation.run(inputs.pack(tensors), memories=memories).memories
+        lowering = "step" if memories else "unrolled"
+        return self._lowered.run(inputs.pack(tensors), lowering, memories=memories).memories
 
     def _begin(self, layer: keras.layers.Layer) -> None:
         self.running = layer.name
 
-    def _end(self, layer: keras.layers.Layer, answer: Any) -> None:
-        self.answers.append((layer, [np.asarray(x) for x in tf.nest.flatten(answer)]))
+    def _end(self, layer: keras.layers.Layer, output: Any) -> None:
+        self.outputs.append((layer, [np.asarray(x) for x in tf.nest.flatten(output)]))
 
 
 def _parent(model: keras.Model, layer: keras.layers.Layer) -> keras.layers.Layer:
-    for each in model._flatten_layers():
+    for each in _compat.flatten_layers(model):
         if isinstance(each, keras.layers.Bidirectional) and layer in (each.forward_layer, each.backward_layer):
             return each
     return layer
@@ -78,7 +89,7 @@ def _same(at_once: list[np.ndarray], at_last: list[np.ndarray], steps: int) -> b
     if len(at_once) != len(at_last):
         return False
     for one, other in zip(at_once, at_last):
-        if one.shape != other.shape:
+        if one.shape != other.shape:  # only a time axis may differ: the last event is compared
             over_time = one.ndim == other.ndim > 1 and one.shape[1] == steps and other.shape[1] == 1
             if not over_time or one.shape[2:] != other.shape[2:]:
                 return False

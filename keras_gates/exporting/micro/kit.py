@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.edge.description import Description, Port, describe
+from keras_gates._files import write_text
+from keras_gates.edge.description import Description, describe
 from keras_gates.edge.runtime import Runtime
 from keras_gates.edge.tflite import TFLite, read
-from keras_gates.edge.values import checked, fed_back, quantized
+from keras_gates.edge.values import checked, stored
 from keras_gates.exporting import subprocess_worker
 from keras_gates.exporting.micro import render
 from keras_gates.exporting.report import ExportError
@@ -33,11 +34,12 @@ class Kit:
     """What `write_c_kit` wrote.
 
     Attributes:
-        files: ``model.h``, ``model.cc``, ``selftest.cc``, ``main.cc``.
-        arena_bytes: the arena to reserve: the smallest, to within 64 bytes, in which TFLM's x86-64 build runs the file.
-        arena_used: what that build reports as used; None where tflite-micro is not installed (then `arena_bytes` is a guess).
-        operators: the registration lines.
-        golden_from: "TFLM" or "LiteRT", whichever gave the self-test's answers.
+        files: Paths of ``model.h``, ``model.cc``, ``selftest.cc``, ``main.cc``.
+        arena_bytes: Arena to reserve: the smallest, to within 64 bytes, in which TFLM's x86-64 build runs the file.
+        arena_used: Bytes that this build reports as used; None if tflite-micro is not installed (`arena_bytes` is a
+            guess then).
+        operators: Registration calls of the operator resolver.
+        golden_from: The runtime that computed the self-test's answers, "TFLM" or "LiteRT".
     """
 
     files: tuple[Path, ...]
@@ -57,31 +59,34 @@ def write_c_kit(
     """Write the C++ that runs a ``.tflite`` on a microcontroller.
 
     Args:
-        data: the bytes of the file.
-        out: the folder.
-        golden: whole sequences, each the inputs by name with their batch axis and anything else; the first two become
-            the self-test (their answers are computed anew). None takes random ones.
-        name: of the two main files and of the C++ namespace.
+        data: Bytes of the file.
+        out: Output folder; created if it does not exist.
+        golden: Whole sequences for the self-test, each a pair of inputs by name (arrays with their batch axis) and anything
+            else. The first two are used; their answers are computed here. None takes random inputs.
+        name: Name of the two main files and of the C++ namespace.
+
+    Returns:
+        Paths, arena and operators of the kit.
 
     Raises:
-        ExportError: several signatures, an input or operator that TFLM does not have, or TFLM refuses the file.
+        ExportError: The file has several signatures, an input or operator that TFLM lacks, or TFLM refuses it.
 
     Example:
-        >>> kit = write_c_kit(Path("out/model.tflite").read_bytes(), "out/c")  # doctest: +SKIP
-        >>> kit.arena_bytes, kit.operators  # doctest: +SKIP
-        (3712, ('AddUnidirectionalSequenceLSTM', 'AddFullyConnected', 'AddSoftmax'))
+
+    >>> kit = write_c_kit(Path("out/model.tflite").read_bytes(), "out/c")  # doctest: +SKIP
+    >>> kit.arena_bytes, kit.operators  # doctest: +SKIP
+    (3712, ('AddUnidirectionalSequenceLSTM', 'AddFullyConnected', 'AddSoftmax'))
     """
     file, name = read(data), re.sub(r"\W|^(?=\d)", "_", name)
     description = describe(file)
     if len(file.signatures) > 1:
-        raise ExportError("TFLM takes one signature a file: export with target='micro'.")
+        raise ExportError("TFLM takes one signature per file: export with target='micro'.")
     sequences = _sequences(description, golden)
-    calls = [[_inputs(file, description, call) for call in sequence] for sequence in sequences]
     try:
-        answers, arena, used = _answers(data, file, description, calls)
+        answers, arena, used = _answers(data, file, description, sequences)
     except subprocess_worker.ChildError as error:
         raise ExportError(f"TFLM does not run this file: {error}") from error
-    plan = render.Plan(name, data, file, description, _operators(file), arena, used)
+    plan = render.KitPlan(name, data, file, description, _operators(file), arena, used)
     texts = {
         f"{name}.h": render.header(plan),
         f"{name}.cc": render.code(plan),
@@ -91,9 +96,7 @@ def write_c_kit(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
-        unfinished = out / f"{path}.part"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(out / path)
+        write_text(out / path, text)
     return Kit(tuple(out / path for path in texts), arena, used, plan.operators, "LiteRT" if used is None else "TFLM")
 
 
@@ -110,7 +113,7 @@ def _camel(name: str) -> str:
 def _sequences(
     description: Description, golden: Sequence[tuple[Mapping[str, np.ndarray], Any]] | None
 ) -> list[list[dict[str, np.ndarray]]]:
-    """For each golden sequence its calls, for each call the real numbers of every event and length."""
+    """Per golden sequence its calls, per call the real numbers of every event and length by input name."""
     feeds = [feed for feed, _ in golden[:_GOLDEN_SEQUENCES]] if golden else _random(description)
     return [_calls(description, feed) for feed in feeds]
 
@@ -120,7 +123,7 @@ def _random(description: Description) -> list[dict[str, np.ndarray]]:
     for _ in range(_GOLDEN_SEQUENCES):
         feed = {}
         for port in description.events:
-            steps = _GOLDEN_CALLS * port.steps if _stepwise(description) and port.time else port.steps
+            steps = _GOLDEN_CALLS * port.steps if description.streams and port.time else port.steps
             shape = (port.tensor.shape[0], steps, *port.event_shape) if port.time else port.tensor.shape
             whole = port.tensor.dtype == "int32"
             feed[port.name] = (
@@ -130,14 +133,10 @@ def _random(description: Description) -> list[dict[str, np.ndarray]]:
     return feeds
 
 
-def _stepwise(description: Description) -> bool:
-    return description.mode == "stream" or bool(description.memory)
-
-
 def _calls(description: Description, feed: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     timed = [port for port in description.events if port.time]
     count = 1
-    if _stepwise(description) and timed:
+    if description.streams and timed:
         count = min(_GOLDEN_CALLS, min(feed[port.name].shape[1] // port.steps for port in timed))
     calls = []
     for number in range(count):
@@ -156,50 +155,27 @@ def _calls(description: Description, feed: Mapping[str, np.ndarray]) -> list[dic
     return calls
 
 
-def _inputs(file: TFLite, description: Description, call: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """One call as the interpreter takes it: types and order of the graph, memory empty."""
-    values = {port.tensor.index: _value(port, call) for port in description.inputs}
-    return [values[index] for index in file.subgraphs[0].inputs]
-
-
-def _value(port: Port, call: Mapping[str, np.ndarray]) -> np.ndarray:
-    if port.name not in call:
-        return np.full(port.tensor.shape, port.tensor.zero_point, port.tensor.dtype)
-    return quantized(port, call[port.name]).reshape(port.tensor.shape)
-
-
 def _answers(
-    data: bytes, file: TFLite, description: Description, calls: list[list[list[np.ndarray]]]
+    data: bytes, file: TFLite, description: Description, sequences: list[list[dict[str, np.ndarray]]]
 ) -> tuple[list[list[dict[int, np.ndarray]]], int, int | None]:
-    """For every call its outputs by tensor index; the arena to reserve, and what TFLM says it used of it."""
+    """Per call its outputs by tensor index; the arena to reserve, and what TFLM reports as used of it."""
     graph = file.subgraphs[0]
-    memory = [
-        (graph.inputs.index(takes.tensor.index), graph.outputs.index(gave.tensor.index), takes, gave)
-        for takes, gave in ((description.inputs[m.source], description.outputs[m.result]) for m in description.memory)
-    ]
-    if tflm.available():
-        results, used = tflm.run_tflm(data, calls, memory)
-        arena = tflm.smallest_arena(data, calls[0][0])
-    else:
-        results, used = [_litert(data, file, description, sequence, memory) for sequence in calls], None
+    if not tflm.available():
         arena = 4096 + 4 * sum(tensor.bytes for tensor in graph.tensors if not tensor.constant_bytes)
-    return [[dict(zip(graph.outputs, answer)) for answer in sequence] for sequence in results], arena, used
+        return _litert_answers(data, file, description, sequences), arena, None
+    ports = {port.tensor.index: port for port in description.inputs}
+    calls = [[[stored(ports[index], call) for index in graph.inputs] for call in sequence] for sequence in sequences]
+    results, used = tflm.run_tflm(data, calls, description.feedback(graph))
+    answers = [[dict(zip(graph.outputs, answer)) for answer in sequence] for sequence in results]
+    return answers, tflm.smallest_arena(data, calls[0][0]), used
 
 
-def _litert(
-    data: bytes,
-    file: TFLite,
-    description: Description,
-    sequence: list[list[np.ndarray]],
-    memory: list[tuple[int, int, Port, Port]],
-) -> list[list[np.ndarray]]:
-    graph, runtime, results = file.subgraphs[0], Runtime(data, file, description), []
-    places = {port.tensor.index: place for place, port in enumerate(description.outputs)}
-    for call in sequence:
-        inputs = list(call)
-        for source, result, takes, gave in memory if results else ():
-            inputs[source] = fed_back(takes, gave, results[-1][result])
-        values = dict(zip(graph.inputs, inputs))
-        outputs = runtime.run([values[port.tensor.index] for port in description.inputs])
-        results.append([outputs[places[index]] for index in graph.outputs])
-    return results
+def _litert_answers(
+    data: bytes, file: TFLite, description: Description, sequences: list[list[dict[str, np.ndarray]]]
+) -> list[list[dict[int, np.ndarray]]]:
+    answers = []
+    for sequence in sequences:
+        runtime = Runtime(data, file, description)
+        calls = [runtime.call(call) for call in sequence]
+        answers.append([{p.tensor.index: out for p, out in zip(description.outputs, call)} for call in calls])
+    return answers

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_gates.edge.tflite import TFLite
 from keras_gates.exporting.report import ExportError
 
 FUSED = "UNIDIRECTIONAL_SEQUENCE_LSTM"
-STATE, LTM, HIDDEN = 18, 19, 4
-_MOVING = ("REVERSE_V2", "GATHER", "PAD", "STRIDED_SLICE", "RESHAPE", "TRANSPOSE")
+STATE, LTM, HIDDEN = (
+    18,
+    19,
+    4,
+)  # inputs with STM and LTM of the fused operator, and its intermediate with the hidden state
+MOVING = ("REVERSE_V2", "GATHER", "PAD", "STRIDED_SLICE", "RESHAPE", "TRANSPOSE", "SLICE")  # they change no number
 _NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+_ITEM_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "float16": 2, "int64": 8}
 
 
 def count_operators(file: TFLite) -> dict[str, int]:
-    """Operator name → how often, most frequent first."""
+    """Return operator name → count, most frequent first."""
     counts = Counter(operator.name for graph in file.subgraphs for operator in graph.operators)
     return dict(counts.most_common())
 
 
 def check_builtin(file: TFLite) -> None:
-    """Raises ExportError where the file needs more than a stock LiteRT."""
+    """Check that a stock LiteRT has all operators.
+
+    Raises:
+        ExportError: it lacks some.
+    """
     foreign = [name for name in count_operators(file) if name.startswith(("Flex", "CUSTOM", "custom"))]
     if foreign:
         raise ExportError(f"the file would need operators that a stock LiteRT lacks: {', '.join(foreign)}.")
 
 
 def float_operators(file: TFLite) -> dict[str, int]:
-    """Operators that compute in float: name → how often."""
+    """Return the operators that compute in float: name → count."""
     counts: Counter[str] = Counter()
     for graph in file.subgraphs:
         for operator in graph.operators:
@@ -40,67 +49,45 @@ def float_operators(file: TFLite) -> dict[str, int]:
     return dict(counts)
 
 
+def ram_bytes(file: TFLite) -> int:
+    """Return the bytes of all tensors that are not constants, an upper bound: the runtime lets some share memory."""
+    return sum(
+        int(np.prod(tensor.shape, dtype=np.int64)) * _ITEM_BYTES.get(tensor.dtype, 4)
+        for graph in file.subgraphs
+        for tensor in graph.tensors
+        if not tensor.constant_bytes
+    )
+
+
 def check_scales(model: schema.ModelT) -> None:
-    """Every fused LSTM's memory, hidden and output must have one scale, and what only moves numbers must keep it.
+    """Check that memory, hidden state and output of every fused LSTM have one scale, and that what moves numbers keeps it.
 
     Raises:
-        ExportError: the quantizer tied an output to another tensor's scale; the numbers would be wrong in silence.
+        ExportError: the quantizer tied an output to another tensor's scale; the file would silently return wrong results.
     """
     for graph in model.subgraphs:
         for operator in graph.operators:
             name = operator_name(model, operator)
             if name == FUSED:
                 tied = [operator.inputs[STATE], operator.intermediates[HIDDEN], operator.outputs[0]]
-            elif name in _MOVING:
+            elif name in MOVING:
                 tied = [operator.inputs[0], operator.outputs[0]]
             else:
                 continue
-            scales = [_scale(graph.tensors[i]) for i in tied]
-            if any(scale is None for scale in scales):
+            scales = [scale for scale in (_scale(graph.tensors[i]) for i in tied) if scale is not None]
+            if len(scales) < len(tied):
                 continue
             first = scales[0]
             if not all(math.isclose(scale[0], first[0], rel_tol=1e-5) and scale[1] == first[1] for scale in scales):
                 raise ExportError(
                     f"{name} has the scales {[scale[0] for scale in scales]}: the quantizer tied an output to what it is "
-                    "joined with, and the file would be wrong. Join tensors with keras.layers.Concatenate, Maximum or "
-                    "Stack layers (the export guards those), not inside a layer of your own."
+                    "joined with, and the file would return wrong results. Join tensors with keras.layers.Concatenate, Maximum "
+                    "or Stack layers (the export guards those), not inside a custom layer."
                 )
 
 
-def give_memories_their_scale(model: schema.ModelT) -> None:
-    """Give every fused LSTM's STM input the scale of what the LSTM puts there.
-
-    Where the model holds other zeros of that shape, the converter takes the memory for the same constant and calibrates that.
-    """
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            if operator_name(model, operator) == FUSED:
-                hidden = graph.tensors[operator.intermediates[HIDDEN]]
-                graph.tensors[operator.inputs[STATE]].quantization = copy.deepcopy(hidden.quantization)
-
-
-def keep_ltm_in_range(model: schema.ModelT, steps: int | None) -> None:
-    """Give every fused LSTM's int16 LTM a scale that the kernels can compute with.
-
-    The converter takes the power of two that covers the calibrated range. The kernels' tanh has 0 to 6 integer bits only,
-    scales 2^-15 to 2^-9; for an LTM that stays under 0.5 the converter writes 2^-16, and the answers are wrong in silence.
-    It also calibrates with an LTM clipped at 10: what comes near, 2^-11, may have been more, by at most 1 a step.
-
-    Args:
-        steps: of a sequence; None where it has no end.
-    """
-    most = 2.0**-15 * 2 ** math.ceil(math.log2(min(steps or 64, 64)))
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            if operator_name(model, operator) == FUSED:
-                quantization = graph.tensors[operator.inputs[LTM]].quantization
-                if quantization is not None and quantization.scale is not None and len(quantization.scale):
-                    scale = float(quantization.scale[0])
-                    quantization.scale = [max(scale, 2.0**-15, most if scale >= 2.0**-11 else 0.0)]
-
-
 def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
-    """The builtin operator's name, as in the schema."""
+    """Return the builtin operator's name, as in the schema."""
     code = model.operatorCodes[operator.opcodeIndex]
     return _NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
 

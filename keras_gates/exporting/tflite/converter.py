@@ -1,48 +1,99 @@
-"""TensorFlow's converter, run in a child: a SavedModel folder in, the bytes of a .tflite file out."""
+"""TensorFlow's converter, run in a subprocess, and the passes over what it returns."""
 
 from __future__ import annotations
 
+import tempfile
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from keras_gates.edge import tflite
 from keras_gates.exporting import subprocess_worker
+from keras_gates.exporting.lowering import signatures
+from keras_gates.exporting.lowering.rules import Lowering
+from keras_gates.exporting.lowering.signatures import LoweredSignature
+from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
+from keras_gates.exporting.tflite import checks, flatbuffer
+from keras_gates.exporting.tflite.passes import PassContext, run_passes
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted file without metadata.
+
+    Attributes:
+        model: the file as objects of the schema.
+        bytes: its size.
+        notes, warnings: sentences for the report.
+    """
+
+    model: Any
+    bytes: int
+    notes: list[str]
+    warnings: list[str]
 
 
 def convert(
-    folder: str,
-    signature: str,
-    precision: str,
-    feeds: list[dict[str, np.ndarray]] | None,
-    float_operators: tuple[str, ...],
-) -> bytes:
-    """Convert one signature of a SavedModel with builtin operators alone.
+    request: ExportRequest,
+    lowering: Lowering,
+    signature: LoweredSignature,
+    calls: list[dict[str, np.ndarray]] | None,
+    steps: int,
+) -> Converted:
+    """Convert one signature, with builtin operators alone, and run the passes.
 
     Args:
-        folder: a SavedModel.
-        signature: which of its functions to take. (Only one: LiteRT refuses a signature without inputs, TFLM several.)
-        precision: "float32", "float16", "dynamic", "int8" or "int16x8".
-        feeds: calibration: one dict, input name → array, a call, in order.
-        float_operators: operator types left in float beside integers (a declared float front-end).
+        request: What was asked for.
+        lowering: How the recurrent layers run.
+        signature: The function to convert. (Only one: LiteRT rejects a signature without inputs, TFLM several.)
+        calls: For integers: calibration inputs by name, one dict per call, in order.
+        steps: Time steps per sequence or call.
 
     Raises:
-        ExportError: the converter refused, crashed or took too long.
+        ExportError: the converter failed, crashed or took too long, or its file is not what it should be.
     """
-    data = Path(folder, "calibration.npz")
-    if feeds:
-        np.savez(data, **{name: np.stack([feed[name] for feed in feeds]) for name in feeds[0]})
-    try:
-        return subprocess_worker.call(
-            _convert, folder, signature, precision, str(data) if feeds else None, float_operators
+    int16_fused = request.precision == "int16x8" and lowering.is_fused
+    precision = "int8" if int16_fused else request.precision
+    with tempfile.TemporaryDirectory(prefix="keras_gates_") as folder:
+        signatures.save(request.model, signature, folder)
+        data = str(Path(folder, "calibration.npz")) if calls else None
+        if calls:
+            np.savez(str(data), **_stacked(calls))
+        try:
+            converted = subprocess_worker.call(
+                _convert, folder, signature.key, precision, data, request.float_operators
+            )
+        except subprocess_worker.ChildError as error:
+            last = str(error).strip().splitlines()[-1]
+            raise ExportError(f"TensorFlow's converter failed ({precision}): {last}\n{error}") from error
+    model = flatbuffer.load(converted)
+    sequence_steps = None if request.is_stream else steps
+    names = list(signature.inputs), list(signature.outputs)
+    run_passes(model, PassContext(*names, request.is_integer, int16_fused, sequence_steps))
+    plain = flatbuffer.dump(model)
+    if not request.is_integer:
+        return Converted(model, len(plain), [], [])
+    checks.check_scales(model)
+    floats = checks.float_operators(tflite.read(plain))
+    listed = ", ".join(f"{count} {name}" for name, count in floats.items())
+    if floats and request.target == "micro" and not request.float_operators:
+        raise ExportError(
+            f"operators left in float: {listed}. They have no integer kernel; take the layer out of the model."
         )
-    except subprocess_worker.ChildError as error:
-        last = str(error).strip().splitlines()[-1]
-        raise ExportError(f"TensorFlow's converter failed ({precision}): {last}\n{error}") from error
+    notes = [f"in float, as declared: {listed}"] if floats and request.float_operators else []
+    return Converted(model, len(plain), notes, [f"operators left in float: {listed}"] if floats and not notes else [])
+
+
+def _stacked(calls: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    return {name: np.stack([call[name] for call in calls]) for name in calls[0]}
 
 
 def _convert(folder: str, signature: str, precision: str, data: str | None, float_operators: tuple[str, ...]) -> bytes:
+    """Run in the child: a SavedModel folder in, the bytes of a .tflite file out."""
     import tensorflow as tf
 
     warnings.simplefilter("ignore")
@@ -55,6 +106,7 @@ def _convert(folder: str, signature: str, precision: str, data: str | None, floa
     if precision in ("float16", "dynamic"):
         return converter.convert()
 
+    assert data is not None  # integers are refused without calibration
     arrays = np.load(data)
     calls = len(arrays[arrays.files[0]])
 

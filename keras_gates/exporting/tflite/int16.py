@@ -1,7 +1,7 @@
-"""An int8 file with fused LSTMs rewritten to 16-bit activations, which TFLM runs and the converter refuses to make.
+"""16-bit activations for fused LSTMs, which TFLM runs and the converter rejects: an int8 file, rewritten.
 
-Every activation becomes int16 with zero point 0 and the range it had; an LSTM's output, memory and hidden tensors, and what
-a sigmoid, tanh or softmax gives, take 1/32768. Weights stay int8; biases become int64 in the new scale.
+Every activation becomes int16 with zero point 0 and the range it had; an LSTM's output, memory and hidden tensors, and the
+outputs of sigmoid, tanh and softmax, get the scale 1/32768. Weights stay int8; biases become int64 in the new scale.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_gates.exporting.tflite.checks import FUSED, HIDDEN, STATE, operator_name
+from keras_gates.exporting.tflite.checks import FUSED, HIDDEN, MOVING, STATE, operator_name
+from keras_gates.exporting.tflite.flatbuffer import add_buffer
 
 _UNIT = 2.0**-15
-_MOVING = ("REVERSE_V2", "GATHER", "PAD", "STRIDED_SLICE", "RESHAPE", "TRANSPOSE", "SLICE")
 _BOUNDED = ("LOGISTIC", "TANH", "SOFTMAX")
 _BIASED = {"FULLY_CONNECTED": (1, 2), "CONV_2D": (1, 2), "DEPTHWISE_CONV_2D": (1, 2)}
 _LSTM_BIASES = {12: 1, 13: 2, 14: 3, 15: 4}
 _TYPE = schema.TensorType
 
 
-def to_sixteen_bits(model: schema.ModelT) -> None:
+def to_int16(model: schema.ModelT) -> None:
     """Rewrite the first graph of the file in place."""
     graph = model.subgraphs[0]
     weights = {i for operator in graph.operators for i in _weights(model, operator)}
@@ -33,11 +33,12 @@ def to_sixteen_bits(model: schema.ModelT) -> None:
                 _set(graph.tensors[i], _UNIT)
         elif name in _BOUNDED:
             _set(graph.tensors[operator.outputs[0]], _UNIT)
-        elif name in _MOVING and operator.outputs[0] in before:
+        elif name in MOVING and operator.outputs[0] in before:
             _set(graph.tensors[operator.outputs[0]], float(graph.tensors[operator.inputs[0]].quantization.scale[0]))
-        now = float(graph.tensors[operator.inputs[0]].quantization.scale[0]) if operator.inputs[0] in before else None
-        for bias in _biases(name, operator):
-            _rescale(model, graph.tensors[bias], before[operator.inputs[0]] / now)
+        if operator.inputs[0] in before:
+            now = float(graph.tensors[operator.inputs[0]].quantization.scale[0])
+            for bias in _biases(name, operator):
+                _rescale(model, graph.tensors[bias], before[operator.inputs[0]] / now)
 
 
 def _weights(model: schema.ModelT, operator: schema.OperatorT) -> list[int]:
@@ -82,8 +83,5 @@ def _rescale(model: schema.ModelT, tensor: schema.TensorT, factor: float) -> Non
 
 
 def _store(model: schema.ModelT, tensor: schema.TensorT, values: np.ndarray) -> None:
-    """In a buffer of its own: the converter lets equal constants share one."""
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-    tensor.buffer = len(model.buffers)
-    model.buffers.append(buffer)
+    """Store values in a buffer of their own: the converter lets equal constants share one."""
+    tensor.buffer = add_buffer(model, values.tobytes())

@@ -1,74 +1,121 @@
-"""The JSON that a file says of itself, under the name `keras_gates`; `keras_gates.edge` reads exactly these keys."""
+"""The finished file: its metadata entry `keras_gates`, of which `keras_gates.edge` reads exactly these keys."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 import keras_gates
-from keras_gates.exporting.lowering.signatures import Signature
-from keras_gates.exporting.report import ExportError, ExportReport
-
-if TYPE_CHECKING:
-    from keras_gates.exporting.build import Request
+from keras_gates.edge import tflite
+from keras_gates.exporting.lowering.rules import Lowering
+from keras_gates.exporting.lowering.signatures import LoweredSignature
+from keras_gates.exporting.options import ExportRequest
+from keras_gates.exporting.report import ExportError
+from keras_gates.exporting.tflite import checks, flatbuffer
+from keras_gates.exporting.tflite.converter import Converted
 
 NAME = "keras_gates"
 FORMAT = 1
 _KNOWN = ("labels", "vocabulary", "frontend", "licence", "description", "task")
 
 
-def facts_of(request: Request, report: ExportReport, signature: Signature, padded: dict[str, float]) -> dict[str, Any]:
-    """What the export itself knows of the file."""
-    timed = {port.name: port.time for port in request.inputs.ports} | signature.over_time
-    inputs, outputs = (
-        [{"name": name, "index": index, "role": role} for index, (name, role) in enumerate(ports.items())]
-        for ports in (signature.inputs, signature.outputs)
-    )
-    for port in (*inputs, *outputs):
-        if port["role"] in ("event", "prediction"):
-            port["time"] = timed[port["name"]]
-        elif port["role"] == "lengths":
-            of = signature.counts[port["name"]]
-            port |= {"of": of, "padding": {"value": padded[of]}}
-    return {
+@dataclass(frozen=True)
+class TFLiteFile:
+    """A finished file.
+
+    Attributes:
+        data: its bytes.
+        metadata_bytes: how many of them are metadata.
+        operators: operator name → count.
+        resizable: whether its metadata say that the time axis may be resized.
+        ram_bytes: size of all tensors that are not constants.
+    """
+
+    data: bytes
+    metadata_bytes: int
+    operators: dict[str, int]
+    resizable: bool
+    ram_bytes: int
+
+
+def add_metadata(
+    request: ExportRequest,
+    lowering: Lowering,
+    signature: LoweredSignature,
+    converted: Converted,
+    steps: int,
+    *,
+    resizable: bool,
+) -> TFLiteFile:
+    """Return the converted file with its metadata.
+
+    Args:
+        request: What was asked for.
+        lowering: How the recurrent layers run.
+        signature: The file's function.
+        converted: The converted file.
+        steps: Time steps per sequence or call.
+        resizable: Whether the time axis may be resized.
+
+    Raises:
+        ExportError: the user's metadata are not JSON, or the file needs operators that LiteRT lacks.
+    """
+    facts = {
         "name": request.model.name,
         "mode": request.mode,
-        "form": report.form,
+        "lowering": lowering.name,
         "precision": request.precision,
         "target": request.target,
         "batch": request.batch,
-        "steps": report.steps,
-        "resizable": report.resizable,
-        "reset": "fused" in report.form,
+        "steps": steps,
+        "resizable": resizable,
+        "reset": lowering.is_fused,
         "signature": signature.key,
-        "inputs": inputs,
-        "outputs": outputs,
+        "inputs": _ports(request, signature, signature.inputs),
+        "outputs": _ports(request, signature, signature.outputs),
         "states": signature.states,
     }
+    data = flatbuffer.with_metadata(converted.model, NAME, metadata_text(facts, request.metadata))
+    file = tflite.read(data)
+    checks.check_builtin(file)
+    metadata_bytes = len(data) - converted.bytes
+    return TFLiteFile(data, metadata_bytes, checks.count_operators(file), resizable, checks.ram_bytes(file))
 
 
-def metadata_text(facts: dict[str, Any], given: dict[str, Any] | None) -> str:
-    """The entry's text.
+def _ports(request: ExportRequest, signature: LoweredSignature, roles: dict[str, str]) -> list[dict[str, Any]]:
+    timed = {port.name: port.time for port in request.inputs.ports} | signature.over_time
+    ports: list[dict[str, Any]] = []
+    for index, (name, role) in enumerate(roles.items()):
+        ports.append({"name": name, "index": index, "role": role})
+        if role in ("event", "prediction"):
+            ports[-1]["time"] = timed[name]
+        elif role == "lengths":
+            of = signature.counts[name]
+            ports[-1] |= {"of": of, "padding": {"value": signature.padded[of]}}
+    return ports
+
+
+def metadata_text(facts: dict[str, Any], metadata: dict[str, Any] | None) -> str:
+    """Return the entry's text.
 
     Args:
-        facts: what the export knows: name, mode, form, precision, inputs, outputs, states, …
-        given: what the caller passed: the known keys are told apart, the rest goes under "user".
+        facts: What the export knows: name, mode, lowering, precision, inputs, outputs, states, …
+        metadata: The user's: known keys stay at the top, the rest goes under "user".
 
     Raises:
-        ExportError: something in `given` is not JSON.
+        ExportError: a value in `metadata` is not JSON.
     """
-    given = dict(given or {})
-    known = {key: given.pop(key) for key in _KNOWN if given.get(key) is not None}
+    user = dict(metadata or {})
+    known = {key: user.pop(key) for key in _KNOWN if user.get(key) is not None}
     versions = {"keras_gates": keras_gates.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
     entry = {"digest": "0" * 64, "format": FORMAT, **facts, **known, "versions": versions}
-    if given:
-        entry["user"] = given
+    if user:
+        entry["user"] = user
     try:
         return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
     except TypeError as error:
-        raise ExportError(
-            f"metadata must be plain values that JSON knows (str, number, list, dict): {error}."
-        ) from error
+        raise ExportError(f"metadata must be JSON values (str, number, list, dict): {error}.") from error

@@ -1,4 +1,4 @@
-"""Does the file do what the model does? Held-out samples through both, and what the difference is."""
+"""The difference between the outputs of a file and those of Keras, and what is allowed."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_gates.exporting.lowering.inputs import Inputs
-from keras_gates.exporting.verify.samples import Sample
+from keras_gates import _compat
+from keras_gates.exporting.model_inputs import Inputs, Sample
 
 # Largest difference allowed between file and Keras, as a share of the range that Keras' outputs span, at least of 0.01. Float and
-# float16 differ by rounding alone. In integers an output beyond the calibrated range is cut off, and one among thousands is no
+# float16 differ by rounding alone. In integers an output beyond the calibrated range is clipped, and one among thousands is no
 # defect: the mean has a limit of its own, and quality on a test set is what counts.
 TOLERANCE = {"float32": 1e-5, "float16": 2e-2, "dynamic": 1e-1, "int8": 5e-1, "int16x8": 5e-1}
 MEAN_TOLERANCE = {"float32": 1e-6, "float16": 5e-3, "dynamic": 2e-2, "int8": 6e-2, "int16x8": 2e-2}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Difference:
-    """File against Keras over some samples; `allowed` and `mean_allowed` in the outputs' own unit."""
+    """File against Keras.
+
+    Attributes:
+        largest, mean: absolute difference, of the output that uses most of what is allowed.
+        allowed, mean_allowed: their limits, in the unit of that output.
+        agreement: share of samples (time steps) with the same largest output; None if outputs have one column.
+        samples: number of samples compared.
+    """
 
     largest: float
     mean: float
@@ -32,27 +39,28 @@ class Difference:
 
     @property
     def acceptable(self) -> bool:
+        """Whether both are within their limits."""
         return bool(self.largest <= self.allowed and self.mean <= self.mean_allowed)
 
 
 def keras_outputs(model: keras.Model, inputs: Inputs, samples: list[Sample]) -> list[list[np.ndarray]]:
-    """What the model itself answers, one flat list of arrays a sample."""
+    """Return the model's outputs, one flat list of arrays with a batch axis of 1 per sample."""
     fixed = getattr(model, "inputs", None) and model.inputs[0].shape[0] is not None
     alike = len({tuple(x.shape for x in sample) for sample in samples}) == 1
     if fixed or not alike:
-        answers = []
+        outputs = []
         for sample in samples:
             if fixed:
                 model.reset_states() if hasattr(model, "reset_states") else _reset(model)
-            answers.append([_array(x) for x in tree.flatten(model(inputs.pack(sample), training=False))])
-        return answers
+            outputs.append([_array(x) for x in tree.flatten(model(inputs.pack(sample), training=False))])
+        return outputs
     together = [np.concatenate(arrays) for arrays in zip(*samples)]
     flat = [_array(x) for x in tree.flatten(model(inputs.pack(together), training=False))]
     return [[x[i : i + 1] for x in flat] for i in range(len(samples))]
 
 
 def _reset(model: keras.Model) -> None:
-    for layer in model._flatten_layers():
+    for layer in _compat.flatten_layers(model):
         if isinstance(layer, keras.layers.RNN) and layer.stateful:
             layer.reset_state()
 
@@ -62,14 +70,22 @@ def _array(x: Any) -> np.ndarray:
 
 
 def compare(wanted: list[list[np.ndarray]], got: list[list[np.ndarray]], precision: str) -> Difference:
-    """Differences over all outputs, each measured against the range of that output."""
+    """Return the difference over all outputs, each relative to the range of that output.
+
+    Args:
+        wanted, got: Per sample one array per output.
+        precision: Which limits apply.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
     largest = mean = allowed = mean_allowed = 0.0
     same: list[np.ndarray] = []
     worst = -1.0
     for want, have in zip(zip(*wanted), zip(*got)):
         want, have = np.stack(want), np.stack(have)
         if want.shape != have.shape:
-            raise ValueError(f"the file answers in the shape {have.shape[1:]}, Keras in {want.shape[1:]}")
+            raise ValueError(f"the file returns the shape {have.shape[1:]}, Keras {want.shape[1:]}")
         span = max(float(np.ptp(want)), float(np.abs(want).max()), 1e-2)
         difference = np.where(np.isfinite(have), np.abs(want - have), np.inf)
         relative = max(

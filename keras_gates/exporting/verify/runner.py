@@ -1,113 +1,96 @@
-"""Run a .tflite file in ai-edge-litert, inside a child: sequences whole, or event by event."""
+"""Runs a file as its users will, through `keras_gates.edge`: in LiteRT, or in TFLM behind LiteRT's interface.
+
+`run` is a job for `subprocess_worker`: a crash of a runtime ends the child process alone.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from keras_gates.edge.model import EdgeModel
+from keras_gates.edge.runtime import Runtime
+from keras_gates.exporting.verify.tflm import TFLMInterpreter
 
-@dataclass
-class Plan:
-    """How to call a file.
+
+@dataclass(frozen=True)
+class Run:
+    """What a runtime returned.
 
     Attributes:
-        signature: which one.
-        timed: inputs whose axis 1 is time.
-        predictions: output name → whether its axis 1 is time.
-        states: pairs (input, output) of memories to feed back.
-        stepwise: events a call; None: the whole sequence in one call.
+        predictions: per sample one float32 array per output, with a batch axis of 1.
+        seconds: median per call of the interpreter, one thread.
+        arena_used: bytes of arena that TFLM reports as used; None in LiteRT.
     """
 
-    signature: str
-    timed: list[str]
-    predictions: dict[str, bool]
-    states: list[tuple[str, str]]
-    stepwise: int | None
+    predictions: list[list[np.ndarray]]
+    seconds: float
+    arena_used: int | None
 
 
-def run(data: bytes, plan: Plan, feeds: list[dict[str, np.ndarray]]) -> tuple[list[list[np.ndarray]], float]:
-    """The predictions for every feed, in float, and the median seconds of a call on one thread."""
-    runner = _Runner(data, plan)
-    results = [runner.predict(feed) for feed in feeds]
-    return results, float(np.median(runner.times[1:] or runner.times or [0.0]))
+def run(data: bytes, samples: list[dict[str, np.ndarray]], by_event: bool, tflm: bool = False) -> Run:
+    """Run samples through a file, each from zero memory.
+
+    Args:
+        data: The bytes of the file.
+        samples: Inputs by name, each with a batch axis of 1.
+        by_event: Push them into a `Stream`, else call `EdgeModel.predict`.
+        tflm: Run in TFLM instead of LiteRT.
+
+    Raises:
+        keras_gates.edge.EdgeError: the file does not run, or does not take a sample.
+    """
+    model = _TimedModel(data, tflm)
+    results = _streamed(model, samples) if by_event else [_predicted(model, sample) for sample in samples]
+    seconds = model.seconds[1:] or model.seconds or [0.0]  # the first call allocates
+    return Run(results, float(np.median(seconds)), model.interpreter.used() if model.interpreter else None)
 
 
-def latency(data: bytes, plan: Plan, feed: dict[str, np.ndarray], seconds: float = 0.5) -> float:
-    """Median seconds of a call on one thread."""
-    runner = _Runner(data, plan)
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(runner.times) < 5:
-        runner.predict(feed)
-    return float(np.median(runner.times))
+class _TimedModel(EdgeModel):
+    """An `EdgeModel` that notes the seconds of every call of its interpreter."""
+
+    def __init__(self, data: bytes, tflm: bool) -> None:
+        self.seconds: list[float] = []
+        self.interpreter = TFLMInterpreter(data) if tflm else None
+        super().__init__(data, probe=False)
+
+    def new_runtime(self) -> Runtime:
+        return _TimedRuntime(self)
 
 
-class _Runner:
-    def __init__(self, data: bytes, plan: Plan) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+class _TimedRuntime(Runtime):
+    def __init__(self, model: _TimedModel) -> None:
+        self._model = model
+        super().__init__(model.data, model.file, model.description)
 
-        self.plan = plan
-        self.interpreter = Interpreter(model_content=data, num_threads=1)
-        self.interpreter.allocate_tensors()
-        self.call = self.interpreter.get_signature_runner(plan.signature)
-        self.inputs = self.call.get_input_details()
-        self.outputs = self.call.get_output_details()
-        self.times: list[float] = []
+    def open(self) -> Any:
+        return self._model.interpreter or super().open()
 
-    def predict(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-        plan = self.plan
-        if not plan.states:
-            self.interpreter.reset_all_variables()
-        values = {name: encode(x, self.inputs[name]) for name, x in feed.items() if name in self.inputs}
-        for name, _ in plan.states:
-            values[name] = encode(np.zeros(self.inputs[name]["shape"], np.float32), self.inputs[name])
-        if plan.stepwise is None:
-            return self._decoded([self._invoke(values)])
-        steps = next(feed[name].shape[1] for name in plan.timed)
-        answers = []
-        for start in range(0, steps - plan.stepwise + 1, plan.stepwise):
-            part = {
-                name: x[:, start : start + plan.stepwise] if name in plan.timed else x for name, x in values.items()
-            }
-            answers.append(self._invoke(part))
-            for name, after in plan.states:
-                values[name] = recode(answers[-1][after], self.outputs[after], self.inputs[name])
-        return self._decoded(answers)
-
-    def _invoke(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         begin = time.perf_counter()
-        answer = self.call(**values)
-        self.times.append(time.perf_counter() - begin)
-        return answer
-
-    def _decoded(self, answers: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
-        results = []
-        for name, over_time in self.plan.predictions.items():
-            parts = [decode(answer[name], self.outputs[name]) for answer in answers]
-            results.append(np.concatenate(parts, axis=1) if over_time else parts[-1])
+        results = super().run(values)
+        self._model.seconds.append(time.perf_counter() - begin)
         return results
 
 
-def encode(x: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
-    """Float to what the tensor holds; other types pass."""
-    scale, zero_point = detail["quantization"]
-    dtype = detail["dtype"]
-    if not scale or not np.issubdtype(x.dtype, np.floating):
-        return np.asarray(x, dtype)
-    limits = np.iinfo(dtype)
-    return np.clip(np.round(x / np.float32(scale)) + zero_point, limits.min, limits.max).astype(dtype)
+def _predicted(model: EdgeModel, sample: dict[str, np.ndarray]) -> list[np.ndarray]:
+    predictions = model.predict(sample)
+    ports = [port for _, port in model.description.predictions]
+    return [predictions[port.name] if len(ports) > 1 else predictions for port in ports]
 
 
-def decode(x: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
-    """What the tensor holds to float."""
-    scale, zero_point = detail["quantization"]
-    return (x.astype(np.float32) - zero_point) * np.float32(scale) if scale else x
-
-
-def recode(x: np.ndarray, one: dict[str, Any], other: dict[str, Any]) -> np.ndarray:
-    """From one tensor's quantization to another's; the same bytes where they are equal."""
-    if one["quantization"] == other["quantization"]:
-        return x
-    return encode(decode(x, one), other)
+def _streamed(model: EdgeModel, samples: list[dict[str, np.ndarray]]) -> list[list[np.ndarray]]:
+    stream, results = model.stream(), []
+    ports = [port for _, port in model.description.predictions]
+    timed = {port.name for port in model.description.events if port.time}
+    for sample in samples:
+        stream.reset()
+        steps = next(x.shape[1] for name, x in sample.items() if name in timed)
+        pushed = stream.push({n: x[0] if n in timed else np.repeat(x, steps, axis=0) for n, x in sample.items()})
+        columns = [pushed[port.name] if len(ports) > 1 else pushed for port in ports]
+        results.append([column[None] if port.time else column[-1:] for port, column in zip(ports, columns)])
+    return results

@@ -1,28 +1,27 @@
-"""Data that an export calibrates with and verifies itself with: whole sequences in order, one sample at a time."""
+"""The user's data as samples: whole sequences, one per sample."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-import keras
 import numpy as np
 from keras import tree
 
-from keras_gates.exporting.lowering.inputs import Inputs
+from keras_gates.exporting.model_inputs import Inputs, Sample
 from keras_gates.exporting.report import ExportError
 
-Sample = list[np.ndarray]
 ENOUGH = 50
 MOST = 512
 
 
 def samples_of(data: Any, inputs: Inputs) -> list[Sample]:
-    """One flat list of arrays a sample, each with a batch axis of 1.
+    """Return one flat list of arrays per sample, each with a batch axis of 1.
 
     Args:
-        data: an array `(samples, …)`, a dict or tuple of arrays by input, a list of arrays that are one sequence each, or an
+        data: An array `(samples, …)`, a dict or tuple of arrays by input, a list of arrays with one sequence each, or an
             iterable (a `tf.data.Dataset`) of inputs or `(inputs, target)`, batched or not.
+        inputs: The model's inputs.
 
     Raises:
         ExportError: shapes that do not fit the model's inputs.
@@ -39,7 +38,7 @@ def samples_of(data: Any, inputs: Inputs) -> list[Sample]:
         return _cut([np.asarray(each) for each in data], inputs)
     if not isinstance(data, Iterable):
         raise ExportError(f"calibration data must be an array, a dict, a list or a dataset, got {type(data).__name__}.")
-    found: list[Sample] = []
+    collected: list[Sample] = []
     for element in data:
         element = element[0] if isinstance(element, tuple) and len(element) in (2, 3) else element
         by_name = isinstance(element, dict)
@@ -47,10 +46,10 @@ def samples_of(data: Any, inputs: Inputs) -> list[Sample]:
         flat = [np.asarray(each) for each in flat]
         if flat and flat[0].ndim == len(ports[0].shape):
             flat = [each[None] for each in flat]
-        found += _cut(flat, inputs)
-        if len(found) >= MOST:
+        collected += _cut(flat, inputs)
+        if len(collected) >= MOST:
             break
-    return found
+    return collected
 
 
 def _cut(arrays: list[np.ndarray], inputs: Inputs) -> list[Sample]:
@@ -76,39 +75,30 @@ def _cut(arrays: list[np.ndarray], inputs: Inputs) -> list[Sample]:
 
 
 def spread(samples: list[Sample], most: int) -> list[Sample]:
-    """At most so many of them, evenly from first to last."""
+    """Return at most `most` of them, evenly from first to last."""
     if len(samples) <= most:
         return samples
     return [samples[i] for i in np.linspace(0, len(samples) - 1, most).astype(int)]
 
 
 def repeated(sample: Sample, inputs: Inputs, steps: int) -> Sample:
-    """The sample over so many steps: cut, or again and again."""
+    """Return the sample with another number of time steps: cut, or repeated from its start."""
     return [
         np.take(x, np.arange(steps) % x.shape[1], axis=1) if port.time else x for x, port in zip(sample, inputs.ports)
     ]
 
 
-def random_samples(model: keras.Model, inputs: Inputs, steps: int | None, count: int = 8) -> list[Sample]:
-    """Standard normal events, tokens below the smallest vocabulary; the same at every call."""
-    generator = np.random.default_rng(0)
-    sizes = [layer.input_dim for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
-    tokens = min(sizes, default=2)
-
-    def draw(port):
-        shape = port.sized(1, steps)
-        if port.dtype == "float32":
-            return generator.normal(size=shape).astype("float32")
-        return generator.integers(min(1, tokens - 1), max(tokens, 1), size=shape).astype(port.dtype)
-
-    return [[draw(port) for port in inputs.ports] for _ in range(count)]
-
-
 def with_steps(samples: list[Sample], inputs: Inputs, steps: int, padding: float | None) -> list[Sample]:
-    """Every sample cut to `steps`, or padded on the right where the model knows padding.
+    """Return every sample cut to `steps`, or padded at its end.
+
+    Args:
+        samples: The samples.
+        inputs: The model's inputs.
+        steps: Time steps of every sample.
+        padding: The value that is padding; None if the model has no mask.
 
     Raises:
-        ExportError: a sample is shorter and the model does not know padding.
+        ExportError: a sample is shorter and the model has no mask.
     """
 
     def fit(x: np.ndarray, timed: bool) -> np.ndarray:
@@ -118,8 +108,8 @@ def with_steps(samples: list[Sample], inputs: Inputs, steps: int, padding: float
             return x[:, :steps]
         if padding is None:
             raise ExportError(
-                f"a sequence has {x.shape[1]} steps, the file is made for {steps}, and the model has no mask that would skip "
-                "padding. Give sequences of one length, or `steps=` the shortest."
+                f"a sequence has {x.shape[1]} time steps, the file takes {steps}, and the model has no mask that would skip "
+                "padding. Pass sequences of one length, or `steps=` the shortest."
             )
         rest = [(0, 0), (0, steps - x.shape[1])] + [(0, 0)] * (x.ndim - 2)
         return np.pad(x, rest, constant_values=padding)

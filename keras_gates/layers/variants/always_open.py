@@ -32,12 +32,12 @@ class OpenLearnGate(WeightedGate):
     blocks = (2,)
 
     def factors(self, event: Any, stm: Any) -> dict[str, Any]:
-        """The ignore factor, ones, and the candidate, each `(batch, units)`."""
+        """Return the ignore factor, ones, and the candidate, each `(batch, units)`."""
         candidate = self.activation(self.project(event, stm))
         return {"ignore": ops.ones_like(candidate), "candidate": candidate}
 
     def call(self, event: Any, stm: Any, factors: dict | None = None) -> Any:
-        """What is learned, `(batch, units)`."""
+        """Return what is learned, `(batch, units)`."""
         if factors is None:
             factors = self.factors(event, stm)
         return factors["candidate"] * factors["ignore"]
@@ -60,11 +60,11 @@ class OpenForgetGate(Gate):
     """
 
     def factors(self, ltm: Any) -> dict[str, Any]:
-        """The forget factor, ones, `(batch, units)`."""
+        """Return the forget factor, ones, `(batch, units)`."""
         return {"forget": ops.ones_like(ltm)}
 
     def call(self, ltm: Any, factors: dict | None = None) -> Any:
-        """What is kept of LTM, `(batch, units)`."""
+        """Return what is kept of LTM, `(batch, units)`."""
         return ltm if factors is None else ltm * factors["forget"]
 
 
@@ -90,12 +90,12 @@ class OpenUseGate(UseGate):
         self.build_source()
 
     def factors(self, kept: Any, remembered: Any) -> dict[str, Any]:
-        """The use factor, ones, and U, each `(batch, units)`."""
+        """Return the use factor, ones, and U, each `(batch, units)`."""
         used = self.activation(self.source(kept, remembered))
         return {"use": ops.ones_like(used), "U": used}
 
     def call(self, kept: Any, remembered: Any, factors: dict | None = None) -> Any:
-        """STM_t, `(batch, units)`."""
+        """Return STM_t, `(batch, units)`."""
         if factors is None:
             factors = self.factors(kept, remembered)
         return factors["U"] * factors["use"]

@@ -26,11 +26,11 @@ class CoupledForgetGate(Gate):
     """
 
     def factors(self, ignore: Any) -> dict[str, Any]:
-        """The forget factor, `(batch, units)`."""
+        """Return the forget factor, `(batch, units)`."""
         return {"forget": 1 - ignore}
 
     def call(self, ignore: Any, ltm: Any, factors: dict | None = None) -> Any:
-        """What is kept of LTM, `(batch, units)`."""
+        """Return what is kept of LTM, `(batch, units)`."""
         if factors is None:
             factors = self.factors(ignore)
         return ltm * factors["forget"]

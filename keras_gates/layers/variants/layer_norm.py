@@ -12,7 +12,7 @@ from keras_gates.layers.gates import ForgetGate, LearnGate, UseGate
 
 
 def normalise(x: Any, units: int, epsilon: float) -> Any:
-    """Each block of `units` columns brought to mean 0 and variance 1 over its units: `(batch, n * units)` -> the same."""
+    """Return `x`, `(batch, n * units)`, with each block of `units` columns at mean 0 and variance 1 over its units."""
     blocks = ops.reshape(x, (-1, x.shape[-1] // units, units))
     mean, variance = ops.moments(blocks, axes=-1, keepdims=True)
     return ops.reshape((blocks - mean) * ops.rsqrt(variance + epsilon), (-1, x.shape[-1]))
@@ -38,7 +38,7 @@ class _LayerNormalised(WeightedGate):
         self.stm_gain = self.add_weight(name="stm_gain", shape=width, initializer="ones")
 
     def project(self, event: Any, stm: Any, columns: slice = slice(None)) -> Any:
-        """The two normalised projections and the bias, shape `(batch, n * units)`, or these columns of it."""
+        """Return the two normalised projections and the bias, shape `(batch, n * units)`, or these columns of it."""
         of_event = normalise(ops.matmul(event, self.kernel[:, columns]), self.units, self.epsilon)
         of_stm = normalise(ops.matmul(stm, self.recurrent_kernel[:, columns]), self.units, self.epsilon)
         z = of_event * self.event_gain[columns] + of_stm * self.stm_gain[columns]
@@ -50,7 +50,7 @@ class _LayerNormalised(WeightedGate):
 
 @keras.saving.register_keras_serializable("keras_gates")
 class LayerNormLearnGate(_LayerNormalised, LearnGate):
-    """A learn gate with layer-normalised projections, one normalisation a factor.
+    """A learn gate with layer-normalised projections, one normalisation per factor.
 
         i_t = sigmoid(g * LN(E_t @ kernel) + g' * LN(STM_{t-1} @ recurrent_kernel) + b)     N_t likewise with tanh
 
@@ -87,7 +87,7 @@ class LayerNormUseGate(_LayerNormalised, UseGate):
     """A use gate with layer-normalised projections that also normalises the long-term memory it reads.
 
         V_t = sigmoid(g * LN(E_t @ kernel) + g' * LN(STM_{t-1} @ recurrent_kernel) + b)
-        U_t = tanh(g'' * LN(LTM_t) + b'')               (article form: of W_u kept + b_u in the place of LTM_t)
+        U_t = tanh(g'' * LN(LTM_t) + b'')               (article form: of W_u kept + b_u instead of LTM_t)
 
     Weights: those of `UseGate`, `event_gain (units,)`, `stm_gain (units,)`, `memory_gain (units,)`, `memory_bias (units,)`.
     Args: those of `UseGate` and `epsilon`.
@@ -106,6 +106,6 @@ class LayerNormUseGate(_LayerNormalised, UseGate):
         self.memory_bias = self.add_weight(name="memory_bias", shape=(self.units,), initializer="zeros")
 
     def source(self, kept: Any, remembered: Any) -> Any:
-        """What U is the activation of, `(batch, units)`."""
+        """Return the argument of U's activation, `(batch, units)`."""
         memory = normalise(super().source(kept, remembered), self.units, self.epsilon)
         return memory * self.memory_gain + self.memory_bias

@@ -11,7 +11,7 @@ from keras_gates.layers.gates import ForgetGate, LearnGate, UseGate
 
 
 class _Peephole(WeightedGate):
-    """A weighted gate that also owns `peephole (units,)`, drawn like a kernel of one column a unit."""
+    """A weighted gate that also owns `peephole (units,)`, zero at first."""
 
     def build(self, event_shape: tuple, stm_shape: tuple | None = None) -> None:
         super().build(event_shape)
@@ -22,13 +22,13 @@ class _Peephole(WeightedGate):
 
 @keras.saving.register_keras_serializable("keras_gates")
 class PeepholeLearnGate(_Peephole, LearnGate):
-    """A learn gate whose ignore factor sees the long-term memory.
+    """A learn gate whose ignore factor also sees the long-term memory (LTM, cell state).
 
         i_t = sigmoid(W_i [STM_{t-1}, E_t] + p_i * LTM_{t-1} + b_i)
         learned = N_t * i_t
 
-    Weights: those of `LearnGate` and `peephole (units,)`, zero at first. Arguments as in `keras_gates.layers.base_gate.WeightedGate`.
-    Call arguments: `event (batch, features)`, `stm`, `ltm (batch, units)`.
+    Weights: those of `LearnGate` and `peephole (units,)`, zero at first. Arguments as in
+    `keras_gates.layers.base_gate.WeightedGate`. Call arguments: `event (batch, features)`, `stm`, `ltm (batch, units)`.
 
     Source: Gers and Schmidhuber, Recurrent Nets that Time and Count, 2000.
 
@@ -40,7 +40,7 @@ class PeepholeLearnGate(_Peephole, LearnGate):
     def factors(
         self, event: Any, stm: Any, ltm: Any, candidate_event: Any = None, candidate_stm: Any = None
     ) -> dict[str, Any]:
-        """The ignore factor and the candidate, each `(batch, units)`."""
+        """Return the ignore factor and the candidate, each `(batch, units)`."""
         seen_by_candidate = (
             event if candidate_event is None else candidate_event,
             stm if candidate_stm is None else candidate_stm,
@@ -58,7 +58,7 @@ class PeepholeLearnGate(_Peephole, LearnGate):
         candidate_stm: Any = None,
         factors: dict | None = None,
     ) -> Any:
-        """What is learned, `(batch, units)`."""
+        """Return what is learned, `(batch, units)`."""
         if factors is None:
             factors = self.factors(event, stm, ltm, candidate_event, candidate_stm)
         return factors["candidate"] * factors["ignore"]
@@ -66,7 +66,7 @@ class PeepholeLearnGate(_Peephole, LearnGate):
 
 @keras.saving.register_keras_serializable("keras_gates")
 class PeepholeForgetGate(_Peephole, ForgetGate):
-    """A forget gate that sees the long-term memory it is to forget.
+    """A forget gate that also sees the long-term memory (LTM, cell state) it is to forget.
 
         f_t  = sigmoid(W_f [STM_{t-1}, E_t] + p_f * LTM_{t-1} + b_f)
         kept = LTM_{t-1} * f_t
@@ -82,11 +82,11 @@ class PeepholeForgetGate(_Peephole, ForgetGate):
     """
 
     def factors(self, event: Any, stm: Any, ltm: Any) -> dict[str, Any]:
-        """The forget factor, `(batch, units)`."""
+        """Return the forget factor, `(batch, units)`."""
         return {"forget": self.recurrent_activation(self.project(event, stm) + ltm * self.peephole)}
 
     def call(self, event: Any, stm: Any, ltm: Any, factors: dict | None = None) -> Any:
-        """What is kept of LTM, `(batch, units)`."""
+        """Return what is kept of LTM, `(batch, units)`."""
         if factors is None:
             factors = self.factors(event, stm, ltm)
         return ltm * factors["forget"]
@@ -94,7 +94,7 @@ class PeepholeForgetGate(_Peephole, ForgetGate):
 
 @keras.saving.register_keras_serializable("keras_gates")
 class PeepholeUseGate(_Peephole, UseGate):
-    """A use gate that sees the new long-term memory.
+    """A use gate that also sees the new long-term memory (LTM, cell state).
 
         V_t = sigmoid(W_v [STM_{t-1}, E_t] + p_v * LTM_t + b_v)
         STM_t = U_t * V_t
@@ -110,6 +110,6 @@ class PeepholeUseGate(_Peephole, UseGate):
     """
 
     def factors(self, event: Any, stm: Any, kept: Any, remembered: Any) -> dict[str, Any]:
-        """The use factor V and U, each `(batch, units)`."""
+        """Return the use factor V and U, each `(batch, units)`."""
         use = self.recurrent_activation(self.project(event, stm) + remembered * self.peephole)
         return {"use": use, "U": self.activation(self.source(kept, remembered))}

@@ -1,4 +1,4 @@
-"""The projected LSTM as a use gate: a short-term memory of fewer numbers than the long-term memory."""
+"""The projected LSTM as a use gate: a short-term memory (STM, hidden state) of fewer numbers than the long-term memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ProjectionUseGate(UseGate):
 
         STM_t = [W_p (U_t * V_t) | 0]
 
-    The first `projection` entries of STM are the projected memory and the rest are zeros, for a cell's two memories have one
+    The first `projection` entries of STM are the projected memory and the rest are zeros, because a cell's two memories have one
     width. The numbers are those of the projected LSTM; rows of the recurrent kernels beyond `projection` are never used, so
     the file does not get smaller by them.
 
@@ -61,7 +61,7 @@ class ProjectionUseGate(UseGate):
         )
 
     def call(self, event: Any, stm: Any, kept: Any, remembered: Any, factors: dict | None = None) -> Any:
-        """STM_t, `(batch, units)`."""
+        """Return STM_t, `(batch, units)`."""
         used = super().call(event, stm, kept, remembered, factors)
         return ops.pad(ops.matmul(used, self.projection_kernel), [[0, 0], [0, self.units - self.projection]])
 

@@ -1,4 +1,4 @@
-"""Zoneout: in training, some units keep their old memory for a step; afterwards, all keep a share of it."""
+"""Zoneout: in training, some units keep their old memory for a step; afterwards, all keep a part of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Zoneout(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def mixed(self, old: Any, new: Any, training: bool | None) -> Any:
-        """The memory after zoneout, `(batch, units)`."""
+        """Return the memory after zoneout, `(batch, units)`."""
         if not training:
             return self.rate * old + (1 - self.rate) * new
         drawn = keras.random.uniform(ops.shape(new), dtype=new.dtype, seed=self.seed_generator)
@@ -35,21 +35,23 @@ class _Zoneout(keras.layers.Layer):
 class ZoneoutRememberGate(_Zoneout, RememberGate):
     """A remember gate with zoneout of the long-term memory.
 
-        training:   LTM_t = z * LTM_{t-1} + (1 - z) * (kept + learned)       z drawn anew for every unit and step, 1 with `rate`
+        training:   LTM_t = z * LTM_{t-1} + (1 - z) * (kept + learned)
+                    z drawn for every unit and time step, 1 with probability `rate`, else 0
         otherwise:  the same with z = rate
 
-    No weights. With JAX, a layer that holds this gate is unrolled, since JAX lets nothing be drawn inside a loop.
+    No weights. With JAX, a layer that holds this gate is unrolled, because JAX allows no change of state (of the random
+    generator) inside a loop.
 
     Args:
         units: Positive integer.
-        rate: how often a unit keeps its old memory, from 0 to below 1.
-        seed: of the draws.
+        rate: Float from 0 to below 1, the probability that a unit keeps its old memory (default 0.1).
+        seed: Integer, the random seed.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Call arguments: `ltm`, `kept`, `learned`, each `(batch, units)`; `training`.
 
     Raises:
-        ValueError: a rate outside of [0, 1).
+        ValueError: `rate` is outside of [0, 1).
 
     Source: Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2016.
 
@@ -59,7 +61,7 @@ class ZoneoutRememberGate(_Zoneout, RememberGate):
     """
 
     def call(self, ltm: Any, kept: Any, learned: Any, training: bool | None = None) -> Any:
-        """LTM_t, `(batch, units)`."""
+        """Return LTM_t, `(batch, units)`."""
         return self.mixed(ltm, kept + learned, training)
 
 
@@ -67,7 +69,8 @@ class ZoneoutRememberGate(_Zoneout, RememberGate):
 class ZoneoutUseGate(_Zoneout, UseGate):
     """A use gate with zoneout of the short-term memory.
 
-        training:   STM_t = z * STM_{t-1} + (1 - z) * U_t * V_t             z drawn anew for every unit and step, 1 with `rate`
+        training:   STM_t = z * STM_{t-1} + (1 - z) * U_t * V_t
+                    z drawn for every unit and time step, 1 with probability `rate`, else 0
         otherwise:  the same with z = rate
 
     Weights: those of `UseGate`. With JAX, a layer that holds this gate is unrolled.
@@ -77,7 +80,7 @@ class ZoneoutUseGate(_Zoneout, UseGate):
     Call arguments: those of `UseGate`; `training`.
 
     Raises:
-        ValueError: a rate outside of [0, 1).
+        ValueError: `rate` is outside of [0, 1).
 
     Source: Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2016.
 
@@ -95,5 +98,5 @@ class ZoneoutUseGate(_Zoneout, UseGate):
         factors: dict | None = None,
         training: bool | None = None,
     ) -> Any:
-        """STM_t, `(batch, units)`."""
+        """Return STM_t, `(batch, units)`."""
         return self.mixed(stm, super().call(event, stm, kept, remembered, factors), training)

@@ -1,4 +1,4 @@
-"""The names, shapes and types that go into a model and come out of it, with batch and time fixed."""
+"""Names, shapes and types of what goes into a model and comes out of it, and samples of it."""
 
 from __future__ import annotations
 
@@ -8,61 +8,80 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from keras_gates import _compat
 from keras_gates.exporting.report import ExportError
 
 _AUTOMATIC = re.compile(r"^(keras_tensor|input_layer|input)(_\d+)*$")
 DEFAULT_STEPS = 16
+Sample = list[np.ndarray]  # one array per input, each with a batch axis of 1
 
 
 @dataclass(frozen=True)
-class Port:
-    """One input: its name in the file, its shape without the batch (None where time is open), type, whether axis 1 is time."""
+class ModelInput:
+    """One input of a model.
+
+    Attributes:
+        name: its name in the file.
+        shape: without the batch axis; None for an open time axis.
+        dtype: "float32", "int32" or "bool".
+        time: whether axis 1 (after the batch) is time.
+    """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
     time: bool
 
-    def sized(self, batch: int, steps: int | None) -> tuple[int, ...]:
-        """The whole shape for this batch and number of steps."""
+    def sized(self, batch: int | None, steps: int | None) -> tuple[int | None, ...]:
+        """Return the whole shape for a batch size and a number of time steps."""
         return (batch, steps, *self.shape[1:]) if self.time else (batch, *self.shape)
 
     def spec(self, batch: int | None, steps: int | None) -> tf.TensorSpec:
-        """The same as a TensorSpec."""
+        """Return the same as a TensorSpec."""
         return tf.TensorSpec(self.sized(batch, steps), self.dtype, name=self.name)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A model's inputs in flat order; `pack` makes of flat tensors what the model takes."""
+    """A model's inputs in flat order.
 
-    ports: tuple[Port, ...]
+    Attributes:
+        ports: the inputs.
+        pack: turns a flat list of tensors into the structure that the model takes.
+    """
+
+    ports: tuple[ModelInput, ...]
     pack: Callable[[list], Any]
 
     @property
     def steps(self) -> int | None:
-        """The number of steps the model itself fixes, or None."""
+        """The number of time steps that the model fixes, or None."""
         return next((port.shape[0] for port in self.ports if port.time and port.shape[0]), None)
 
     def open_specs(self, batch: int | None) -> list[tf.TensorSpec]:
-        """Time as open as the model leaves it."""
+        """Return the inputs as TensorSpecs, with time as open as the model leaves it."""
         return [tf.TensorSpec((batch, *port.shape), port.dtype, name=port.name) for port in self.ports]
 
     @property
     def timed(self) -> bool:
+        """Whether any input has a time axis."""
         return any(port.time for port in self.ports)
 
 
 def inputs_of(model: keras.Model) -> Inputs:
-    """Read a model's inputs.
+    """Return a model's inputs.
+
+    Args:
+        model: A built model.
 
     Raises:
         ExportError: the model is not built, or an axis other than batch and time is open.
     """
-    structure = getattr(model, "_inputs_struct", None)
+    structure = _compat.input_structure(model)
     if structure is None and isinstance(model, keras.Sequential) and model.built:
         structure = model.inputs[0]
     if structure is None:
@@ -79,7 +98,7 @@ def inputs_of(model: keras.Model) -> Inputs:
                 f"{model.name}: input {x.name!r} has the shape {tuple(x.shape)}; only batch and time (axis 1) may be open. "
                 "Give the other axes a size in keras.Input."
             )
-        ports.append(Port(name, shape, dtype, time))
+        ports.append(ModelInput(name, shape, dtype, time))
     return Inputs(tuple(ports), lambda flat: tree.pack_sequence_as(structure, list(flat)))
 
 
@@ -89,16 +108,16 @@ def _built_with(model: keras.Model) -> Any:
     shape = (model.get_build_config() or {}).get("input_shape")
     if shape is None:
         raise ExportError(
-            f"{model.name} is not built, so its input is unknown. Call it on a batch of data, or `model.build(shape)`, first."
+            f"{model.name} is not built, so its input is unknown. First call it on a batch of data, or `model.build(shape)`."
         )
     return keras.KerasTensor(tuple(shape), dtype=model.input_dtype, name="event")
 
 
 def output_names(model: keras.Model, count: int) -> list[str]:
-    """Names for the model's flat outputs: its own where the user gave them."""
+    """Return names for the model's flat outputs: the user's if there are any, else prediction, prediction_1, …"""
     if count == 1:
         return ["prediction"]
-    structure = getattr(model, "_outputs_struct", None)
+    structure = _compat.output_structure(model)
     if isinstance(structure, dict):
         return unique([re.sub(r"\W", "_", str(name)) for name in structure], "prediction")
     names = list(getattr(model, "output_names", ()))
@@ -111,7 +130,7 @@ def _clean(name: str) -> str:
 
 
 def unique(names: list[str], default: str) -> list[str]:
-    """The names, empty ones and repetitions numbered."""
+    """Return the names with a number in place of empty ones, and after repetitions an underscore."""
     unnamed = names.count("")
     filled, number = [], 0
     for name in names:
@@ -122,3 +141,28 @@ def unique(names: list[str], default: str) -> list[str]:
             name += "_"
         filled.append(name)
     return filled
+
+
+def random_samples(
+    model: keras.Model, inputs: Inputs, steps: int | None, count: int = 8, vocabulary: int = 0
+) -> list[Sample]:
+    """Return random inputs, the same at every call: standard normal events, tokens within the smallest embedding.
+
+    Args:
+        model: The model.
+        inputs: Its inputs.
+        steps: Time steps per sample.
+        count: Number of samples.
+        vocabulary: Number of words in the file's vocabulary; tokens stay below it. 0: it has none.
+    """
+    generator = np.random.default_rng(0)
+    sizes = [layer.input_dim for layer in _compat.flatten_layers(model) if isinstance(layer, keras.layers.Embedding)]
+    tokens = min([*sizes, *([vocabulary] if vocabulary else [])], default=2)
+
+    def draw(port: ModelInput) -> np.ndarray:
+        shape = [size for size in port.sized(1, steps) if size is not None]
+        if port.dtype == "float32":
+            return generator.normal(size=shape).astype("float32")
+        return generator.integers(min(1, tokens - 1), max(tokens, 1), size=shape).astype(port.dtype)
+
+    return [[draw(port) for port in inputs.ports] for _ in range(count)]

@@ -1,0 +1,58 @@
+"""`python train.py` and `keras-gates train`: from the command line to an exit status."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from keras_gates._quiet import quietly
+from keras_gates.models.registry import UserError
+from keras_gates.models.training import options
+
+INTERRUPTED = 130  # the exit status after Ctrl-C
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run train.py with these arguments.
+
+    Args:
+        argv: the command line without the program's name; None is `sys.argv`.
+
+    Returns:
+        The exit status: 0; 1 if a file could not be exported; 2 after an error that the user can correct, printed in one
+        line; 130 after Ctrl-C.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    arguments = options.parser().parse_args(argv)
+    try:
+        if arguments.list:
+            _late("listing").print_list()
+            return 0
+        with quietly():
+            running = _late("running")
+        return running.run(arguments, argv)
+    except OSError as error:
+        print(f"train.py: {error}. Files of earlier epochs and runs are unchanged.", file=sys.stderr)
+        return 2
+    except UserError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+
+
+def program() -> NoReturn:
+    """Run `main` and end the process. After Ctrl-C it ends at once, because interrupted TensorFlow threads occasionally
+    abort the process during Python's own shutdown."""
+    status = main()
+    if status == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _late(name: str) -> ModuleType:  # --help needs neither rich nor Keras, --list no Keras
+    return importlib.import_module(f"keras_gates.models.training.{name}")

@@ -1,0 +1,70 @@
+"""A training recipe: its default values, and the optimizer that it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras_gates.models.lazy import keras
+from keras_gates.models.registry import UserError
+
+DEFAULTS: dict[str, Any] = {
+    "epochs": 10,
+    "batch_size": 64,
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "warmup": 0.0,
+    "optimizer": "adam",
+    "weight_decay": 0.0,
+    "momentum": 0.0,
+    "clipnorm": None,
+    "loss": None,
+    "metrics": [],
+    "monitor": "val_loss",
+    "patience": None,
+}
+
+
+def optimizer(recipe: Mapping[str, Any], steps: int | None) -> Any:
+    """Return the recipe's `keras.optimizers.Optimizer`.
+
+    Args:
+        recipe: with every entry of `DEFAULTS`.
+        steps: number of all training steps; None if it is not known, which makes the learning rate constant.
+
+    Raises:
+        UserError: unknown optimizer or schedule.
+    """
+    rate = learning_rate(recipe, steps)
+    shared = {"clipnorm": recipe["clipnorm"], "weight_decay": recipe["weight_decay"] or None}
+    if recipe["optimizer"] == "adam":
+        return keras.optimizers.Adam(rate, **shared)
+    if recipe["optimizer"] == "sgd":
+        return keras.optimizers.SGD(rate, recipe["momentum"], **shared)
+    raise UserError(f'optimizer must be "adam" or "sgd", not {recipe["optimizer"]!r}')
+
+
+def learning_rate(recipe: Mapping[str, Any], steps: int | None) -> Any:
+    """Return the recipe's learning rate: a number, or a schedule with a linear warm-up from zero over a share of all steps,
+    then constant or with cosine decay to zero.
+
+    Args:
+        recipe: with "learning_rate", "schedule" and "warmup".
+        steps: number of all training steps; None if it is not known, which makes the learning rate constant.
+
+    Raises:
+        UserError: unknown schedule.
+    """
+    rate, schedule = recipe["learning_rate"], recipe["schedule"]
+    if schedule not in ("constant", "cosine"):
+        raise UserError(f'schedule must be "constant" or "cosine", not {schedule!r}')
+    if steps is None or (schedule == "constant" and not recipe["warmup"]):
+        return rate
+    warmup_steps = round(recipe["warmup"] * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup_steps else rate,
+        max(1, steps - warmup_steps),
+        alpha=0.0 if schedule == "cosine" else 1.0,
+        warmup_target=rate if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )
