@@ -16,8 +16,10 @@ from keras_gates.exporting.build import Built, build
 from keras_gates.exporting.model_inputs import inputs_of
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError, ExportReport
+from keras_gates.layers.unchanged import leaves_model_unchanged
 
 
+@leaves_model_unchanged
 def export(
     model: keras.Model,
     out: str | os.PathLike,

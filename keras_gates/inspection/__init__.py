@@ -13,6 +13,5 @@
 | `plots/` | matplotlib figures of traces, influence, learning curves and confusion matrices |
 | `html_report/` | `report`: an interactive HTML page of what the gates did |
 | `hooks.py` | replaces the loops of a model's recurrent layers for the time of a `with` block |
-| `unchanged.py` | gives a model's seeds, states, statistics and metrics their values back |
 | `inputs.py` | a model's input: rows of it as tensors, texts, the fixed batch size |
 """

@@ -14,7 +14,7 @@ from keras_gates._compat import compile_arguments
 from keras_gates.inspection.hooks import NamedStep, Recurrent, named_recurrent_layers, replaced_loops, run_steps
 from keras_gates.inspection.inputs import text_tensors
 from keras_gates.inspection.tracing import trace
-from keras_gates.inspection.unchanged import leaves_model_unchanged
+from keras_gates.layers.unchanged import leaves_model_unchanged
 
 HOLDS = ("open", "closed", "mean")
 

@@ -23,7 +23,7 @@ from keras_gates.inspection.hooks import (
 )
 from keras_gates.inspection.inputs import concatenate_batches, fixed_batch, padded_time, select_examples, to_numpy
 from keras_gates.inspection.trace_data import LayerTrace, Trace
-from keras_gates.inspection.unchanged import leaves_model_unchanged
+from keras_gates.layers.unchanged import leaves_model_unchanged
 
 _MEMORIES = {"used": "stm", "remembered": "ltm"}
 

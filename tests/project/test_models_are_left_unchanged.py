@@ -82,6 +82,7 @@ ENTRY_POINTS = {
     "gate_summary": lambda model, folder: keras_gates.gate_summary(model, X),
     "report": lambda model, folder: keras_gates.report(model, X, folder / "report.html"),
     "GateMonitor": look,
+    "export": lambda model, folder: keras_gates.export(model, folder, ["tflite"], batch=BATCH),
 }
 
 

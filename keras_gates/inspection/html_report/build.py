@@ -21,7 +21,7 @@ from keras_gates.inspection.html_report.predictions import predictions_by_event
 from keras_gates.inspection.inputs import concatenate_batches, fixed_batch, select_examples
 from keras_gates.inspection.trace_data import LayerTrace
 from keras_gates.inspection.tracing import trace
-from keras_gates.inspection.unchanged import leaves_model_unchanged
+from keras_gates.layers.unchanged import leaves_model_unchanged
 
 LARGEST = 1_900_000  # bytes
 OVERHEAD = 20_000  # bytes for what is not an example: title, names
