@@ -34,9 +34,9 @@ def start(out: str | Path, name: str) -> Path:
     for number in range(1, 100):
         final = Path(out) / f"{name}-{stamp}{f'-{number}' if number > 1 else ''}"
         folder = final.with_name(final.name + UNFINISHED)
-        if final.exists():
-            continue
         try:
+            if final.exists():
+                continue
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
