@@ -21,8 +21,8 @@ from keras_gates.inspection.hooks import (
     uncompiled_loop,
 )
 from keras_gates.inspection.inputs import select_examples, to_numpy
-from keras_gates.layers.unchanged import leaves_model_unchanged
 from keras_gates.layers.cell import GateLSTMCell
+from keras_gates.layers.unchanged import leaves_model_unchanged
 
 METHODS = ("gradient", "integrated")
 
