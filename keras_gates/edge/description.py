@@ -30,6 +30,7 @@ class Port:
         role: "event", "lengths" or "prediction"; "stm", "ltm" or "state" for explicit memory.
         time: Whether axis 1 is time.
         of: For lengths, the event whose valid time steps they count.
+        keras_name: For an event, its name in the Keras model, if that is no identifier.
         padding: For lengths, the value that fills padded time steps of that event.
     """
 
@@ -39,6 +40,7 @@ class Port:
     time: bool = False
     of: str | None = None
     padding: float | None = None
+    keras_name: str | None = None
 
     @property
     def steps(self) -> int:
@@ -317,7 +319,7 @@ def _ports(
         padding = entry.get("padding", dict, {}).get("value")
         if padding is not None and not isinstance(padding, int | float):
             raise EdgeError(f"the metadata's padding of {name!r} must be a number, got {padding!r:.60}.")
-        ports.append(Port(name, tensor, role, time, entry.get("of", str), padding))
+        ports.append(Port(name, tensor, role, time, entry.get("of", str), padding, entry.get("keras_name", str)))
     if len({port.name for port in ports}) != len(ports):
         raise EdgeError(f"the metadata has two {key} of one name: {[port.name for port in ports]}.")
     return tuple(ports)

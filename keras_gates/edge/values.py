@@ -40,14 +40,16 @@ def by_name(description: Description, x: Any) -> dict[str, Any]:
 
     Args:
         description: The file.
-        x: The value of the only input; for several inputs a dict by name, or a tuple or list in the file's order.
+        x: The value of the only input; for several inputs a dict by name (in the file or in the Keras model), or a tuple or
+            list in the file's order.
 
     Raises:
         EdgeError: An input is missing or unknown.
     """
     names = [port.name for port in description.events]
     if isinstance(x, Mapping):
-        values = dict(x)
+        alias = {port.keras_name or port.name: port.name for port in description.events}
+        values: dict[str, Any] = {alias.get(name, name): value for name, value in x.items()}
     elif len(names) == 1:
         values = {names[0]: x}
     elif isinstance(x, tuple | list) and len(x) == len(names):

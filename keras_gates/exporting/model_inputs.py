@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,13 +26,15 @@ class ModelInput:
     """One input of a model.
 
     Attributes:
-        name: its name in the file.
+        name: its name in the file, an ASCII identifier.
+        keras_name: its name in the model.
         shape: without the batch axis; None for an open time axis.
         dtype: "float32", "int32" or "bool".
         time: whether axis 1 (after the batch) is time.
     """
 
     name: str
+    keras_name: str
     shape: tuple[int | None, ...]
     dtype: str
     time: bool
@@ -98,19 +101,36 @@ def inputs_of(model: keras.Model) -> Inputs:
                 f"{model.name}: input {x.name!r} has the shape {tuple(x.shape)}; only batch and time (axis 1) may be open. "
                 "Give the other axes a size in keras.Input."
             )
-        ports.append(ModelInput(name, shape, dtype, time))
+        ports.append(ModelInput(name, x.name, shape, dtype, time))
     return Inputs(tuple(ports), lambda flat: tree.pack_sequence_as(structure, list(flat)))
 
 
 def _built_with(model: keras.Model) -> Any:
     if getattr(model, "inputs", None):
         return model.inputs[0] if len(model.inputs) == 1 else list(model.inputs)
-    shape = (model.get_build_config() or {}).get("input_shape")
-    if shape is None:
+    built = model.get_build_config() or {}
+    shapes = built.get("input_shape", built.get("shapes_dict"))
+    if shapes is None:
         raise ExportError(
             f"{model.name} is not built, so its input is unknown. First call it on a batch of data, or `model.build(shape)`."
         )
-    return keras.KerasTensor(tuple(shape), dtype=model.input_dtype, name="event")
+    embeds = any(isinstance(layer, keras.layers.Embedding) for layer in _compat.flatten_layers(model))
+
+    def tensor(path: tuple[Any, ...], shape: tuple[int | None, ...]) -> keras.KerasTensor:
+        name = str(path[-1]) if path and isinstance(path[-1], str) else "event"
+        dtype = "int32" if embeds and len(shape) == 2 else model.input_dtype  # Keras records the shapes alone
+        return keras.KerasTensor(tuple(shape), dtype=dtype, name=name)
+
+    return _map_shapes(tensor, shapes)
+
+
+def _map_shapes(function: Callable, shapes: Any, path: tuple[Any, ...] = ()) -> Any:
+    """Return `function(path, shape)` in the place of every shape in nested dicts, lists and tuples of shapes."""
+    if isinstance(shapes, dict):
+        return {key: _map_shapes(function, value, (*path, key)) for key, value in shapes.items()}
+    if all(size is None or isinstance(size, int) for size in shapes):
+        return function(path, shapes)
+    return type(shapes)(_map_shapes(function, value, (*path, number)) for number, value in enumerate(shapes))
 
 
 def output_names(model: keras.Model, count: int) -> list[str]:
@@ -124,9 +144,19 @@ def output_names(model: keras.Model, count: int) -> list[str]:
     return unique(names if len(names) == count else [""] * count, "prediction")
 
 
+def is_made_up(name: str) -> bool:
+    """Return whether Keras, not the user, gave an input this name."""
+    return bool(_AUTOMATIC.match(name))
+
+
 def _clean(name: str) -> str:
-    name = re.sub(r"\W", "_", name)
-    return "" if _AUTOMATIC.match(name) else name
+    """Return an identifier that TensorFlow and the converter leave as it is; "" for a name that Keras made up."""
+    if is_made_up(name):
+        return ""
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not name[0].isalpha():
+        name = f"input_{name.lstrip('_')}"
+    return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
 
 
 def unique(names: list[str], default: str) -> list[str]:

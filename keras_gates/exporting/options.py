@@ -66,6 +66,12 @@ class ExportRequest:
                 f"{self.precision} needs calibration=…: about a hundred whole sequences of real inputs, from which the "
                 "converter measures the range of every tensor."
             )
+        labels, outputs = (self.metadata or {}).get("labels"), getattr(self.model, "outputs", None)
+        classes = outputs[0].shape[-1] if outputs else None
+        if labels is not None and classes not in (None, 1, len(labels)):
+            raise ExportError(
+                f"the metadata has {len(labels)} labels; the model's first output has {classes} values. Pass one label per class."
+            )
 
     @property
     def needs_tflite(self) -> bool:

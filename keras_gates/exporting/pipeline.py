@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_gates import _files
 from keras_gates.exporting import saved_model, subprocess_worker
@@ -100,7 +101,7 @@ def export(
         steps=steps,
         lowering=lowering,
         calibration=calibration,
-        metadata=metadata,
+        metadata=_plain(metadata),
         test=test,
         float_operators=tuple(float_operators),
         also_time=tuple(also_time),
@@ -111,6 +112,15 @@ def export(
         report = _write(request, Path(unfinished), folder, name)
         _move(Path(unfinished), folder)
     return report
+
+
+def _plain(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the metadata with NumPy's arrays and numbers (a scikit-learn encoder's classes) as Python's own."""
+    if metadata is None:
+        return None
+    return {
+        key: value.tolist() if isinstance(value, np.ndarray | np.generic) else value for key, value in metadata.items()
+    }
 
 
 def _write(request: ExportRequest, unfinished: Path, out: Path, name: str) -> ExportReport:

@@ -13,6 +13,7 @@ import keras_gates
 from keras_gates.edge import tflite
 from keras_gates.exporting.lowering.rules import Lowering
 from keras_gates.exporting.lowering.signatures import LoweredSignature
+from keras_gates.exporting.model_inputs import is_made_up
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite import checks, flatbuffer
@@ -88,11 +89,14 @@ def add_metadata(
 
 def _ports(request: ExportRequest, signature: LoweredSignature, roles: dict[str, str]) -> list[dict[str, Any]]:
     timed = {port.name: port.time for port in request.inputs.ports} | signature.over_time
+    keras_names = {port.name: port.keras_name for port in request.inputs.ports}
     ports: list[dict[str, Any]] = []
     for index, (name, role) in enumerate(roles.items()):
         ports.append({"name": name, "index": index, "role": role})
         if role in ("event", "prediction"):
             ports[-1]["time"] = timed[name]
+            if role == "event" and keras_names[name] != name and not is_made_up(keras_names[name]):
+                ports[-1]["keras_name"] = keras_names[name]
         elif role == "lengths":
             of = signature.counts[name]
             ports[-1] |= {"of": of, "padding": {"value": signature.padded[of]}}

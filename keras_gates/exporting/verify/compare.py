@@ -51,7 +51,7 @@ def keras_outputs(model: keras.Model, inputs: Inputs, samples: list[Sample]) -> 
         outputs = []
         for sample in samples:
             if fixed:
-                model.reset_states() if hasattr(model, "reset_states") else _reset(model)
+                _reset(model)
             outputs.append([_array(x) for x in tree.flatten(model(inputs.pack(sample), training=False))])
         return outputs
     together = [np.concatenate(arrays) for arrays in zip(*samples)]
@@ -61,8 +61,9 @@ def keras_outputs(model: keras.Model, inputs: Inputs, samples: list[Sample]) -> 
 
 def _reset(model: keras.Model) -> None:
     for layer in _compat.flatten_layers(model):
-        if isinstance(layer, keras.layers.RNN) and layer.stateful:
-            layer.reset_state()
+        if isinstance(layer, keras.layers.RNN) and layer.stateful and layer.states is not None:
+            # Not `reset_state`, which fails on the nested states of stacked cells.
+            tree.map_structure(lambda state: state.assign(keras.ops.zeros_like(state)), layer.states)
 
 
 def _array(x: Any) -> np.ndarray:

@@ -19,19 +19,30 @@ def samples_of(data: Any, inputs: Inputs) -> list[Sample]:
     """Return one flat list of arrays per sample, each with a batch axis of 1.
 
     Args:
-        data: An array `(samples, …)`, a dict or tuple of arrays by input, a list of arrays with one sequence each, or an
-            iterable (a `tf.data.Dataset`) of inputs or `(inputs, target)`, batched or not.
+        data: An array `(samples, …)`, a dict or tuple of arrays by input, a list of arrays or nested lists with one sequence
+            each, an iterable (a generator, a `tf.data.Dataset`) of inputs or `(inputs, target)`, batched or not, or a function
+            that returns one, as TensorFlow's representative datasets are.
         inputs: The model's inputs.
 
     Raises:
-        ExportError: shapes that do not fit the model's inputs.
+        ExportError: shapes that do not fit the model's inputs, or a number that is not finite.
     """
+    samples = _read(data() if callable(data) and not hasattr(data, "shape") else data, inputs)
+    for number, sample in enumerate(samples):
+        for x, port in zip(sample, inputs.ports):
+            if x.dtype.kind == "f" and not np.isfinite(x).all():
+                place = tuple(int(i) for i in np.argwhere(~np.isfinite(x[0]))[0])
+                raise ExportError(
+                    f"sample {number} of input {port.keras_name!r} has {x[0][place]} at {place}, counted from 0; expected finite "
+                    "numbers. Fill the gap or leave the sample out."
+                )
+    return samples
+
+
+def _read(data: Any, inputs: Inputs) -> list[Sample]:
     ports = inputs.ports
     if isinstance(data, dict):
-        missing = {port.name for port in ports} - set(data)
-        if missing:
-            raise ExportError(f"the data has {sorted(data)}; the model's inputs are {[port.name for port in ports]}.")
-        return _cut([np.asarray(data[port.name]) for port in ports], inputs)
+        return _cut(_by_name(data, inputs), inputs)
     if hasattr(data, "shape"):
         return _cut([np.asarray(data)], inputs)
     if isinstance(data, tuple) or (isinstance(data, list) and len(ports) > 1 and len(data) == len(ports)):
@@ -41,15 +52,29 @@ def samples_of(data: Any, inputs: Inputs) -> list[Sample]:
     collected: list[Sample] = []
     for element in data:
         element = element[0] if isinstance(element, tuple) and len(element) in (2, 3) else element
-        by_name = isinstance(element, dict)
-        flat = [element[port.name] for port in ports] if by_name else tree.flatten(element)
-        flat = [np.asarray(each) for each in flat]
+        flat = _by_name(element, inputs) if isinstance(element, dict) else _arrays(element)
         if flat and flat[0].ndim == len(ports[0].shape):
             flat = [each[None] for each in flat]
         collected += _cut(flat, inputs)
         if len(collected) >= MOST:
             break
     return collected
+
+
+def _by_name(data: dict[str, Any], inputs: Inputs) -> list[np.ndarray]:
+    """Return the arrays of a dict in the model's order; inputs go by their name in the file or in Keras."""
+    keys = [port.name if port.name in data else port.keras_name for port in inputs.ports]
+    if not set(keys) <= set(data):
+        raise ExportError(
+            f"the data has {sorted(map(str, data))}; the model's inputs are {[port.keras_name for port in inputs.ports]}."
+        )
+    return [np.asarray(data[key]) for key in keys]
+
+
+def _arrays(element: Any) -> list[np.ndarray]:
+    """Return the arrays of one element; nested lists of numbers are one array."""
+    leaves = tree.flatten(element)
+    return [np.asarray(leaf) for leaf in leaves] if any(np.ndim(leaf) for leaf in leaves) else [np.asarray(element)]
 
 
 def _cut(arrays: list[np.ndarray], inputs: Inputs) -> list[Sample]:
@@ -63,7 +88,7 @@ def _cut(arrays: list[np.ndarray], inputs: Inputs) -> list[Sample]:
         )
         if not fits:
             raise ExportError(
-                f"the data for input {port.name!r} has the shape {array.shape}; expected (samples, "
+                f"the data for input {port.keras_name!r} has the shape {array.shape}; expected (samples, "
                 f"{', '.join('time' if size is None else str(size) for size in port.shape)})."
             )
         typed.append(array.astype(port.dtype))

@@ -1,0 +1,153 @@
+"""Models and data of other people: what `export` must serve, refuse in one sentence, or leave as it was."""
+
+import keras
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="export needs TensorFlow")
+pytest.importorskip("ai_edge_litert", reason="verification needs ai-edge-litert")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("export traces with TensorFlow", allow_module_level=True)
+
+from keras_gates import ExportError, GateLSTM, export
+from keras_gates.edge import EdgeModel
+
+TIME, FEATURES = 6, 3
+X = np.random.default_rng(0).normal(size=(40, TIME, FEATURES)).astype("float32")
+
+
+def classifier(name="event", units=4):
+    events = keras.Input((TIME, FEATURES), name=name)
+    return keras.Model(events, keras.layers.Dense(2, activation="softmax")(GateLSTM(units)(events)))
+
+
+@pytest.mark.parametrize("position", [3, 4], ids=["calibration", "held_out"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_number_that_is_not_finite_is_named_by_sample_and_position(tmp_path, position, value):
+    x = X.copy()
+    x[position, 2, 1] = value
+    with pytest.raises(ExportError, match=rf"sample {position}.*\(2, 1\)"):
+        export(classifier(), tmp_path, ["tflite"], "int8", calibration=x)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["1st_input", "in", "class", "self", "größe", "_x", "kernel", "lengths", "a b", "x-y"])
+def test_any_input_name_goes_through(tmp_path, name):
+    model = classifier(name)
+    export(model, tmp_path, ["tflite", "saved_model"], "float32")
+    loaded = EdgeModel(tmp_path / "model.tflite")
+    wanted = model.predict(X[:2], verbose=0)
+    np.testing.assert_allclose(loaded.predict(X[:2]), wanted, atol=1e-5)
+    np.testing.assert_allclose(loaded.predict({name: X[:2]}), wanted, atol=1e-5)
+
+
+def generator():
+    for i in range(len(X)):
+        yield X[i : i + 1]
+
+
+def representative():
+    for i in range(len(X)):
+        yield [X[i : i + 1]]
+
+
+def by_name():
+    for i in range(len(X)):
+        yield {"event": X[i : i + 1]}
+
+
+KINDS = {
+    "generator": generator,
+    "representative dataset function": lambda: representative,
+    "representative dataset by name": lambda: by_name,
+    "nested lists": lambda: X.tolist(),
+    "float64": lambda: X.astype("float64"),
+    "pandas": lambda: [__import__("pandas").DataFrame(x) for x in X],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_calibration_data_of_every_kind(tmp_path, kind):
+    keras.utils.set_random_seed(0)
+    model = classifier()
+    report = export(model, tmp_path / "a", ["tflite"], "int8", calibration=KINDS[kind]())
+    same = export(model, tmp_path / "b", ["tflite"], "int8", calibration=X)
+    assert report.samples == same.samples
+    assert (tmp_path / "a/model.tflite").read_bytes()[-2000:] == (tmp_path / "b/model.tflite").read_bytes()[-2000:]
+
+
+def test_sequences_of_different_length_are_cut_or_refused_in_one_sentence(tmp_path):
+    ragged = [x[: 3 + i % 4] for i, x in enumerate(X)]
+    events = keras.Input((None, FEATURES))
+    model = keras.Model(events, keras.layers.Dense(2)(GateLSTM(4)(keras.layers.Masking()(events))))
+    export(model, tmp_path, ["tflite"], "int8", calibration=ragged)
+    with pytest.raises(ExportError, match="steps"):
+        export(classifier(), tmp_path / "no", ["tflite"], "int8", calibration=ragged)
+    assert not (tmp_path / "no").exists() or not list((tmp_path / "no").iterdir())
+
+
+def test_labels_of_the_wrong_number_are_refused_at_export(tmp_path):
+    with pytest.raises(ExportError, match=r"3 labels.*2"):
+        export(classifier(), tmp_path, ["tflite"], metadata={"labels": ["a", "b", "c"]})
+    report = export(classifier(), tmp_path, ["tflite"], metadata={"labels": np.array(["a", "b"])})
+    assert EdgeModel(report.files["tflite"]).labels == ("a", "b")
+
+
+class Subclassed(keras.Model):
+    def __init__(self, tokens=False):
+        super().__init__()
+        self.embedding = keras.layers.Embedding(7, 4) if tokens else None
+        self.memory, self.head = GateLSTM(4), keras.layers.Dense(2)
+
+    def call(self, inputs, training=False):
+        x = inputs["event"] if isinstance(inputs, dict) else inputs[0] if isinstance(inputs, list | tuple) else inputs
+        return self.head(self.memory(self.embedding(x) if self.embedding is not None else x))
+
+
+@pytest.mark.parametrize("kind", ["array", "list", "tuple", "dict"])
+def test_subclassed_models_take_inputs_of_every_structure(tmp_path, kind):
+    wrap = {"array": lambda x: x, "list": lambda x: [x], "tuple": lambda x: (x,), "dict": lambda x: {"event": x}}[kind]
+    model = Subclassed()
+    wanted = np.asarray(model(wrap(X[:2])))
+    export(model, tmp_path, ["tflite"])
+    np.testing.assert_allclose(EdgeModel(tmp_path / "model.tflite").predict(X[:2]), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_subclassed_token_models_keep_to_the_embedding(tmp_path, precision):
+    model = Subclassed(tokens=True)
+    tokens = np.random.default_rng(1).integers(0, 7, (40, TIME)).astype("int32")
+    wanted = np.asarray(model(tokens))
+    export(model, tmp_path, ["tflite"], precision, calibration=tokens)
+    got = EdgeModel(tmp_path / "model.tflite").predict(tokens[:5])
+    np.testing.assert_allclose(got, wanted[:5], atol=1e-5 if precision == "float32" else 0.1 * np.ptp(wanted))
+
+
+def test_stateful_stacked_cells(tmp_path):
+    cells = [keras.layers.LSTMCell(4), keras.layers.LSTMCell(3)]
+    events = keras.Input((TIME, FEATURES), batch_size=1)
+    model = keras.Model(events, keras.layers.Dense(2)(keras.layers.RNN(cells, stateful=True)(events)))
+    model.predict(X[:1], verbose=0)
+    assert export(model, tmp_path, ["tflite"]).max_difference < 1e-5
+
+
+def test_float32_files_of_good_models_are_not_withheld(tmp_path):
+    for seed in range(3):
+        keras.utils.set_random_seed(seed)
+        events = keras.Input((40, 8))
+        x = GateLSTM(64, return_sequences=True)(events)
+        model = keras.Model(events, keras.layers.Dense(1)(keras.layers.LSTM(64)(x)))
+        model.set_weights([3 * w for w in model.get_weights()])
+        report = export(model, tmp_path / str(seed), ["tflite"])
+        assert report.mean_difference < report.max_difference < report.tolerance
+
+
+def test_a_nested_mask_through_time_distributed(tmp_path):
+    events = keras.Input((TIME, FEATURES))
+    x = keras.layers.TimeDistributed(keras.layers.Dense(4))(keras.layers.Masking()(events))
+    model = keras.Model(events, keras.layers.Dense(2)(GateLSTM(4)(x)))
+    x = X.copy()
+    x[:, 4:] = 0
+    export(model, tmp_path, ["tflite"], calibration=x)
+    wanted = model.predict(x[:3], verbose=0)
+    np.testing.assert_allclose(EdgeModel(tmp_path / "model.tflite").predict(x[:3]), wanted, atol=1e-5)
