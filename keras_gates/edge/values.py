@@ -48,8 +48,8 @@ def by_name(description: Description, x: Any) -> dict[str, Any]:
     """
     names = [port.name for port in description.events]
     if isinstance(x, Mapping):
-        alias = {port.keras_name or port.name: port.name for port in description.events}
-        values: dict[str, Any] = {alias.get(name, name): value for name, value in x.items()}
+        known = {port.keras_name or port.name: port.name for port in description.events}
+        values: dict[str, Any] = {known.get(name, name): value for name, value in x.items()}
     elif len(names) == 1:
         values = {names[0]: x}
     elif isinstance(x, tuple | list) and len(x) == len(names):
