@@ -47,9 +47,10 @@ def by_name(description: Description, x: Any) -> dict[str, Any]:
         EdgeError: An input is missing or unknown.
     """
     names = [port.name for port in description.events]
+    values: dict[str, Any]
     if isinstance(x, Mapping):
-        known = {port.keras_name or port.name: port.name for port in description.events}
-        values: dict[str, Any] = {known.get(name, name): value for name, value in x.items()}
+        by_keras_name = {port.keras_name: port.name for port in description.events}
+        values = {by_keras_name.get(name) or name: value for name, value in x.items()}
     elif len(names) == 1:
         values = {names[0]: x}
     elif isinstance(x, tuple | list) and len(x) == len(names):
