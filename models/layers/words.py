@@ -41,9 +41,7 @@ class Words(keras.layers.Layer):
         self._numbers = tf.lookup.StaticHashTable(pairs, default_value=1)
 
     def call(self, texts):
-        plain = tf.strings.regex_replace(
-            tf.strings.lower(texts, encoding="utf-8"), r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']", ""
-        )
+        plain = tf.strings.regex_replace(tf.strings.lower(texts), r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']", "")
         words = tf.strings.split(plain)[:, -self.longest :]
         numbers = words.with_flat_values(self._numbers.lookup(words.flat_values))
         return numbers.to_tensor(shape=(None, self.longest))
