@@ -259,7 +259,7 @@ class EdgeModel:
 
     def _fitting(self, port: Port, example: np.ndarray) -> np.ndarray:
         shape, free = port.tensor.shape[1:], int(port.time and self.description.any_length)
-        empty = free and not len(example) and not self._has_lengths(port)
+        empty = free and example.ndim and not len(example) and not self._has_lengths(port)
         if example.ndim != len(shape) or example.shape[free:] != shape[free:] or empty:
             raise EdgeError(f"input {port.name!r}: expected {self._wanted(port)}, got one of {example.shape}.")
         return checked(port, example, len(self.description.vocabulary))

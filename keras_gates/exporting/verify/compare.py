@@ -45,14 +45,16 @@ class Difference:
 
 def keras_outputs(model: keras.Model, inputs: Inputs, samples: list[Sample]) -> list[list[np.ndarray]]:
     """Return the model's outputs, one flat list of arrays with a batch axis of 1 per sample."""
-    fixed = getattr(model, "inputs", None) and model.inputs[0].shape[0] is not None
+    batch = model.inputs[0].shape[0] if getattr(model, "inputs", None) else None
     alike = len({tuple(x.shape for x in sample) for sample in samples}) == 1
-    if fixed or not alike:
+    if batch is not None or not alike:
         outputs = []
         for sample in samples:
-            if fixed:
+            if batch is not None:
                 _reset(model)
-            outputs.append([_array(x) for x in tree.flatten(model(inputs.pack(sample), training=False))])
+            rows = [np.repeat(array, batch or 1, axis=0) for array in sample]
+            flat = tree.flatten(model(inputs.pack(rows), training=False))
+            outputs.append([_array(x)[:1] for x in flat])
         return outputs
     together = [np.concatenate(arrays) for arrays in zip(*samples)]
     flat = [_array(x) for x in tree.flatten(model(inputs.pack(together), training=False))]
