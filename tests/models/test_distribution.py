@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow  # six processes, each with a TensorFlow or JAX of its own
 WORKER = Path(__file__).parents[1] / "support/distributed_worker.py"
 TOLERANCE = 1e-4
 

@@ -40,6 +40,7 @@ def weights(folder):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+@pytest.mark.slow
 def test_killed_twice_and_resumed_ends_with_the_same_weights_to_the_bit(tmp_path):
     """Once in the middle of an epoch, once between two of the files that an epoch writes."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -55,6 +56,7 @@ def test_killed_twice_and_resumed_ends_with_the_same_weights_to_the_bit(tmp_path
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on the size of files here")
+@pytest.mark.slow
 def test_a_full_disk_is_a_sentence_and_older_runs_stay(tmp_path):
     older = tmp_path / "digits-older"
     older.mkdir()
@@ -279,6 +281,7 @@ def test_a_checkpoint_is_whole_whenever_it_is_read(tmp_path):
     assert len(seen) == 2
 
 
+@pytest.mark.slow
 def test_a_model_of_another_backend_is_exported_by_one_command(tmp_path):
     pytest.importorskip("jax", reason="the other backend here is JAX")
     train = """
