@@ -32,13 +32,15 @@ def _missing(name: str) -> ImportError:
     )
 
 
-def flatten_layers(model: keras.layers.Layer, include_self: bool = True) -> list[keras.layers.Layer]:
-    """Return the layer and every layer inside it, at any depth.
+def flatten_layers(
+    model: keras.layers.Layer, include_self: bool = True, recursive: bool = True
+) -> list[keras.layers.Layer]:
+    """Return the layer and every layer inside it, at any depth or, if not `recursive`, directly.
 
     Raises:
         ImportError: this version of Keras has no `Layer._flatten_layers`.
     """
-    return list(_fetch(model, "_flatten_layers", "Layer")(include_self=include_self))
+    return list(_fetch(model, "_flatten_layers", "Layer")(include_self=include_self, recursive=recursive))
 
 
 def dropout_cell() -> Any:

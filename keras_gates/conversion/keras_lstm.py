@@ -1,17 +1,16 @@
 """Layers and models to and from `keras.layers.LSTM`, and between the package's two classes.
 
-A layer is rebuilt from its config with the recurrent part exchanged, also inside a wrapper (`Bidirectional`,
-`TimeDistributed`, `StackedRNNCells`), then the weights are copied. A model is cloned layer by layer in that way.
+Which layers there are to exchange, and their weights; `cloning.py` does it in a model.
 """
 
 from __future__ import annotations
-
-from typing import Any, Protocol
 
 import keras
 import numpy as np
 from keras.layers import LSTM, RNN, Layer, LSTMCell
 
+from keras_gates.conversion.arguments import Part, arguments_of
+from keras_gates.conversion.cloning import Exchange, exchange
 from keras_gates.layers.cell import GateLSTMCell
 from keras_gates.layers.lstm import GateLSTM
 
@@ -21,8 +20,10 @@ def from_keras(layer_or_model: Layer) -> Layer:
 
     `LSTM` becomes `GateLSTM`, `LSTMCell` becomes `GateLSTMCell`; inside `RNN`, `StackedRNNCells`, `Bidirectional`,
     `TimeDistributed`, sequential, functional and nested models; a layer used twice stays one layer. A compiled model is
-    compiled with the same arguments; its optimizer starts without state. `model.quantize("int8")` leaves recurrent kernels
-    float, as it does in Keras' LSTM.
+    compiled with the same arguments; its optimizer starts without state. Layers, losses, metrics and activations need not be
+    registered, and may be lambdas. A subclass of `LSTM` that overrides only its constructor or config is exchanged, too; one
+    that overrides how it runs is left alone, with a warning. `model.quantize("int8")` leaves recurrent kernels float, as it
+    does in Keras' LSTM.
 
     Args:
         layer_or_model: a layer, built or not, or a functional or sequential model. It is not changed.
@@ -31,7 +32,8 @@ def from_keras(layer_or_model: Layer) -> Layer:
         A new layer or model with copies of the weights, of the state of stateful layers and of the dropout generators.
 
     Raises:
-        TypeError: it contains nothing to exchange, or is a subclassed model (its `call` is code, which cannot be rebuilt).
+        TypeError: it contains nothing to exchange, is a subclassed model (its `call` is code, which cannot be rebuilt), or
+            holds a layer of a custom class whose constructor's arguments are not known.
 
     Example:
 
@@ -40,7 +42,7 @@ def from_keras(layer_or_model: Layer) -> Layer:
     >>> keras.ops.shape(keras_gates.from_keras(layer).cell.forget.kernel)
     (3, 8)
     """
-    return _exchange(layer_or_model, _GateOfKeras)
+    return exchange(layer_or_model, _GateOfKeras())
 
 
 def to_keras(layer_or_model: Layer) -> Layer:
@@ -63,7 +65,7 @@ def to_keras(layer_or_model: Layer) -> Layer:
     >>> keras_gates.to_keras(keras_gates.GateLSTM(8)).units
     8
     """
-    return _exchange(layer_or_model, _KerasOfGate)
+    return exchange(layer_or_model, _KerasOfGate())
 
 
 def convert(layer_or_model: Layer, to: type) -> Layer:
@@ -88,58 +90,79 @@ def convert(layer_or_model: Layer, to: type) -> Layer:
     >>> type(keras_gates.convert(keras_gates.GateLSTM(8), to=keras.layers.RNN)).__name__
     'RNN'
     """
-    exchanges: dict[type, _Exchange] = {GateLSTM: _GateLSTMOfRNN, RNN: _RNNOfGateLSTM}
+    exchanges: dict[type, Exchange] = {GateLSTM: _GateLSTMOfRNN(), RNN: _RNNOfGateLSTM()}
     if to not in exchanges:
         raise ValueError(f"convert: `to` must be keras_gates.GateLSTM or keras.layers.RNN, got {to!r}.")
-    return _exchange(layer_or_model, exchanges[to])
+    return exchange(layer_or_model, exchanges[to])
 
 
-class _Exchange(Protocol):
-    """One kind of exchange.
-
-    Attributes:
-        what: the class that it looks for, for errors.
-    """
-
-    what: str
-
-    def rebuild(self, layer: Layer) -> Layer | None:
-        """Return the new layer without weights, or None if `layer` is not of the class."""
-
-    def weights(self, old: Layer, new: Layer) -> list[np.ndarray]:
-        """Return the weights of `old` in the order of `new`."""
-
-
-class _GateOfKeras:
+class _GateOfKeras(Exchange):
     """`keras.layers.LSTM` and `LSTMCell` to `GateLSTM` and `GateLSTMCell`."""
 
     what = "keras.layers.LSTM or LSTMCell"
 
-    @staticmethod
-    def rebuild(layer: Layer) -> Layer | None:
-        if type(layer) is LSTMCell:
-            return GateLSTMCell.from_config({**layer.get_config(), "implementation": layer.implementation})
-        if type(layer) is LSTM:
+    def rebuild(self, layer: Layer, part: Part) -> Layer | None:
+        if is_keras_lstm(layer):
+            arguments = arguments_of(layer, part, lambda: LSTM.get_config(layer))
             # Keras leaves these two out of the config of some versions.
-            options = {"use_cudnn": layer.use_cudnn, "implementation": layer.cell.implementation}
-            return GateLSTM.from_config({**layer.get_config(), **options})
+            arguments |= {"use_cudnn": layer.use_cudnn, "implementation": layer.cell.implementation}
+            return GateLSTM(**arguments)
+        if is_keras_lstm_cell(layer):
+            arguments = arguments_of(layer, part, lambda: LSTMCell.get_config(layer))
+            return GateLSTMCell(**{**arguments, "implementation": layer.implementation})
         return None
 
-    @staticmethod
-    def weights(old: Layer, new: Layer) -> list[np.ndarray]:
+    def left_alone(self, layer: Layer) -> str:
+        for base in (LSTM, LSTMCell):
+            if isinstance(layer, base):
+                own = overridden(layer, base) or overridden(getattr(layer, "cell", layer), LSTMCell) or ["cell"]
+                return (
+                    f"{layer.name} ({type(layer).__name__}) overrides {', '.join(own)} of keras.layers.{base.__name__}"
+                )
+        return ""
+
+    def weights(self, old: Layer, new: Layer) -> list[np.ndarray]:
         u, joint = new.units, old.get_weights()
         i, f, c, o = (slice(k * u, (k + 1) * u) for k in range(4))
         learn = [np.concatenate([w[..., i], w[..., c]], axis=-1) for w in joint]
         return [*learn, *(w[..., f] for w in joint), *(w[..., o] for w in joint)]
 
 
-class _KerasOfGate:
+# What a subclass may override without running in another way.
+_CONSTRUCTION = {
+    "get_config",
+    "from_config",
+    "get_build_config",
+    "build_from_config",
+    "get_quantization_layer_structure",
+}
+
+
+def overridden(layer: Layer, base: type) -> list[str]:
+    """Return which of a class' methods and attributes a layer's class overrides, its constructor and config aside."""
+    classes = type(layer).__mro__[: type(layer).__mro__.index(base)] if isinstance(layer, base) else ()
+    names = sorted({name for cls in classes for name in vars(cls) if hasattr(base, name)})
+    return [name for name in names if name not in _CONSTRUCTION and not (name.startswith("__") and name != "__call__")]
+
+
+def is_keras_lstm(layer: Layer) -> bool:
+    """Return whether this is `keras.layers.LSTM`, or a subclass that overrides only its constructor or config."""
+    if not isinstance(layer, LSTM) or overridden(layer, LSTM):
+        return False
+    return is_keras_lstm_cell(layer.cell)
+
+
+def is_keras_lstm_cell(cell: Layer) -> bool:
+    """Return whether this is `keras.layers.LSTMCell`, or a subclass that overrides only its constructor or config."""
+    return isinstance(cell, LSTMCell) and not overridden(cell, LSTMCell)
+
+
+class _KerasOfGate(Exchange):
     """`GateLSTM` and `GateLSTMCell` to `keras.layers.LSTM` and `LSTMCell`."""
 
     what = "GateLSTM or GateLSTMCell"
 
-    @staticmethod
-    def rebuild(layer: Layer) -> Layer | None:
+    def rebuild(self, layer: Layer, part: Part) -> Layer | None:
         if type(layer) not in (GateLSTM, GateLSTMCell):
             return None
         cell = getattr(layer, "cell", layer)
@@ -149,149 +172,36 @@ class _KerasOfGate:
                 f"to_keras: {layer.name} has {obstacle}, for which Keras has no layer. Only the standard form with plain "
                 "gates has the weights of keras.layers.LSTM."
             )
-        config = layer.get_config()
+        arguments = arguments_of(layer, part)
         for name in ("formulation", "format", "loop", "implementation"):
-            config.pop(name, None)
-        return {GateLSTM: LSTM, GateLSTMCell: LSTMCell}[type(layer)](**config, implementation=cell.implementation)
+            arguments.pop(name, None)
+        return {GateLSTM: LSTM, GateLSTMCell: LSTMCell}[type(layer)](**arguments, implementation=cell.implementation)
 
-    @staticmethod
-    def weights(old: Layer, new: Layer) -> list[np.ndarray]:
+    def weights(self, old: Layer, new: Layer) -> list[np.ndarray]:
         cell = getattr(old, "cell", old)
         return [keras.ops.convert_to_numpy(w) for w in cell.joint_weights() if w is not None]
 
 
-class _GateLSTMOfRNN:
+class _GateLSTMOfRNN(Exchange):
     """`keras.layers.RNN(GateLSTMCell)` to `GateLSTM`."""
 
     what = "keras.layers.RNN(GateLSTMCell)"
 
-    @staticmethod
-    def rebuild(layer: Layer) -> Layer | None:
+    def rebuild(self, layer: Layer, part: Part) -> Layer | None:
         if type(layer) is not RNN or not isinstance(layer.cell, GateLSTMCell):
             return None
-        config = layer.get_config()
-        del config["cell"]
-        activity_regularizer = keras.regularizers.serialize(layer.activity_regularizer)
-        return GateLSTM.from_config({**layer.cell.get_config(), "activity_regularizer": activity_regularizer, **config})
-
-    @staticmethod
-    def weights(old: Layer, new: Layer) -> list[np.ndarray]:
-        return old.get_weights()
+        outer = arguments_of(layer, lambda cell: cell)
+        cell = arguments_of(outer.pop("cell"), part)
+        return GateLSTM(**{**cell, "activity_regularizer": layer.activity_regularizer, **outer})
 
 
-class _RNNOfGateLSTM:
+class _RNNOfGateLSTM(Exchange):
     """`GateLSTM` to `keras.layers.RNN(GateLSTMCell)`."""
 
     what = "GateLSTM"
 
-    @staticmethod
-    def rebuild(layer: Layer) -> Layer | None:
+    def rebuild(self, layer: Layer, part: Part) -> Layer | None:
         if type(layer) is not GateLSTM:
             return None
-        outer = RNN.get_config(layer)
-        return RNN.from_config({**outer, "activity_regularizer": layer.activity_regularizer})
-
-    weights = _GateLSTMOfRNN.weights
-
-
-def _exchange(layer_or_model: Layer, kind: _Exchange) -> Layer:
-    if isinstance(layer_or_model, keras.Model):
-        return _exchange_in_model(layer_or_model, kind)
-    new = _rebuild(layer_or_model, kind)
-    if new is None:
-        raise TypeError(f"Expected {kind.what}, alone or inside a Keras wrapper or model, got {layer_or_model!r}.")
-    if layer_or_model.built:
-        new.build_from_config(layer_or_model.get_build_config())
-        _copy_state(layer_or_model, new, kind)
-    return new
-
-
-def _exchange_in_model(model: keras.Model, kind: _Exchange) -> keras.Model:
-    if not (isinstance(model, keras.Sequential) or type(model) is keras.Model or hasattr(model, "operations")):
-        raise TypeError(
-            f"{model.name} is a subclassed model: its call is code that cannot be rebuilt. Convert its layers one by one, or "
-            "write it as a functional model."
-        )
-    pairs: list[tuple[Layer, Layer]] = []
-    exchanged: list[Layer] = []
-
-    def clone(operation: keras.Operation) -> keras.Operation:
-        new = _rebuild(operation, kind)
-        if new is None:
-            new = type(operation).from_config(operation.get_config())
-        else:
-            exchanged.append(new)
-        if isinstance(new, Layer):
-            pairs.append((operation, new))
-        return new
-
-    clone_model = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    if not exchanged:
-        raise TypeError(f"{model.name} holds no {kind.what} that could be exchanged.")
-    for old, new in pairs:
-        if old.built:
-            if not new.built:
-                new.build_from_config(old.get_build_config())
-            _copy_state(old, new, kind)
-    if model.compiled:
-        clone_model.compile_from_config(model.get_compile_config())
-    return clone_model
-
-
-def _rebuild(layer: Layer, kind: _Exchange) -> Layer | None:
-    """Return a new layer with the exchange done in it, or None if there is nothing to exchange."""
-    new = kind.rebuild(layer)
-    if new is not None:
-        return new
-    inner = {name: _rebuild(part, kind) for name, part in _parts(layer).items()}
-    if not any(part is not None for part in inner.values()):
-        return None
-    parts = {name: inner[name] or part for name, part in _parts(layer).items()}
-    config = layer.get_config()
-    if isinstance(layer, keras.layers.StackedRNNCells):
-        config["cells"] = [keras.saving.serialize_keras_object(part) for part in parts.values()]
-    else:
-        config.update({_CONFIG_KEYS[name]: keras.saving.serialize_keras_object(part) for name, part in parts.items()})
-    return type(layer).from_config(config)
-
-
-_CONFIG_KEYS = {"cell": "cell", "layer": "layer", "forward_layer": "layer", "backward_layer": "backward_layer"}
-
-
-def _parts(layer: Layer) -> dict[str, Layer]:
-    """Return the layers inside a Keras wrapper, by attribute."""
-    if isinstance(layer, keras.layers.StackedRNNCells):
-        return {str(k): cell for k, cell in enumerate(layer.cells)}
-    if isinstance(layer, keras.layers.Bidirectional):
-        return {"forward_layer": layer.forward_layer, "backward_layer": layer.backward_layer}
-    if type(layer) is RNN:
-        return {"cell": layer.cell}
-    if isinstance(layer, keras.layers.Wrapper):
-        return {"layer": layer.layer}
-    return {}
-
-
-def _copy_state(old: Layer, new: Layer, kind: _Exchange) -> None:
-    """Copy weights, the state of a stateful layer and of the dropout generator from `old` to `new`."""
-    if _is_exchange(old, new):
-        new.set_weights(kind.weights(old, new))
-        _assign(getattr(old, "cell", old).seed_generator.state, getattr(new, "cell", new).seed_generator.state)
-    elif _parts(old):
-        for old_part, new_part in zip(_parts(old).values(), _parts(new).values()):
-            _copy_state(old_part, new_part, kind)
-    else:
-        new.set_weights(old.get_weights())
-    for old_state, new_state in zip(_states(old), _states(new)):
-        _assign(old_state, new_state)
-
-
-def _is_exchange(old: Layer, new: Layer) -> bool:
-    return type(old) is not type(new) and not isinstance(old, keras.Model)
-
-
-def _states(layer: Layer) -> list[Any]:
-    return keras.tree.flatten(getattr(layer, "states", None) or [])
-
-
-def _assign(old: Any, new: Any) -> None:
-    new.assign(keras.ops.convert_to_numpy(old))
+        outer = arguments_of(layer, part, lambda: RNN.get_config(layer))
+        return RNN(**{**outer, "activity_regularizer": layer.activity_regularizer})

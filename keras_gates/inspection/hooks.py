@@ -18,7 +18,7 @@ from keras import ops
 
 from keras_gates._compat import flatten_layers
 from keras_gates._patch import patched
-from keras_gates.conversion.keras_lstm import from_keras
+from keras_gates.conversion.keras_lstm import from_keras, is_keras_lstm, is_keras_lstm_cell
 from keras_gates.layers.cell import GateLSTMCell
 
 STEP_INPUTS = ("event", "stm", "ltm")
@@ -79,9 +79,9 @@ def named_recurrent_layers(model: keras.layers.Layer) -> list[Recurrent]:
 
 def _named_cells(name: str, layer: keras.layers.RNN) -> dict[str, Any]:
     cells = layer.cell.cells if isinstance(layer.cell, keras.layers.StackedRNNCells) else [layer.cell]
-    if type(layer) is keras.layers.LSTM:
+    if is_keras_lstm(layer):
         cells = [from_keras(layer).cell] if layer.built else cells
-    cells = [from_keras(cell) if type(cell) is keras.layers.LSTMCell and cell.built else cell for cell in cells]
+    cells = [from_keras(cell) if is_keras_lstm_cell(cell) and cell.built else cell for cell in cells]
     return {name: cells[0]} if len(cells) == 1 else {f"{name}/{k}": cell for k, cell in enumerate(cells)}
 
 
