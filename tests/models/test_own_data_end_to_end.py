@@ -26,32 +26,51 @@ def train(folder, model, data, *options):
 
 def test_a_folder_of_wav_files_becomes_an_int8_file(tmp_path):
     for word, pitch in (("low", 250), ("high", 1500)):
-        for number in range(12):
-            time = np.arange(8000 + 500 * number) / 16000
+        for number in range(10):
+            time = np.arange(5000 + 300 * number) / 16000
             sound = 0.4 * np.sin(2 * np.pi * pitch * time) + DRAW.normal(0, 0.01, len(time))
             write_wav(tmp_path / "words" / word / f"{number}.wav", np.clip(sound, -1, 1), 16000)
-    options = ("--preset", "nano", "--epochs", "60", "--precision", "int8", "--set", "sample_rate=8000")
+    options = (
+        "--preset", "nano", "--units", "16", "--epochs", "10", "--batch-size", "7", "--learning-rate", "0.02",
+        "--precision", "int8", "--set", "sample_rate=8000", "--set", "seconds=0.5"
+    )  # fmt: skip
     metrics, run = train(tmp_path, "speech", tmp_path / "words", *options)
     assert metrics["scores"]["accuracy"] == 1.0
     edge = EdgeModel(run / "model-int8.tflite")
     assert set(edge.labels) == {"high", "low"}
-    tone = np.sin(2 * np.pi * 1500 * np.arange(8000) / 8000).astype("float32") * 0.4
+    tone = np.sin(2 * np.pi * 1500 * np.arange(4000) / 8000).astype("float32") * 0.4
     assert edge.predict(edge.events(tone)[None], top=1)[0][0][0] == "high"
 
 
 def test_a_csv_of_a_sensor_becomes_an_int8_file(tmp_path):
     rows = ["time,x,y,label"]
-    for run in range(40):
-        for step in range(50):
+    for run in range(30):
+        for step in range(20):
             wave = np.sin(step * (0.3 if run % 2 else 1.2)) + DRAW.normal(0, 0.05)
-            rows.append(f"{run * 50 + step},{wave:.4f},{1 - wave:.4f},{'slow' if run % 2 else 'fast'}")
+            rows.append(f"{run * 20 + step},{wave:.4f},{1 - wave:.4f},{'slow' if run % 2 else 'fast'}")
     (tmp_path / "sensor.csv").write_text("\n".join(rows))
     metrics, run = train(
-        tmp_path, "gesture", tmp_path / "sensor.csv", "--preset", "nano", "--epochs", "25", "--precision", "int8"
+        tmp_path,
+        "gesture",
+        tmp_path / "sensor.csv",
+        "--preset",
+        "nano",
+        "--units",
+        "12",
+        "--epochs",
+        "8",
+        "--batch-size",
+        "6",
+        "--learning-rate",
+        "0.02",
+        "--precision",
+        "int8",
+        "--set",
+        "steps=20",
     )
     assert metrics["scores"]["accuracy"] == 1.0
     edge = EdgeModel(run / "model-int8.tflite")
-    movement = np.stack([np.sin(np.arange(50) * 0.3), 1 - np.sin(np.arange(50) * 0.3)], 1).astype("float32")
+    movement = np.stack([np.sin(np.arange(20) * 0.3), 1 - np.sin(np.arange(20) * 0.3)], 1).astype("float32")
     assert edge.predict(movement[None], top=1)[0][0][0] == "slow"
 
 
@@ -63,7 +82,8 @@ def test_a_csv_of_texts_becomes_a_dynamic_range_file(tmp_path):
         )
     (tmp_path / "mails.csv").write_text("\n".join(rows))
     options = (
-        "--preset", "questions-nano", "--epochs", "12", "--batch-size", "8", "--learning-rate", "0.01", "--precision", "dynamic"
+        "--preset", "questions-nano", "--units", "8", "--epochs", "4", "--batch-size", "8", "--learning-rate", "0.01",
+        "--precision", "dynamic"
     )  # fmt: skip
     metrics, run = train(tmp_path, "text", tmp_path / "mails.csv", *options)
     assert metrics["scores"]["accuracy"] == 1.0
@@ -73,14 +93,16 @@ def test_a_csv_of_texts_becomes_a_dynamic_range_file(tmp_path):
 
 def test_a_csv_of_a_series_becomes_a_dynamic_range_file(tmp_path):
     rows = ["date,sold"]
-    for day in range(500):
+    for day in range(400):
         rows.append(f"{np.datetime64('2023-01-01') + day},{100 + 30 * np.sin(2 * np.pi * day / 7) + DRAW.normal():.3f}")
     (tmp_path / "shop.csv").write_text("\n".join(rows))
     options = (
         "--preset",
         "nano",
+        "--units",
+        "8",
         "--epochs",
-        "20",
+        "6",
         "--learning-rate",
         "0.01",
         "--precision",
