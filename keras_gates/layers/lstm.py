@@ -112,8 +112,6 @@ class GateLSTM(keras.layers.RNN):
     (2, 5, 64)
     """
 
-    cell: GateLSTMCell
-
     def __init__(
         self,
         units: int,
@@ -151,6 +149,8 @@ class GateLSTM(keras.layers.RNN):
         **kwargs: Unpack[LayerOptions],
     ) -> None:
         scope = locals()
+        # Declared here, not in the class: there a checker would look for `__get__` among the cell's bases, which it does not know.
+        self.cell: GateLSTMCell
         if use_cudnn not in ("auto", True, False):
             raise ValueError(f"GateLSTM: `use_cudnn` must be 'auto', True or False, got {use_cudnn!r}.")
         if loop not in LOOPS:

@@ -31,6 +31,7 @@ layer = GateLSTM(64, return_sequences=True)
 model = keras.Sequential([keras.Input((10, 3)), layer])
 report = export(model, "out", formats=["tflite"], precision="int8")
 reveal_type(layer)  #> GateLSTM
+reveal_type(layer.cell)  #> GateLSTMCell
 reveal_type(report)  #> ExportReport
 reveal_type(report.operators)  #> dict[str, int]
 reveal_type(keras_gates.export(model, "out"))  #> ExportReport
