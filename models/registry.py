@@ -196,7 +196,7 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
         precision: of the .tflite file: "float32", "float16", "dynamic" or "int8", if the zoo ships it.
 
     Raises:
-        UserError: no such weights are shipped; the message lists those that are.
+        UserError: no such weights are shipped (the message lists those that are), or none are installed.
 
     Example:
         model = keras_gates.models.load("digits")
@@ -205,6 +205,11 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
     if format not in ("keras", "tflite"):
         raise UserError(f'format must be "keras" or "tflite", not {format!r}')
     path = WEIGHTS / (f"{name}-{preset}.keras" if format == "keras" else f"{name}-{preset}-{precision}.tflite")
+    if not any(WEIGHTS.glob("*.keras")):
+        raise UserError(
+            f"{path.name} is not installed: trained weights come in a wheel of their own, keras_gates_weights. Install it, or run "
+            "from a checkout."
+        )
     if not path.exists():
         shipped = sorted(other.name for other in WEIGHTS.glob(f"{name}-*") if other.suffix in (".keras", ".tflite"))
         raise UserError(f"{path.name} is not shipped; for {name} there is: {', '.join(shipped) or 'nothing yet'}")

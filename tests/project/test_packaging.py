@@ -64,7 +64,7 @@ def data_files():
         installed_as(path)
         for folder in ("keras_gates", "models")
         for path in sources(folder, "*")
-        if path.suffix not in ("", ".py", ".pyc", ".md") and (ROOT / path).is_file()
+        if path.suffix not in ("", ".py", ".pyc", ".md", ".toml") and (ROOT / path).is_file() and path.name not in WEIGHTS
     }
 
 
@@ -95,6 +95,15 @@ def environment(folder, wheel, *libraries):
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-index", "--no-deps", wheel, cwd=folder)
     return python
+
+
+@pytest.fixture(scope="module")
+def weights_wheel(sdist, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    source = folder / sdist.name.removesuffix(".tar.gz") / "keras_gates/models/weights"
+    return folder / run(sys.executable, "-c", BUILD, "wheel", folder, cwd=source).splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -149,16 +158,32 @@ def test_the_wheel_holds_the_package_and_no_more(wheel):
     modules = {installed_as(path) for folder in ("keras_gates", "models") for path in sources(folder)}
     assert {name for name in held if name.endswith(".py")} == modules
     assert {"keras_gates/py.typed", "keras_gates/__init__.pyi", "keras_gates/models/data/sprites.png"} <= held
-    assert {f"keras_gates/models/weights/{name}" for name in WEIGHTS} <= held
     assert data_files() <= held, data_files() - held
-    assert size < 20e6
+    assert size < 1e6, "a device carries no weights"
     assert "Provides-Extra: edge" in information
     assert [line for line in information.splitlines() if line.startswith("Requires-Dist") and "extra" not in line] == [
         "Requires-Dist: numpy"
     ]
 
 
-def test_the_zoo_works_outside_the_checkout(full, tmp_path):
+def test_the_wheel_of_the_weights_holds_nothing_else(weights_wheel):
+    with zipfile.ZipFile(weights_wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert held == {f"keras_gates/models/weights/{name}" for name in WEIGHTS}
+
+
+def test_the_zoo_works_outside_the_checkout(full, weights_wheel, tmp_path):
+    program = """
+from keras_gates import models
+try:
+    models.load("digits")
+except ValueError as error:
+    assert "keras_gates_weights" in str(error), error
+else:
+    raise SystemExit("no error without the weights")
+"""
+    run(full, "-c", program, cwd=tmp_path)
+    run(sys.executable, "-m", "pip", "--python", full, "install", "-q", "--no-index", "--no-deps", weights_wheel, cwd=tmp_path)
     program = """
 import keras, numpy, keras_gates
 from keras_gates import models
