@@ -144,6 +144,9 @@ def data(
     rows: Sequence[int] = (),
     history: int = 96,
     horizon: int = 24,
+    day_first: bool | None = None,
+    timezone: str | None = None,
+    fill: str | None = None,
     attribution: str = "",
     licence: str = "",
 ) -> Data:
@@ -157,6 +160,9 @@ def data(
         rows: of the training, validation and test part, from the first row on; () is 70, 10 and 20 %. The history of a
             later part's first windows lies in the part before.
         history, horizon: time steps of the input and of the forecast.
+        day_first: whether 1/2/2023 is the first of February; None decides by the whole column.
+        timezone: of the times, e.g. "Europe/Berlin", if daylight-saving time changes in them.
+        fill: "previous" or "interpolate" for missing times.
         attribution, licence: of a file that is not the user's own.
 
     Raises:
@@ -164,7 +170,15 @@ def data(
     """
     if source == "tfds":
         raise UserError('forecast reads "builtin" or your own CSV file, not TFDS')
-    series = loading.generated_series(seed) if source == "builtin" else loading.csv_series(source, columns)
+    for name, value in (("history", history), ("horizon", horizon)):
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} must be a whole number above 0, not {value!r}")
+    columns = [columns] if isinstance(columns, str) else list(columns)
+    if source == "builtin":
+        series = loading.generated_series(seed)
+    else:
+        series = loading.csv_series(source, columns, day_first, timezone, fill)
+    reading = {"day_first": day_first, "timezone": timezone, "fill": fill}
     total = len(series.values)
     rows = tuple(rows) or (int(0.7 * total), int(0.1 * total), total - int(0.7 * total) - int(0.1 * total))
     if sum(rows) > total or rows[0] < history + horizon + 1 or min(rows) < horizon:
@@ -186,6 +200,14 @@ def data(
             "series": len(series.names),
             "mean": known.mean(0).tolist(),
             "variance": np.maximum(known.var(0), 1e-9).tolist(),
+        },
+        notes=series.notes,
+        table={
+            "kind": "series",
+            "columns": list(series.names),
+            "history": history,
+            "horizon": horizon,
+            **{name: value for name, value in reading.items() if value is not None},
         },
         split=f"rows {rows[0]:,} / {rows[1]:,} / {rows[2]:,}, in temporal order",
         **{"attribution": attribution, "licence": licence, **series.about},

@@ -8,14 +8,16 @@ WAV files, one sub-folder per word:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import keras_gates
+from keras_gates.edge.sound import windows
 from keras_gates.models import layers as zoo_layers
 from keras_gates.models.data import audio
-from keras_gates.models.data.pipeline import Data, from_arrays
+from keras_gates.models.data.pipeline import Data, class_weights, from_arrays
 from keras_gates.models.front_end_split import without_front_end
 from keras_gates.models.lazy import keras, tf
 from keras_gates.models.registry import DeviceModel, UserError, ZooModel
@@ -134,9 +136,11 @@ def data(
     speaker: str | None = None,
     seconds: float | None = None,
     sample_rate: int | None = None,
+    group: str | None = None,
+    split: str = "random",
 ) -> Data:
-    """Load generated vowels ("builtin"), spoken_digit or speech_commands ("tfds"), or a folder of WAV files with one sub-folder
-    per word.
+    """Load generated vowels ("builtin"), spoken_digit or speech_commands ("tfds"), or a folder of sound files with one
+    sub-folder per word.
 
     Args:
         source: "builtin", "tfds", or a path.
@@ -147,6 +151,8 @@ def data(
         seconds: per recording; None is the length of 19 of 20 recordings, between 1 and 4 s. Of longer ones the loudest part
             is used.
         sample_rate: in Hz, to which the user's files are resampled; None is their lowest rate, at most 16,000 Hz.
+        group: "name": no part of a file's name up to the first "_", such as a speaker, is in two parts of the user's data.
+        split: of the user's data, "random" or "time".
 
     Raises:
         UserError: a value is unknown, or the data cannot be read.
@@ -154,22 +160,26 @@ def data(
     if source == "builtin":
         recordings = audio.vowels(seed)
     elif source != "tfds":
-        recordings = audio.wav_folder(source, sample_rate)
+        recordings = audio.wav_folder(source, sample_rate, group, split)
     elif dataset == "spoken_digit":
         recordings = audio.spoken_digit(data_dir, speaker)
     elif dataset == "speech_commands":
         recordings = audio.speech_commands(data_dir)
     else:
         raise UserError(f'dataset must be "spoken_digit" or "speech_commands", not {dataset!r}')
+    if seconds is not None and not 0.05 <= seconds <= 60:
+        raise UserError(f"seconds must be between 0.05 and 60, not {seconds!r}")
     rate = recordings.sample_rate
     samples = round(rate * (seconds or _long_enough(recordings)))
-    splits = [(audio.windows(sounds, samples), classes) for sounds, classes in recordings.splits()]
+    splits = [(windows(sounds, samples), classes) for sounds, classes in recordings.splits()]
     return from_arrays(
         *splits,
         labels=recordings.labels,
         build={"samples": samples, "sample_rate": rate, "classes": len(recordings.labels)},
-        augment_batch=_augmented,
+        augment_batch=_with_noise(recordings.noise, samples) if recordings.noise else _augmented,
         show=lambda x, y: f"{len(x) / rate:.1f} s of audio",
+        notes=recordings.notes,
+        class_weights=class_weights(recordings.train[1]) if recordings.notes else None,
         **recordings.about,
     )
 
@@ -217,6 +227,28 @@ def _augmented(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
     return moved + noise, y
 
 
+def _with_noise(noise: Sequence[np.ndarray], samples: int) -> Any:
+    """Return `_augmented`, which also mixes a random piece of the noise into half of the recordings, 10 to 30 dB below their
+    peak.
+
+    Args:
+        noise: recordings (samples,).
+        samples: per recording.
+    """
+    long = np.concatenate([np.resize(each, max(len(each), samples)) for each in noise])
+    long /= np.abs(long).max() + 1e-6
+
+    def augmented(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
+        moved, y = _augmented(x, y, seed)
+        drawn = tf.random.stateless_uniform((2, tf.shape(x)[0], 1), seed + 2)
+        starts = tf.random.stateless_uniform((tf.shape(x)[0], 1), seed + 3, 0, len(long) - samples + 1, "int32")
+        pieces = tf.gather(tf.constant(long, "float32"), starts + tf.range(samples)[None])
+        loudness = tf.reduce_max(tf.abs(moved), axis=1, keepdims=True) * 10 ** (-0.5 - drawn[0])
+        return moved + tf.where(drawn[1] < 0.5, loudness, 0.0) * pieces, y
+
+    return augmented
+
+
 MODEL = ZooModel(
     name="speech",
     line="which word was spoken",
@@ -227,7 +259,7 @@ MODEL = ZooModel(
     recipe=RECIPE,
     builtin="450 generated vowels, five classes",
     tfds=("spoken_digit", "speech_commands"),
-    files="a folder with one sub-folder of WAV files per word",
+    files="a folder with one sub-folder of WAV, FLAC, OGG or MP3 files per word",
     published=PUBLISHED,
     tried=TRIED,
     device=device,

@@ -15,7 +15,7 @@ import numpy as np
 import keras_gates
 from keras_gates.models import layers as zoo_layers
 from keras_gates.models.data import text as loading
-from keras_gates.models.data.pipeline import Data, from_arrays
+from keras_gates.models.data.pipeline import Data, class_weights, from_arrays
 from keras_gates.models.front_end_split import without_front_end
 from keras_gates.models.lazy import keras
 from keras_gates.models.registry import DeviceModel, UserError, ZooModel
@@ -197,6 +197,8 @@ def data(
     seed: int = 0,
     dataset: str = "imdb_reviews",
     words: int = 8000,
+    group: str | None = None,
+    split: str = "random",
 ) -> Data:
     """Load generated reviews ("builtin"), imdb_reviews or trec ("tfds"), or the user's CSV file or folder of texts.
 
@@ -206,6 +208,8 @@ def data(
         seed: of the generated reviews.
         dataset: "imdb_reviews", "trec" (6 classes) or "trec-fine" (47), if the source is "tfds".
         words: maximum size of the vocabulary.
+        group: column of the user's table of which no value is in two parts, e.g. an author.
+        split: of the user's data, "random" or "time".
 
     Raises:
         UserError: a value is unknown, or the data cannot be read.
@@ -213,7 +217,7 @@ def data(
     if source == "builtin":
         texts = loading.generated_reviews(seed)
     elif source != "tfds":
-        texts = loading.own_texts(source)
+        texts = loading.own_texts(source, group, split)
     elif dataset == "imdb_reviews":
         texts = loading.imdb_reviews(data_dir)
     elif dataset in ("trec", "trec-fine"):
@@ -227,6 +231,9 @@ def data(
         vocabulary=vocabulary,
         build={"vocabulary": vocabulary, "classes": len(texts.labels)},
         show=lambda x, y: x.decode() if isinstance(x, bytes) else str(x),
+        notes=texts.notes,
+        table={"kind": "texts", "column": "text"},
+        class_weights=class_weights(texts.train[1]) if texts.notes else None,
         **texts.about,
     )
 

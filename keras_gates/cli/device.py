@@ -15,12 +15,15 @@ from keras_gates.cli.inputs import read_arrays, read_batch, read_events, write_a
 from keras_gates.cli.table import print_table
 from keras_gates.edge import EdgeError, EdgeModel
 from keras_gates.edge.bench import bench
+from keras_gates.edge.examples import forecast_rows
+from keras_gates.edge.tables import SUFFIXES
 
 _INPUTS = """inputs:
   x.npy, x.npz   the model's input, with or without its batch axis (.npz: one array per input, by name)
   x.csv          rows of numbers: the time steps of one sequence, or one example per row if the model has no time axis;
                  a header is skipped
-  x.wav          audio, for models with an audio front end
+                 for a model of train.py also the table that it was trained on, or another of its kind
+  x.wav          audio (also .flac, .ogg, .mp3), resampled, for models with an audio front end
   -              standard input: one text per line if the model has a vocabulary, otherwise the rows of a CSV"""
 
 
@@ -129,6 +132,11 @@ def _predict(model: EdgeModel, arguments: argparse.Namespace) -> None:
     for name, rows in columns.items():
         if len(names) > 1:
             print(name)
+        if model.description.table.get("kind") == "series" and Path(arguments.input[0]).suffix.lower() in SUFFIXES:
+            for source, row in zip(arguments.input, rows):
+                heading, forecast = forecast_rows(model.description, source, row)
+                print_table(forecast, heading)
+            continue
         if rows[0].ndim > 2 or not (model.labels and name == names[0]):
             print_table([(i, _short(row)) for i, row in enumerate(rows)], ("example", "prediction"))
             continue

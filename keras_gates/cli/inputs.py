@@ -1,4 +1,4 @@
-"""What the device commands read, from ``.npy``, ``.npz``, ``.csv``, ``.wav`` or standard input, and the arrays they write."""
+"""What the device commands read, from ``.npy``, ``.npz``, tables, sound or standard input, and the arrays they write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import numpy as np
 
 from keras_gates._files import replace_file
 from keras_gates.edge import EdgeError, EdgeModel
-from keras_gates.edge.frontends import log_mel, read_wav
+from keras_gates.edge import sound as sounds
+from keras_gates.edge.examples import read_examples
+from keras_gates.edge.frontends import log_mel
+from keras_gates.edge.tables import SUFFIXES
 
 
 def read_batch(model: EdgeModel, source: str) -> Any:
@@ -21,7 +24,7 @@ def read_batch(model: EdgeModel, source: str) -> Any:
 
     Args:
         model: The file to predict with.
-        source: Path of an ``.npy``, ``.npz``, ``.csv``, ``.wav`` or text file, or ``-`` for standard input.
+        source: Path of an ``.npy``, ``.npz``, table, sound or text file, or ``-`` for standard input.
 
     Raises:
         EdgeError: The source cannot be read, or does not fit the model.
@@ -31,8 +34,10 @@ def read_batch(model: EdgeModel, source: str) -> Any:
         return {name: _with_batch(model, array, name) for name, array in read_arrays(Path(source)).items()}
     if kind == ".npy":
         return _with_batch(model, read_arrays(Path(source))["array"])
-    if kind == ".wav":
+    if kind in sounds.SUFFIXES:
         return _read_recording(model, source)[None]
+    if kind in SUFFIXES and model.description.table:
+        return read_examples(model.description, source)
     if model.description.vocabulary:
         return [line for line in read_lines(source) if line.strip()]
     return _with_batch(model, np.array(list(read_rows(source))))
@@ -43,20 +48,22 @@ def read_events(model: EdgeModel, source: str) -> Iterable[Any]:
 
     Args:
         model: The file to stream through.
-        source: Path of an ``.npy``, ``.csv``, ``.wav`` or text file, or ``-`` for standard input.
+        source: Path of an ``.npy``, table, sound or text file, or ``-`` for standard input.
 
     Raises:
         EdgeError: The source cannot be read, or does not fit the model.
     """
     kind, stride = Path(source).suffix.lower(), model.description.stride
-    if kind not in (".npy", ".npz", ".wav"):
+    if kind not in (".npy", ".npz", *sounds.SUFFIXES):
         if model.description.vocabulary:
             return (token for line in read_lines(source) if line.strip() for token in model.events(line))
         rows = map(model.events, read_rows(source)) if model.description.scales else read_rows(source)
         return rows if stride == 1 else (np.array(block) for block in zip(*[rows] * stride))
     if kind == ".npz":
         raise EdgeError("stream takes one input: give an .npy of shape (time, features).")
-    events = _read_recording(model, source, whole=True) if kind == ".wav" else read_arrays(Path(source))["array"]
+    events = (
+        _read_recording(model, source, whole=True) if kind in sounds.SUFFIXES else read_arrays(Path(source))["array"]
+    )
     return (events[i] if stride == 1 else events[i : i + stride] for i in range(0, len(events) - stride + 1, stride))
 
 
@@ -153,15 +160,14 @@ def _with_batch(model: EdgeModel, array: np.ndarray, name: str | None = None) ->
 
 
 def _read_recording(model: EdgeModel, source: str, *, whole: bool = False) -> np.ndarray:
-    """Read audio as the model takes it: log-mel events or samples; unless `whole`, cut or zero-padded to its length."""
-    sound, rate = read_wav(source)
+    """Read audio as the model takes it: log-mel events or samples; unless `whole`, its loudest part or padded, as in
+    training. It is resampled to the rate of the model."""
     description, port = model.description, model.description.events[0]
     expected = description.frontend.get("sample_rate")
-    if expected is not None and expected != rate:
-        raise EdgeError(f"{source}: expected a sample rate of {expected} Hz, got {rate} Hz: resample it first.")
+    sound, _ = sounds.read_wav(source, expected if isinstance(expected, int) else None)
     if not description.hears and len(port.tensor.shape) != 2:
         raise EdgeError(f"this model takes {port.text}, not sound.")
     samples = log_mel(description.frontend).samples(port.tensor.shape[1]) if description.hears else port.tensor.shape[1]
     if not whole:
-        sound = np.pad(sound, (0, max(samples - len(sound), 0)))[:samples]
+        sound = sounds.windows([sound], samples)[0]
     return model.events(sound) if description.hears else sound

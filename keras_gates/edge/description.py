@@ -162,6 +162,13 @@ class Description:
         return self.frontend.get("kind") == "scale"
 
     @property
+    def table(self) -> dict[str, Any]:
+        """How the user's kind of file is read (`keras_gates.edge.examples`); empty if the file was not trained on one."""
+        user = self.facts.get("user")
+        table = user.get("table") if isinstance(user, dict) else None
+        return table if isinstance(table, dict) else {}
+
+    @property
     def predictions(self) -> list[tuple[int, Port]]:
         """The outputs that the user gets, each with its place among all outputs."""
         return [(place, port) for place, port in enumerate(self.outputs) if port.role == "prediction"]

@@ -7,9 +7,7 @@ training did.
 from __future__ import annotations
 
 import string
-import wave
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -213,6 +211,15 @@ def scaled(values: np.ndarray, frontend: dict[str, Any]) -> np.ndarray:
     return ((np.asarray(values, "float32") - mean) / deviation).astype("float32")
 
 
+def _ending(events: np.ndarray, longest: Any) -> np.ndarray:
+    """The last `longest` events of a recording, after zeros (the mean of each channel) if it is shorter."""
+    if not isinstance(longest, int) or not 0 < longest <= _LONGEST:
+        raise EdgeError(
+            f"the file's front end has longest = {longest!r}; expected a number of time steps up to {_LONGEST}."
+        )
+    return np.pad(events[-longest:], ((max(0, longest - len(events)), 0), (0, 0)))
+
+
 def events_of(description: Description, raw: str | np.ndarray) -> np.ndarray:
     """Apply the external front end of a file to one example; see `EdgeModel.events`.
 
@@ -228,45 +235,9 @@ def events_of(description: Description, raw: str | np.ndarray) -> np.ndarray:
             raise EdgeError("expected numbers, got a text: this file has no vocabulary.")
         return tokens(raw, description.vocabulary, description.frontend)
     if description.scales:
-        return scaled(numbers(raw, "the measurements"), description.frontend)
+        events = scaled(numbers(raw, "the measurements"), description.frontend)
+        longest = description.frontend.get("longest")
+        return events if longest is None or events.ndim != 2 else _ending(events, longest)
     if not description.hears:
         raise EdgeError("this file has no external front end; pass the model's input array.")
     return log_mel(description.frontend)(numbers(raw, "the sound"))
-
-
-def read_wav(path: str | Path) -> tuple[np.ndarray, int]:
-    """Read a PCM recording.
-
-    Args:
-        path: The ``.wav`` file.
-
-    Returns:
-        Samples, float32 (n,) in −1…1 with the channels averaged, and the sample rate in Hz.
-
-    Raises:
-        EdgeError: Not a wav file, damaged, empty, or not PCM of 8, 16, 24 or 32 bits.
-
-    Example:
-
-    >>> sound, rate = read_wav("yes.wav")  # doctest: +SKIP
-    >>> sound.shape, rate  # doctest: +SKIP
-    ((8000,), 8000)
-    """
-    try:
-        with wave.open(str(path), "rb") as file:
-            channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
-            data = file.readframes(file.getnframes())
-    except (wave.Error, EOFError, OSError, ValueError, RuntimeError) as error:
-        raise EdgeError(f"{path}: expected a wav file with PCM samples; {error or 'it was cut short'}.") from None
-    if width not in (1, 2, 3, 4) or not channels or not rate:
-        raise EdgeError(f"{path}: expected PCM of 8, 16, 24 or 32 bits; got {8 * width} bits, {channels} channels.")
-    raw = np.frombuffer(data[: len(data) // (width * channels) * width * channels], np.uint8)
-    if not len(raw):
-        raise EdgeError(f"{path} contains no samples.")
-    if width == 1:
-        sound = raw.astype("float32") / 128 - 1
-    else:
-        whole = np.zeros((len(raw) // width, 4), np.uint8)
-        whole[:, 4 - width :] = raw.reshape(-1, width)
-        sound = (whole.view("<i4")[:, 0] / 2.0**31).astype("float32")
-    return sound.reshape(-1, channels).mean(1, dtype="float32"), rate

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from keras_gates.models.data.files import labelled_files
+from keras_gates.edge.sound import RATES, SUFFIXES, read_wav, resample
+from keras_gates.models.data.files import labelled_files, user_errors, visible
 from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take_parts, three_parts
+from keras_gates.models.data.summary import class_notes, leak_notes, length_note
 from keras_gates.models.data.tfds import attribution, open_tfds
-from keras_gates.models.data.wav import read_wav, resample
 from keras_gates.models.registry import UserError
+
+NOISE = "_background_noise_"  # as in speech_commands
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Recordings:
         labels: names of the classes.
         sample_rate: in Hz, of all recordings.
         about: name, attribution and licence.
+        notes: what was understood of the user's files, one sentence each.
+        noise: recordings (samples,) to mix in during training.
     """
 
     train: Split
@@ -31,6 +37,8 @@ class Recordings:
     labels: Sequence[str]
     sample_rate: int
     about: dict[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    noise: Sequence[np.ndarray] = ()
 
     def splits(self) -> tuple[Split, Split, Split]:
         """Return (train, validation, test)."""
@@ -102,25 +110,56 @@ def speech_commands(data_dir: str | None, sample_rate: int = 16000) -> Recording
     return Recordings(**splits, labels=builder.info.features["label"].names, sample_rate=sample_rate, about=about)
 
 
-def wav_folder(folder: str, sample_rate: int | None = None) -> Recordings:
-    """Load a folder with one sub-folder of WAV files per label, split by the user into train, validation and test folders, or
-    else at random, 70 / 10 / 20 %.
+@user_errors()
+def wav_folder(
+    folder: str, sample_rate: int | None = None, group: str | None = None, split: str = "random"
+) -> Recordings:
+    """Load a folder with one sub-folder of sound files per label, split by the user into train, validation and test folders, or
+    else at random, 70 / 10 / 20 %. A sub-folder `_background_noise_` is no word: its recordings are noise to mix in.
 
     Args:
         folder: see `keras_gates.models.data.files.labelled_files`.
         sample_rate: in Hz, to which the recordings are resampled; None is the lowest rate of the files, at most 16,000.
+        group: "name": no part of a file's name up to the first "_", such as a speaker, is in two parts.
+        split: "random" or "time", see `keras_gates.models.data.splits.three_parts`.
 
     Raises:
-        UserError: a folder or file cannot be read.
+        UserError: a folder or file cannot be read, or the sample rate is impossible.
     """
-    parts, labels = labelled_files(folder, ".wav")
-    read = {part: ([read_wav(path) for path in paths], classes) for part, (paths, classes) in parts.items()}
-    rate = sample_rate or min(16000, *(own_rate for sounds, _ in read.values() for _, own_rate in sounds))
-    resampled = {
-        part: ([sound if own_rate == rate else resample(sound, own_rate, rate) for sound, own_rate in sounds], classes)
-        for part, (sounds, classes) in read.items()
-    }
-    return Recordings(*three_parts(resampled, labels), labels, rate, {"name": str(folder)})
+    if sample_rate is not None and (not isinstance(sample_rate, int) or not RATES[0] <= sample_rate <= RATES[1]):
+        raise UserError(f"sample_rate must be a whole number from {RATES[0]:,} to {RATES[1]:,} Hz, not {sample_rate!r}")
+    parts, labels = labelled_files(folder, SUFFIXES, besides=[NOISE])
+    sounds = {part: [read_wav(path) for path in paths] for part, (paths, _) in parts.items()}
+    rates = [own_rate for part in sounds.values() for _, own_rate in part]
+    rate = sample_rate or min(16000, *rates)
+    resampled = {part: ([_at(rate, *one) for one in sounds[part]], classes) for part, (_, classes) in parts.items()}
+    groups = [path.stem.partition("_")[0] for path in parts["all"][0]] if group and "all" in parts else None
+    splits, indices = three_parts(resampled, labels, groups, split)
+    every = [sound for items, _ in splits for sound in items]
+    notes = [f"sample rates {', '.join(f'{own:,}' for own in sorted(set(rates)))} Hz, read at {rate:,} Hz"]
+    notes += [
+        *class_notes(splits, labels, "recordings"),
+        length_note([round(1000 * len(s) / rate) for s in every], "ms"),
+    ]
+    if silent := sum(not sound.any() for sound in every):
+        notes.append(f"{silent} recordings are silent")
+    if groups is not None and indices is not None:
+        notes += leak_notes([[groups[index] for index in part.tolist()] for part in indices], "name")
+    notes += leak_notes([[sound.tobytes() for sound in items if sound.any()] for items, _ in splits], "sound")
+    noise = (
+        [_at(rate, *read_wav(path)) for path in sorted(visible(Path(folder) / NOISE, SUFFIXES))]
+        if (Path(folder) / NOISE).is_dir()
+        else []
+    )
+    if noise:
+        notes.append(
+            f"{len(noise)} recordings of noise, {sum(map(len, noise)) / rate:.0f} s, are mixed in during training"
+        )
+    return Recordings(*splits, labels, rate, {"name": str(folder)}, notes, noise)
+
+
+def _at(rate: int, sound: np.ndarray, own_rate: int) -> np.ndarray:
+    return sound if own_rate == rate else resample(sound, own_rate, rate)
 
 
 def vowels(seed: int = 0, sample_rate: int = 8000, each: int = 90) -> Recordings:
@@ -163,22 +202,3 @@ def _vowel(formants: np.ndarray, draw: np.random.Generator, rate: int) -> np.nda
     sound = sound * np.sin(np.pi * time / seconds) ** 0.4
     sound = sound / np.abs(sound).max() * draw.uniform(0.1, 0.7)
     return (sound + draw.normal(0, 0.01, len(sound))).astype("float32")
-
-
-def windows(recordings: Sequence[np.ndarray], samples: int) -> np.ndarray:
-    """Return recordings of any length as (recordings, samples): short ones centred in silence, of long ones the loudest part.
-
-    Args:
-        recordings: each (samples,).
-        samples: of the result.
-    """
-    rows = np.zeros((len(recordings), samples), "float32")
-    for row, sound in zip(rows, recordings):
-        if len(sound) > samples:
-            energy = np.concatenate([[0.0], np.cumsum(sound.astype("float64") ** 2)])
-            start = int(np.argmax(energy[samples:] - energy[:-samples]))
-            row[:] = sound[start : start + samples]
-        else:
-            start = (samples - len(sound)) // 2
-            row[start : start + len(sound)] = sound
-    return rows

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from keras_gates.models.lazy import tf
 
 SPLITS = ("train", "validation", "test")
@@ -36,6 +38,9 @@ class Data:
             seed is an int64 scalar, 0 for validation and test.
         shuffle: buffer size of the shuffling.
         show: (x, y) → a text or a uint8 picture (height, width, 3) for people; None if x itself will do.
+        notes: what was understood of the user's files, one sentence each, for the screen and the report.
+        table: how a device reads the user's kind of file (`keras_gates.edge.examples`), for the metadata of exported files.
+        class_weights: weight of each class in the loss, or None.
     """
 
     train: Any
@@ -54,6 +59,9 @@ class Data:
     batches: Callable[..., Any] | None = None
     shuffle: int = 100_000
     show: Callable[..., Any] | None = None
+    notes: Sequence[str] = ()
+    table: Mapping[str, Any] = field(default_factory=dict)
+    class_weights: Mapping[int, float] | None = None
 
     def epoch(self, batch_size: int, seed: int, epoch: Any) -> Any:
         """Return the training batches of one epoch, shuffled and augmented by (seed, epoch).
@@ -157,3 +165,20 @@ def from_arrays(train: tuple, validation: tuple, test: tuple, /, **rest: Any) ->
         name: tf.data.Dataset.from_tensor_slices(split) for name, split in zip(SPLITS, (train, validation, test))
     }
     return Data(**datasets, **rest)
+
+
+def class_weights(classes: Any) -> dict[int, float] | None:
+    """Return weights that make rare classes count more, by the square root of their frequency, with mean 1 over the examples;
+    None if the classes are about equally frequent.
+
+    Args:
+        classes: (examples,), int.
+
+    Example:
+        class_weights(np.array([0] * 9 + [1]))    # {0: 0.83, 1: 2.5}
+    """
+    counts = np.bincount(classes)
+    if not counts.min() or counts.max() <= 1.5 * counts.min():
+        return None
+    weights = counts**-0.5
+    return {index: float(weight) for index, weight in enumerate(weights * counts.sum() / (weights * counts).sum())}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from keras_gates.models.data.files import labelled_files, numbers, read_table
+from keras_gates.edge.recordings import channels_of, cut_recordings
+from keras_gates.edge.tables import SUFFIXES, read_table
+from keras_gates.models.data.files import labelled_files, user_errors
 from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take_parts, three_parts
+from keras_gates.models.data.summary import class_notes, leak_notes, length_note, precision_notes
 from keras_gates.models.data.tfds import attribution, open_tfds
 from keras_gates.models.registry import UserError
-
-TIME = {"time", "timestamp", "date", "datetime", "seconds", "t", "index"}
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,12 @@ class Movements:
     """Recordings of sensors in three splits.
 
     Attributes:
-        train, validation, test: (recordings, classes): a list of float32 (time, channels) in the sensor's units, and
+        train, validation, test: (recordings, classes): a list of (time, channels), float32 or float64, in the sensor's units, and
             int32 (recordings,).
         labels: names of the classes.
         channels: names of the channels.
         about: name, attribution and licence.
+        notes: what was understood of the user's files, one sentence each.
     """
 
     train: Split
@@ -34,6 +37,7 @@ class Movements:
     labels: Sequence[str]
     channels: Sequence[str]
     about: dict[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def splits(self) -> tuple[Split, Split, Split]:
         """Return (train, validation, test)."""
@@ -75,76 +79,119 @@ def smartwatch_gestures(data_dir: str | None, participant: int | None = None) ->
     return Movements(*take_parts(recordings, classes, parts), labels, names, about)
 
 
-def csv_recordings(path: str | Path, steps: int = 50) -> Movements:
-    """Load the user's recordings: a folder with one sub-folder of CSV files per label, one file per recording; or one CSV file
-    with a column `label`.
+@user_errors()
+def csv_recordings(
+    path: str | Path, steps: int = 50, group: str | None = None, split: str = "random", wide: bool = False
+) -> Movements:
+    """Load the user's recordings: a folder with one sub-folder of tables per label, one table per recording; or one table with
+    a column `label`.
 
-    Every other column is a channel, except those named time, timestamp, date, datetime, seconds, t, index or `recording`. In a
-    single CSV file, rows of the same `recording` belong together; without that column, consecutive rows of one label are cut
+    Every other column is a channel, except the time, `recording` and the group. In a single table, rows of the same `recording`
+    belong together, also if those of several recordings take turns; without that column, consecutive rows of one label are cut
     into recordings of `steps` rows.
 
     Args:
         path: of the folder or file.
         steps: rows per recording, see above.
+        group: column (in a folder "name": the file's name up to the first "_") of which no value is in two parts.
+        split: "random" or "time", see `keras_gates.models.data.splits.three_parts`.
+        wide: whether each row is a recording; columns named x1, x2, … y1, y2, … are the time steps of the channels x and y.
 
     Raises:
         UserError: a file cannot be read or has other columns.
     """
     path = Path(path)
     if path.is_dir():
-        parts, labels, channels = _folder(path)
-    elif path.suffix.lower() == ".csv":
-        parts, labels, channels = _table(path, steps)
+        parts, labels, channels, groups, notes = _folder(path, group)
+    elif path.suffix.lower() in SUFFIXES:
+        parts, labels, channels, groups, notes = (_wide if wide else _table)(path, steps, group)
     else:
         raise UserError(
             f"{path} is neither a folder (one sub-folder of CSV files per label) nor a .csv file with a column label"
         )
-    return Movements(*three_parts(parts, labels), labels, channels, {"name": str(path)})
+    splits, indices = three_parts(parts, labels, groups if group else None, split)
+    recordings = [recording for items, _ in splits for recording in items]
+    notes += [f"channels {', '.join(channels)}", length_note([len(each) for each in recordings], "rows")]
+    notes += class_notes(splits, labels, "recordings")
+    if indices is not None and groups is not None:
+        what = f"{group}" if group else "uncut stretch of rows"
+        notes += leak_notes([[groups[index] for index in part.tolist()] for part in indices], what)
+    notes += leak_notes([[recording.tobytes() for recording in items] for items, _ in splits], "values")
+    notes += precision_notes(np.concatenate(splits[0][0]), channels)
+    return Movements(*splits, labels, channels, {"name": str(path)}, notes)
 
 
-def _folder(folder: Path) -> tuple[dict[str, Split], list[str], list[str]]:
-    files, labels = labelled_files(folder, ".csv")
+Loaded = tuple[dict[str, Split], list[str], list[str], "list[str] | None", list[str]]
+
+
+def _folder(folder: Path, group: str | None) -> Loaded:
+    files, labels = labelled_files(folder, SUFFIXES)
     channels: list[str] = []
-    parts = {}
+    parts, notes = {}, []
     for part, (paths, classes) in files.items():
         recordings = []
         for path in paths:
             table = read_table(path)
-            own_channels = _channels(table, path)
+            own_channels = channels_of(table)
             channels = channels or own_channels
             if own_channels != channels:
                 raise UserError(
                     f"{path} has the channels {', '.join(own_channels)}; the first file has {', '.join(channels)}"
                 )
-            recordings.append(np.stack([numbers(table[name], name, path) for name in channels], 1))
+            recordings.append(np.stack([table.numbers(name) for name in channels], 1))
+            notes += [f"{path.name}: {note}" for note in table.notes]
         parts[part] = recordings, classes
-    return parts, labels, channels
+    groups = [path.stem.partition("_")[0] for path in files["all"][0]] if group and "all" in files else None
+    return (
+        parts,
+        labels,
+        channels,
+        groups,
+        notes[:5] + ([f"… and {len(notes) - 5} more notes"] if len(notes) > 5 else []),
+    )
 
 
-def _table(path: Path, steps: int) -> tuple[dict[str, Split], list[str], list[str]]:
-    table = read_table(path, required=("label",))
-    channels = _channels(table, path)
-    values = np.stack([numbers(table[name], name, path) for name in channels], 1)
-    label = np.array([cell.strip() for cell in table["label"]])
-    if "" in label:
-        raise UserError(f"{path}, data row {np.flatnonzero(label == '')[0] + 1}: the label is empty")
+def _table(path: Path, steps: int, group: str | None) -> Loaded:
+    table = read_table(path, required=["label", *([group] if group else [])])
+    cut = cut_recordings(table, steps, besides=[group] if group else [])
+    label = np.array(table.texts("label"))
+    labels = _labels(label, path)
+    classes = np.array([labels.index(label[rows[0]]) for rows in cut.rows], "int32")
+    groups: list[str] | None = None
+    if group:
+        column = table.texts(group)
+        groups = [column[rows[0]] for rows in cut.rows]
+    elif "recording" not in table.names:  # pieces of one stretch of rows resemble each other
+        stretch = np.cumsum(np.concatenate([[0], label[1:] != label[:-1]]))
+        groups = [str(stretch[rows[0]]) for rows in cut.rows]
+    return {"all": (cut.values, classes)}, labels, cut.channels, groups, [*table.notes, *cut.notes]
+
+
+def _wide(path: Path, steps: int, group: str | None) -> Loaded:
+    table = read_table(path, required=["label", *([group] if group else [])])
+    label = np.array(table.texts("label"))
+    labels = _labels(label, path)
+    columns = [name for name in table.names if name not in ("label", "recording", group)]
+    channels: dict[str, list[str]] = {}
+    for name in columns:
+        channels.setdefault(re.sub(r"[ _.\-]?\d+$", "", name) or "value", []).append(name)
+    lengths = {len(names) for names in channels.values()}
+    if len(lengths) != 1:
+        counts = ", ".join(f"{name} {len(names)}" for name, names in list(channels.items())[:6])
+        raise UserError(
+            f"{path}: the channels of a wide table need the same number of columns, e.g. x1, x2, y1, y2; got {counts}"
+        )
+    values = np.stack([np.stack([table.numbers(name) for name in names], 1) for names in channels.values()], 2)
+    classes = np.array([labels.index(cell) for cell in label], "int32")
+    groups = table.texts(group) if group else None
+    return {"all": (list(values), classes)}, labels, list(channels), groups, [*table.notes, "one recording per row"]
+
+
+def _labels(label: np.ndarray, path: Path) -> list[str]:
     labels = sorted(set(label.tolist()))
     if len(labels) < 2:
         raise UserError(f"{path} has one label, {labels[0]!r}; expected at least 2")
-    marks = np.array(table.get("recording", label))
-    edges = np.flatnonzero((marks[1:] != marks[:-1]) | (label[1:] != label[:-1])) + 1
-    runs = np.split(np.arange(len(label)), edges)
-    if "recording" not in table:
-        runs = [run[start : start + steps] for run in runs for start in range(0, max(1, len(run) - steps // 2), steps)]
-    classes = np.array([labels.index(label[run[0]]) for run in runs], "int32")
-    return {"all": ([values[run] for run in runs], classes)}, labels, channels
-
-
-def _channels(table: dict[str, list[str]], path: Path) -> list[str]:
-    channels = [name for name in table if name.lower() not in TIME | {"label", "recording"}]
-    if not channels:
-        raise UserError(f"{path} has no sensor column; its columns are: {', '.join(table)}")
-    return channels
+    return labels
 
 
 def drawn_gestures(seed: int = 0, each: int = 100) -> Movements:
@@ -179,17 +226,3 @@ def _gesture(label: str, draw: np.random.Generator) -> np.ndarray:
     tilt = draw.normal(0, 0.15, 3)
     gravity = 9.81 * np.array([np.sin(tilt[0]), np.sin(tilt[1]), np.cos(tilt[0]) * np.cos(tilt[1])])
     return (motion + gravity + draw.normal(0, 0.5, (steps, 3))).astype("float32")
-
-
-def padded(recordings: Sequence[np.ndarray], steps: int) -> np.ndarray:
-    """Return recordings of any length as (recordings, steps, channels): short ones padded with zeros at the start, of long ones
-    the end.
-
-    Args:
-        recordings: each (time, channels).
-        steps: of the result.
-    """
-    rows = np.zeros((len(recordings), steps, recordings[0].shape[1]), "float32")
-    for row, recording in zip(rows, recordings):
-        row[max(0, steps - len(recording)) :] = recording[-steps:]
-    return rows

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_gates.models.data.files import labelled_files, read_table, read_text
+from keras_gates.edge.tables import SUFFIXES, one_spaced, read_table
+from keras_gates.models.data.files import labelled_files, read_text, user_errors
 from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take, take_parts, three_parts
+from keras_gates.models.data.summary import class_notes, leak_notes, length_note
 from keras_gates.models.data.tfds import attribution, open_tfds, read
 from keras_gates.models.registry import UserError
 
@@ -26,6 +28,7 @@ class Texts:
         train, validation, test: (texts, classes): a list of str, and int32 (texts,).
         labels: names of the classes.
         about: name, attribution and licence.
+        notes: what was understood of the user's files, one sentence each.
     """
 
     train: Split
@@ -33,6 +36,7 @@ class Texts:
     test: Split
     labels: Sequence[str]
     about: dict[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def splits(self) -> tuple[Split, Split, Split]:
         """Return (train, validation, test)."""
@@ -86,38 +90,50 @@ def _with_validation(splits: list[Split], labels: Sequence[str]) -> tuple[Split,
     return take(texts, classes, train), take(texts, classes, validation), test
 
 
-def own_texts(path: str | Path) -> Texts:
-    """Load the user's texts: a CSV file with the columns `text` and `label`, or a folder with one sub-folder of .txt files per
+@user_errors()
+def own_texts(path: str | Path, group: str | None = None, split: str = "random") -> Texts:
+    """Load the user's texts: a table with the columns `text` and `label`, or a folder with one sub-folder of .txt files per
     label.
 
     Args:
         path: of the file or folder.
+        group: column (in a folder "name": the file's name up to the first "_") of which no value is in two parts.
+        split: "random" or "time", see `keras_gates.models.data.splits.three_parts`.
 
     Raises:
         UserError: a file cannot be read, or a text or label is empty.
     """
     path = Path(path)
+    groups, notes = None, []
     if path.is_dir():
         files, labels = labelled_files(path, ".txt")
-        parts = {part: ([read_text(file) for file in paths], classes) for part, (paths, classes) in files.items()}
-        empty = next((file for paths, _ in files.values() for file in paths if not read_text(file).strip()), None)
-        if empty is not None:
-            raise UserError(f"{empty} is empty; add text, or remove the file")
-    elif path.suffix.lower() == ".csv":
-        table = read_table(path, required=("text", "label"))
-        for column in ("text", "label"):
-            row = next((row for row, cell in enumerate(table[column], 1) if not cell.strip()), None)
-            if row is not None:
-                raise UserError(f"{path}, data row {row}: the {column} is empty; fill it in or remove the row")
-        labels = sorted({cell.strip() for cell in table["label"]})
+        parts = {
+            part: ([one_spaced(read_text(file)) for file in paths], classes) for part, (paths, classes) in files.items()
+        }
+        for part, (paths, _) in files.items():
+            if "" in parts[part][0]:
+                raise UserError(f"{paths[parts[part][0].index('')]} is empty; add text, or remove the file")
+        if group and "all" in files:
+            groups = [file.stem.partition("_")[0] for file in files["all"][0]]
+    elif path.suffix.lower() in SUFFIXES:
+        table = read_table(path, required=["text", "label", *([group] if group else [])])
+        cells = table.texts("label")
+        labels = sorted(set(cells))
         if len(labels) < 2:
             raise UserError(f"{path} has one label, {labels[0]!r}; expected at least 2")
-        parts = {"all": (table["text"], np.array([labels.index(cell.strip()) for cell in table["label"]], "int32"))}
+        parts = {"all": (table.texts("text"), np.array([labels.index(cell) for cell in cells], "int32"))}
+        groups, notes = table.texts(group) if group else None, list(table.notes)
     else:
         raise UserError(
             f"{path} is neither a folder (one sub-folder of .txt files per label) nor a .csv file with the columns text and label"
         )
-    return Texts(*three_parts(parts, labels), labels, {"name": str(path)})
+    splits, indices = three_parts(parts, labels, groups, split)
+    words = [len(text.split()) for texts, _ in splits for text in texts]
+    notes += [*class_notes(splits, labels, "texts"), length_note(words, "words")]
+    if groups is not None and indices is not None:
+        notes += leak_notes([[groups[index] for index in part.tolist()] for part in indices], str(group))
+    notes += leak_notes([texts for texts, _ in splits], "text")
+    return Texts(*splits, labels, {"name": str(path)}, notes)
 
 
 def generated_reviews(seed: int = 0, count: int = 1500) -> Texts:

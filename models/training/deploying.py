@@ -87,12 +87,14 @@ def device_model(zoo: ZooModel, model: Any, precision: str) -> DeviceModel:
 
 
 def file_metadata(zoo: ZooModel, data: Any, preset: str) -> Mapping[str, Any]:
-    """Return the metadata for a .tflite file of the zoo: description, task, labels, vocabulary, licence."""
+    """Return the metadata for a .tflite file of the zoo: description, task, labels, vocabulary, licence,
+    and how the user's kind of file is read."""
     metadata = {
         "description": f"{zoo.name} ({preset}): {zoo.line}",
         "task": zoo.task,
         "labels": list(data.labels),
         "vocabulary": list(data.vocabulary),
+        "table": dict(data.table),
         "licence": f"weights trained on {data.name}; {data.attribution}; {data.licence}",
     }
     return {name: value for name, value in metadata.items() if value}

@@ -193,6 +193,7 @@ def fit(
                 callbacks=[*corrections, finite.FiniteLoss(), keeper, *_callbacks(zoo, model, folder, job)],
                 verbose=verbose if job.writes else 0,
                 shuffle=False,
+                class_weight=data.class_weights,
             )
         except Exception as error:
             if finite.MARK not in str(error):

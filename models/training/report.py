@@ -102,6 +102,7 @@ def write_report(
     lines += [*exports.failures, ""] if exports.failures else []
     lines += ["## Data", "", f"{data.name}. {data.attribution}. Licence: {data.licence}.", ""]
     lines += [f"Split: {data.split}.", ""] if data.split else []
+    lines += [*(f"- {note}" for note in data.notes), ""] if data.notes else []
     if zoo.published:
         lines += [
             "## Published results for comparison",

@@ -85,6 +85,8 @@ def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
             print(f"{task.zoo.name} ({config.preset}): {task.zoo.line}")
             weights = f"{task.model.count_params():,} weights"
             print(f"{weights}, data: {task.data.name}, seed {config.seed}, folder: {folder}")
+            for note in task.data.notes:
+                print(f"  {note}")
         try:
             training = fit(task, config, folder, job)
         except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_gates.edge import EdgeError, EdgeModel
-from keras_gates.edge.frontends import LogMel, read_wav, scaled, tokens
+from keras_gates.edge.frontends import LogMel, scaled, tokens
 from keras_gates.edge.tflite import read, seal
 
 TOLERANCE = {
@@ -459,22 +459,6 @@ def test_measurements_are_scaled_as_keras_scales_them():
     for wrong in ({}, {"mean": "x", "deviation": [1.0]}, {"mean": [0.0], "deviation": [0.0]}):
         with pytest.raises(EdgeError, match="scale front end"):
             scaled(values, wrong)
-
-
-@pytest.mark.parametrize("width", [1, 2, 3, 4])
-def test_wav_of_every_width_and_two_channels(tmp_path, width):
-    import wave
-
-    wanted = np.array([0.0, 0.5, -0.5, 0.25], "float32")
-    whole = np.round(wanted * 2 ** (8 * width - 1)).astype("<i8")
-    raw = (whole + 128).astype("u1").tobytes() if width == 1 else whole.view("u1").reshape(-1, 8)[:, :width].tobytes()
-    stereo = b"".join(raw[i : i + width] * 2 for i in range(0, len(raw), width))
-    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
-        file.setparams((2, width, 8000, 0, "NONE", ""))
-        file.writeframes(stereo)
-    sound, rate = read_wav(tmp_path / "a.wav")
-    assert rate == 8000
-    np.testing.assert_allclose(sound, wanted, atol=1e-6)
 
 
 def test_predictions_have_the_shape_of_the_classes():

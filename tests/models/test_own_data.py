@@ -1,14 +1,12 @@
 """The user's own files: what is read from them, and what is said about each way in which they can be wrong."""
 
-import struct
 import wave
 
 import numpy as np
 import pytest
 
 from keras_gates.models.data import audio, corpus, files, sensors, series, text
-from keras_gates.models.data.splits import divide
-from keras_gates.models.data.wav import read_wav, resample
+from keras_gates.models.data.splits import by_group, by_time, divide
 from keras_gates.models.registry import UserError
 
 
@@ -26,63 +24,7 @@ def write_wav(path, sound, rate=8000, channels=1, bits=16):
         file.writeframes(raw)
 
 
-def riff(encoding, bits, data, channels=1, rate=8000):
-    form = struct.pack("<HHIIHH", encoding, channels, rate, rate * bits // 8, bits // 8, bits)
-    return (
-        b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + struct.pack("<I", 16) + form
-        + b"data" + struct.pack("<I", len(data)) + data
-    )  # fmt: skip
-
-
 TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(800) / 8000)
-
-
-@pytest.mark.parametrize("bits", [8, 16, 24, 32])
-def test_wav_of_every_width_is_the_sound_that_was_written(tmp_path, bits):
-    write_wav(tmp_path / "a.wav", TONE, bits=bits)
-    sound, rate = read_wav(tmp_path / "a.wav")
-    assert rate == 8000
-    assert sound.dtype == np.float32
-    np.testing.assert_allclose(sound, TONE, atol=2 / 2 ** (min(bits, 20) - 1))
-
-
-def test_wav_of_floats_and_of_two_channels(tmp_path):
-    (tmp_path / "f.wav").write_bytes(riff(3, 32, TONE.astype("<f4").tobytes()))
-    np.testing.assert_allclose(read_wav(tmp_path / "f.wav")[0], TONE, atol=1e-6)
-    write_wav(tmp_path / "s.wav", np.stack([TONE, -TONE / 2], 1).ravel(), channels=2)
-    np.testing.assert_allclose(read_wav(tmp_path / "s.wav")[0], TONE / 4, atol=1e-4)
-
-
-def test_another_sample_rate_is_resampled_to_the_same_tone(tmp_path):
-    time = np.arange(44100) / 44100
-    write_wav(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 440 * time), rate=44100)
-    sound, rate = read_wav(tmp_path / "a.wav", sample_rate=8000)
-    assert (rate, len(sound)) == (8000, 8000)
-    middle = slice(500, 7500)
-    np.testing.assert_allclose(sound[middle], 0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)[middle], atol=0.01)
-    above = resample(np.sin(2 * np.pi * 6000 * time).astype("float32"), 44100, 8000)
-    assert np.abs(above[middle]).max() < 0.02, "what is above half the new rate must not fold back"
-
-
-@pytest.mark.parametrize(
-    ("raw", "said"),
-    [
-        (b"", "empty"),
-        (b"ID3\x03rest of an mp3", "MP3"),
-        (b"OggS rest", "Ogg"),
-        (riff(7, 8, b"\x00" * 80), "µ-law"),
-        (riff(17, 4, b"\x00" * 80), "IMA ADPCM"),
-        (riff(1, 16, b""), "contains no audio"),
-        (riff(1, 16, b"\x00" * 80)[:20], "damaged"),
-        (riff(3, 32, np.array([0.1, np.nan], "<f4").tobytes()), "NaN or infinity"),
-    ],
-)
-def test_a_wav_that_cannot_be_read_is_named_with_its_reason(tmp_path, raw, said):
-    path = tmp_path / "broken.wav"
-    path.write_bytes(raw)
-    with pytest.raises(UserError, match=r"broken\.wav") as error:
-        read_wav(path)
-    assert said in str(error.value)
 
 
 def test_a_folder_of_words_becomes_three_splits(tmp_path):
@@ -112,14 +54,6 @@ def test_a_folder_that_the_user_divided_stays_divided(tmp_path):
     assert [len(classes) for _, classes in words.splits()] == [18, 2, 6]
 
 
-def test_windows_centre_what_is_short_and_keep_the_loudest_of_what_is_long():
-    short, long = np.ones(4, "float32"), np.zeros(20, "float32")
-    long[11:14] = 1
-    rows = audio.windows([short, long], 8)
-    np.testing.assert_array_equal(rows[0], [0, 0, 1, 1, 1, 1, 0, 0])
-    assert rows[1].sum() == 3
-
-
 def _tree(folder, names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -146,34 +80,6 @@ def test_a_folder_that_is_not_what_was_expected(tmp_path, names, said):
 def test_no_such_folder():
     with pytest.raises(UserError, match="nowhere is not a folder"):
         files.labelled_files("nowhere", ".wav")
-
-
-@pytest.mark.parametrize(
-    ("raw", "said"),
-    [
-        (b"", "empty"),
-        (b"text,label\n", "no rows"),
-        (b"text,class\nhello,a\n", "no column 'label'; its columns are: text, class"),
-        (b"text,text,label\nhello,x,a\n", "'text' more than once"),
-        (b"text,label\nhello,a,b\n", "row 2: 3 cells"),
-        ("text,label\nh\xe9llo,a\n".encode("latin-1"), "not UTF-8 .byte 0xe9 in line 2"),
-        ("text,label\nhello,a\n".encode("utf-16"), "UTF-16"),
-    ],
-)
-def test_a_table_that_is_not_what_was_expected(tmp_path, raw, said):
-    path = tmp_path / "mine.csv"
-    path.write_bytes(raw)
-    with pytest.raises(UserError, match=said):
-        files.read_table(path, required=("text", "label"))
-
-
-def test_a_table_with_semicolons_quotes_and_a_byte_order_mark(tmp_path):
-    path = tmp_path / "mine.csv"
-    path.write_bytes('\ufefftext;label\n"one; two\nthree";a\nfour;b\n'.encode())
-    assert files.read_table(path, required=("text", "label")) == {
-        "text": ["one; two\nthree", "four"],
-        "label": ["a", "b"],
-    }
 
 
 def test_every_class_is_in_every_part_and_nothing_twice():
@@ -227,10 +133,10 @@ def test_a_folder_of_sensor_files(tmp_path):
     [
         ("time,x\n0,1\n", "no column 'label'"),
         ("time,label\n0,a\n", "no sensor column"),
-        ("x,label\n1,a\nhigh,b\n", "column 'x', data row 2: 'high' is not a number"),
-        ("x,label\n1,a\n,b\n", "data row 2: '' is not a number"),
+        ("x,label\n1,a\nhigh,b\n", "line 3, column 'x': 'high' is not a number"),
+        ("x,label\n1,a\n,b\n", "line 3, column 'x': '' is not a number"),
         ("x,label\n1,a\n2,a\n", "one label"),
-        ("x,label\n1,a\n2,\n", "data row 2: the label is empty"),
+        ("x,label\n1,a\n2,\n", "line 3, column 'label': the cell is empty"),
     ],
 )
 def test_a_sensor_file_that_is_not_what_was_expected(tmp_path, content, said):
@@ -238,6 +144,104 @@ def test_a_sensor_file_that_is_not_what_was_expected(tmp_path, content, said):
     path.write_text(content)
     with pytest.raises(UserError, match=said):
         sensors.csv_recordings(path)
+
+
+def test_recordings_whose_rows_take_turns(tmp_path):
+    rows = [
+        f"{recording},{'ab'[recording % 2]},{recording * 100 + step}" for step in range(7) for recording in range(20)
+    ]
+    (tmp_path / "sensor.csv").write_text("recording,label,x\n" + "\n".join(rows))
+    moves = sensors.csv_recordings(tmp_path / "sensor.csv")
+    recordings = [recording[:, 0] for part, _ in moves.splits() for recording in part]
+    assert len(recordings) == 20
+    for recording in recordings:
+        np.testing.assert_array_equal(recording - recording[0], np.arange(7))
+
+
+def test_several_labels_within_one_recording(tmp_path):
+    rows = [f"{recording},{'rest' if step < 4 else 'walk'},{step}" for recording in range(6) for step in range(10)]
+    (tmp_path / "sensor.csv").write_text("recording,label,x\n" + "\n".join(rows))
+    moves = sensors.csv_recordings(tmp_path / "sensor.csv")
+    assert "6 recordings were cut into 12 where their label changes" in moves.notes
+    for part, classes in moves.splits():
+        for recording, index in zip(part, classes):
+            assert recording[:, 0].tolist() == ([0, 1, 2, 3] if moves.labels[index] == "rest" else [4, 5, 6, 7, 8, 9])
+
+
+def test_one_recording_per_row(tmp_path):
+    head = ",".join(f"{axis}{step}" for axis in ("ax", "ay") for step in range(1, 6))
+    rows = [f"{'ab'[row % 2]}," + ",".join(str(10 * row + cell) for cell in range(10)) for row in range(20)]
+    (tmp_path / "wide.csv").write_text(f"label,{head}\n" + "\n".join(rows))
+    moves = sensors.csv_recordings(tmp_path / "wide.csv", wide=True)
+    assert list(moves.channels) == ["ax", "ay"]
+    for recording in moves.train[0]:
+        np.testing.assert_array_equal(recording - recording[0, 0], np.stack([np.arange(5), np.arange(5, 10)], 1))
+
+
+def test_a_sampling_rate_that_changes_and_an_index_without_name_are_told(tmp_path):
+    rows = [f"{row},{row * (1 if row < 30 else 5)},{row},{'ab'[row // 10 % 2]}" for row in range(60)]
+    (tmp_path / "sensor.csv").write_text(",time,x,label\n" + "\n".join(rows))
+    moves = sensors.csv_recordings(tmp_path / "sensor.csv", steps=5)
+    assert list(moves.channels) == ["x"]
+    assert any("the sampling rate changes" in note for note in moves.notes)
+    assert any("has no name" in note for note in moves.notes)
+
+
+def test_counters_that_float32_cannot_hold_are_told(tmp_path):
+    rows = [f"{123456789 + row},{row},{'ab'[row // 10 % 2]}" for row in range(60)]
+    (tmp_path / "sensor.csv").write_text("counter,x,label\n" + "\n".join(rows))
+    (note,) = [n for n in sensors.csv_recordings(tmp_path / "sensor.csv", steps=5).notes if "loses accuracy" in n]
+    assert "'counter'" in note
+    assert np.spacing(np.float32(123456789)) == 8
+    assert "only to 8" in note
+
+
+def test_groups_stay_together_and_a_leak_is_told(tmp_path):
+    rows = [f"{'ab'[row % 2]},p{row // 2 % 10},text number {row % 40}" for row in range(80)]
+    (tmp_path / "texts.csv").write_text("label,person,text\n" + "\n".join(rows))
+    texts = text.own_texts(tmp_path / "texts.csv", group="person")
+    people = {row.split(",")[2]: row.split(",")[1] for row in rows}
+    groups = [{people[one] for one in part} for part, _ in texts.splits()]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert sum(len(part) for part, _ in texts.splits()) == 80
+    assert not any("leak" in note for note in texts.notes)
+    assert any("leak" in note and "same text" in note for note in text.own_texts(tmp_path / "texts.csv").notes)
+    with pytest.raises(UserError, match="2 groups; expected at least 3"):
+        by_group(np.array([0, 1] * 4), ["a", "b"], ["x", "y"] * 4)
+
+
+def test_a_split_by_time_keeps_the_order():
+    classes = np.array([0, 1] * 10)
+    train, validation, test = by_time(classes, ["a", "b"])
+    assert (train.max(), validation.tolist(), test.min()) == (13, [14, 15], 16)
+
+
+def test_hidden_files_and_background_noise_are_no_words(tmp_path):
+    for word in ("no", "yes"):
+        for number in range(5):
+            write_wav(tmp_path / word / f"{number}.wav", TONE * (0.5 + 0.1 * number))
+        (tmp_path / word / "._1.wav").write_bytes(b"Mac OS X")
+    write_wav(tmp_path / audio.NOISE / "hiss.wav", np.random.default_rng(0).normal(0, 0.1, 16000))
+    words = audio.wav_folder(str(tmp_path))
+    assert words.labels == ["no", "yes"]
+    assert sum(len(part) for part, _ in words.splits()) == 10
+    assert [len(noise) for noise in words.noise] == [16000]
+
+
+@pytest.mark.parametrize("rate", [-1, 0, 8000.5, 10**9, "8000 Hz"])
+def test_an_impossible_sample_rate_is_refused(tmp_path, rate):
+    with pytest.raises(UserError, match="sample_rate must be a whole number"):
+        audio.wav_folder(str(tmp_path), rate)
+
+
+def test_silence_and_flac_are_read(tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    for word in ("no", "yes"):
+        (tmp_path / word).mkdir()
+        for number in range(5):
+            soundfile.write(tmp_path / word / f"{number}.flac", TONE * (number > 0), 8000)
+    assert "2 recordings are silent" in audio.wav_folder(str(tmp_path)).notes
 
 
 def test_texts_from_a_table_and_from_folders(tmp_path):
@@ -261,17 +265,6 @@ def test_texts_from_a_table_and_from_folders(tmp_path):
         text.own_texts(tmp_path / "mails.json")
 
 
-def test_series_with_every_form_of_time(tmp_path):
-    forms = ("2024-01-01 0{}:00", "2024-01-01T0{}:00:00Z", "1.1.2024 0{}:00", "1/1/2024 0{}:00", None)
-    for form in forms:
-        path = tmp_path / "series.csv"
-        times = [form.format(hour) if form else str(1704067200 + 3600 * hour) for hour in range(5)]
-        path.write_text("date,sold\n" + "\n".join(f"{time},{hour}" for hour, time in enumerate(times)))
-        found = series.csv_series(path)
-        np.testing.assert_array_equal(found.seconds, 1704067200 + 3600 * np.arange(5))
-        np.testing.assert_array_equal(found.values[:, 0], np.arange(5))
-
-
 def test_the_calendar_knows_hour_and_weekday():
     found = series.generated_series(hours=400)
     calendar = found.calendar()
@@ -283,15 +276,10 @@ def test_the_calendar_knows_hour_and_weekday():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("date,x\nsoon,1\n", "'soon' is not a time"),
-        ("date,x\n1704067200000,1\n", "'1704067200000' is not a time; .* or seconds since 1970"),
-        ("date,x\n1704067200,1\ninf,2\n", "data row 2: 'inf' is not a time"),
-        ("date,x\nnan,1\n", "'nan' is not a time"),
         ("date\n2024-01-01\n", "no column besides 'date'"),
-        ("date,x\n2024-01-01,1\n2024-01-02,2\n2024-01-05,3\n2024-01-06,4\n", "data row 3: 2024-01-05 comes 3 days"),
-        ("date,x\n2024-01-02,1\n2024-01-01,2\n2023-12-31,3\n", "sort them"),
+        ("date,x\n2024-01-01,1\n2024-01-02,2\n2024-01-05,3\n2024-01-06,4\n", "line 4, .* 2024-01-05 .* comes 3 days"),
         ("date,x\n2024-01-01,1\n", "needs at least 3"),
-        ("date,x\n2024-01-01,\n2024-01-02,2\n", "'' is not a number"),
+        ("date,x\n2024-01-01,\n2024-01-02,2\n2024-01-03,2\n", "line 2, column 'x': '' is not a number"),
     ],
 )
 def test_a_series_that_is_not_what_was_expected(tmp_path, content, said):

@@ -80,7 +80,9 @@ def test_a_word_said_otherwise_is_the_word_at_another_speed_place_and_loudness()
 def test_a_movement_made_otherwise_ends_at_the_end_and_keeps_its_strength():
     x = np.zeros((64, 50, 3), "float32")
     x[:, 20:] = [3.0, 4.0, 0.0]
-    moved, _ = gesture._augmented(x, np.zeros(64), np.array([1, 2], "int64"))
+    one, none = np.ones(3), np.zeros(3, "float32")
+    augmented = gesture._augmentation(none, one, none, [0, 1, 2], gesture.AUGMENTATIONS, 0.0)
+    moved, _ = augmented(x, np.zeros(64), np.array([1, 2], "int64"))
     moved = np.asarray(moved)
     present = np.abs(moved).sum(-1) > 0
     assert present[:, -1].all()
@@ -92,6 +94,39 @@ def test_a_movement_made_otherwise_ends_at_the_end_and_keeps_its_strength():
     strength = np.linalg.norm(moved[:, -1], axis=-1)
     assert 5 * np.exp(-0.2) - 0.01 <= strength.min() < 4.6
     assert 5.4 < strength.max() <= 5 * np.exp(0.2) + 0.01
+
+
+def test_pressure_is_augmented_around_its_mean_and_padded_with_it():
+    mean, deviation = np.array([101325.0, 0.0, 0.0, 9.81]), np.array([10.0, 2.0, 2.0, 2.0])
+    fill = mean.astype("float32")
+    x = np.tile(fill, (64, 30, 1))
+    x[:, 10:, 0] += 15
+    x[:, 10:, 1:] = [3.0, 0.0, 4.0]
+    augmented = gesture._augmentation(mean, deviation**2, fill, [1, 2, 3], ["strength", "rotation"], 0.0)
+    moved = np.asarray(augmented(x, np.zeros(64), np.array([1, 2], "int64"))[0])
+    np.testing.assert_array_equal(moved[:, :10], x[:, :10])
+    rise = moved[:, 10:, 0] - 101325
+    assert 15 * np.exp(-0.2) - 0.1 <= rise.min() < 13 < 17 < rise.max() <= 15 * np.exp(0.2) + 0.1
+    lengths = np.linalg.norm(moved[:, 10:, 1:], axis=-1)
+    np.testing.assert_allclose(lengths / 5, rise / 15, rtol=0.01)  # a rotation keeps the length
+    assert np.abs(moved[:, 10:, 2]).max() > 0.1, "the vector was not rotated"
+
+
+def test_each_augmentation_can_be_switched_off(tmp_path):
+    rows = [f"{row},{row * 0.5},{row * 0.1},{'ab'[row // 10 % 2]}" for row in range(400)]
+    (tmp_path / "sensor.csv").write_text("x,y,z,label\n" + "\n".join(rows))
+    source = str(tmp_path / "sensor.csv")
+    assert gesture.data(source, augment=False).augment_batch is None
+    data = gesture.data(source, steps=12, augment="strength")
+    x, y = data.arrays("train", 20)
+    fill = x[0, 0]
+    moved = np.asarray(data.augment_batch(x, y, np.array([1, 2], "int64"))[0])
+    np.testing.assert_array_equal((moved == fill).all(-1), (x == fill).all(-1))
+    assert not np.allclose(moved, x)
+    np.testing.assert_allclose(fill, data.build["mean"], rtol=1e-6)
+    for wrong in ({"augment": "colour"}, {"vector": "x,y"}, {"vector": "x,y,w"}, {"steps": 2.5}):
+        with pytest.raises(UserError):
+            gesture.data(source, **wrong)
 
 
 def test_rotations_turn_and_do_not_stretch():

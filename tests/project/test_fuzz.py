@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from keras_gates.cli.inputs import read_arrays, read_rows
 from keras_gates.edge import EdgeError, EdgeModel
 from keras_gates.edge.description import describe
-from keras_gates.edge.frontends import read_wav, tokens
+from keras_gates.edge.frontends import tokens
+from keras_gates.edge.sound import read_wav
 from keras_gates.edge.tflite import read
 
 NAMES = ("float", "words", "article_int8")
