@@ -1,5 +1,4 @@
 // TensorFlow: the operators `KerasGates>Lstm` and `KerasGates>LstmGradient`, registered when `tf.load_op_library` loads this file.
-// The name space keeps them out of files: `tf.saved_model.save` refuses operators of a name space that it was not told.
 #include <dlfcn.h>
 
 #include <initializer_list>

@@ -112,13 +112,3 @@ def test_nan_and_infinity_propagate():
     assert np.isnan(outputs[0]).all()
     np.testing.assert_allclose(outputs[1], np.tanh(1.0), rtol=1e-6)
     np.testing.assert_allclose(outputs[2], 0.0, atol=1e-30)
-
-
-def test_a_saved_model_does_not_take_the_operator(tmp_path):
-    weights = dict.fromkeys(WEIGHTS) | {"kernel": tf.ones((1, 8)), "recurrent_kernel": tf.zeros((2, 8))}
-    module = tf.Module()
-    module.run = tf.function(
-        lambda x: native_lstm(x, [tf.zeros((3, 2))] * 2, weights)[0], input_signature=[tf.TensorSpec((3, None, 1))]
-    )
-    with pytest.raises(ValueError, match="KerasGates"):
-        tf.saved_model.save(module, tmp_path)
