@@ -1,4 +1,4 @@
-"""The native LSTM kernel: loads the compiled core and TensorFlow's operators, or says why they are absent.
+"""The native LSTM kernel: loads the compiled core, or says why it is absent. One binding per backend stands next to it.
 
 The core is compiled when the package is installed and a C++ compiler is there (setup.py); nothing else depends on it.
 """
@@ -9,11 +9,10 @@ import ctypes
 import functools
 import importlib.machinery
 from pathlib import Path
-from typing import Any
 
 
-def _library(name: str) -> Path | None:
-    """The compiled library of this name next to this file."""
+def library(name: str) -> Path | None:
+    """Return the path of the compiled library of this name (`"_core"`, `"_tensorflow"`), or None if it was not compiled."""
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(name + suffix)
         if path.exists():
@@ -23,7 +22,7 @@ def _library(name: str) -> Path | None:
 
 @functools.cache
 def _loaded() -> tuple[ctypes.CDLL | None, str | None]:
-    path = _library("_core")
+    path = library("_core")
     if path is None:
         return None, "it was not compiled: install keras_gates where a C++ compiler (g++ or clang++) is found"
     try:
@@ -46,10 +45,10 @@ def core() -> ctypes.CDLL:
     Raises:
         ImportError: the core is absent; the message says why.
     """
-    library, reason = _loaded()
-    if library is None:
+    loaded, reason = _loaded()
+    if loaded is None:
         raise ImportError(f"keras_gates.native: the compiled kernel is absent: {reason}.")
-    return library
+    return loaded
 
 
 def instructions() -> str:
@@ -59,25 +58,3 @@ def instructions() -> str:
         ImportError: the core is absent.
     """
     return core().kg_instructions().decode()
-
-
-@functools.cache
-def tensorflow_operators() -> Any:
-    """Load TensorFlow's operators: a module with `keras_gates_lstm` and `keras_gates_lstm_gradient`.
-
-    Raises:
-        ImportError: the core or the operators are absent, or this TensorFlow does not take them.
-    """
-    import tensorflow as tf
-
-    library, path = core(), _library("_tensorflow")
-    if path is None:
-        raise ImportError(
-            "keras_gates.native: the operators for TensorFlow were not compiled. Install keras_gates again."
-        )
-    operators = tf.load_op_library(str(path))
-    functions = (library.kg_lstm_forward, library.kg_lstm_backward, library.kg_lstm_saved_size)
-    addresses = [ctypes.cast(function, ctypes.c_void_p) for function in functions]
-    if not ctypes.CDLL(str(path)).kg_tensorflow_use(*addresses):
-        raise ImportError(f"keras_gates.native: TensorFlow {tf.__version__} does not take the operators.")
-    return operators

@@ -14,7 +14,7 @@ struct Context;
 struct Inference;
 struct ShapeHandle;
 struct DimensionHandle;
-constexpr int OK = 0, INVALID_ARGUMENT = 3, RESOURCE_EXHAUSTED = 8, FLOAT = 1, DOUBLE = 2, BOOL = 10;
+constexpr int OK = 0, INVALID_ARGUMENT = 3, RESOURCE_EXHAUSTED = 8, FLOAT = 1, DOUBLE = 2, UINT8 = 4;
 
 #define KG_TENSORFLOW(X)                                                                                                     \
   X(NewStatus, Status*, ())                                                                                                  \

@@ -98,9 +98,13 @@ struct Call {
     if (a.masked && !lstm.mask) lstm.mask = &nothing;
     return true;
   }
+  size_t number() const { return type == tf::DOUBLE ? 8 : 4; }
   void* output(int n, const int64_t* sizes, int rank) {
-    size_t bytes = type == tf::DOUBLE ? 8 : 4;
+    size_t bytes = number();
     for (int k = 0; k < rank; k++) bytes *= (size_t)sizes[k];
+    return output(n, type, sizes, rank, bytes);
+  }
+  void* output(int n, int type, const int64_t* sizes, int rank, size_t bytes) {
     tf::Tensor* t = status.ok() ? tf::AllocateOutput(context, n, type, sizes, rank, bytes, status.of) : nullptr;
     if (!t) return nullptr;
     void* data = tf::TensorData(t);
@@ -124,9 +128,9 @@ void forward(void* attributes, tf::Context* context) {
   Call call(context);
   if (call.read(a, INPUTS)) {
     const kg_lstm& l = call.lstm;
-    int64_t all[] = {l.batch, l.time, l.units}, one[] = {l.batch, l.units}, size = a.save ? saved_size_of_core(&l) : 0;
+    int64_t all[] = {l.batch, l.time, l.units}, one[] = {l.batch, l.units}, size = a.save ? saved_size_of_core(&l) * (int64_t)call.number() : 0;
     void* outputs = a.sequences ? call.output(0, all, 3) : call.output(0, one, 2);
-    void *stm = call.output(1, one, 2), *ltm = call.output(2, one, 2), *saved = call.output(3, &size, 1);
+    void *stm = call.output(1, one, 2), *ltm = call.output(2, one, 2), *saved = call.output(3, tf::UINT8, &size, 1, (size_t)size);
     if (call.status.ok()) call.end(forward_of_core(&l, outputs, stm, ltm, a.save ? saved : nullptr));
   }
   if (!call.status.ok()) tf::OpKernelContext_Failure(context, call.status.of);
@@ -146,6 +150,8 @@ void backward(void* attributes, tf::Context* context) {
     for (int n = 0; n < 5; n++) data[n] = tf::TensorData(call.inputs[INPUTS + n]);
     kg_lstm_gradients to = {gradients[0], gradients[1], gradients[2], gradients[3],
                             gradients[4], gradients[5], gradients[6], gradients[7]};
+    if (tf::Dim(call.inputs[INPUTS + 1], 0) != saved_size_of_core(&call.lstm) * (int64_t)call.number())
+      call.fail(tf::INVALID_ARGUMENT, "KerasGates>LstmGradient: what the forward pass saved is of another size");
     if (call.status.ok()) call.end(backward_of_core(&call.lstm, data[0], data[1], data[2], data[3], data[4], &to));
   }
   if (!call.status.ok()) tf::OpKernelContext_Failure(context, call.status.of);
@@ -187,13 +193,13 @@ bool register_operators() {
   Status status;
   tf::OpDefinition* op = definition("KerasGates>Lstm");
   tf::OpDefinitionBuilderAddAttr(op, "save: bool");
-  for (const char* output : {"outputs: T", "last_stm: T", "last_ltm: T", "saved: T"}) tf::OpDefinitionBuilderAddOutput(op, output);
+  for (const char* output : {"outputs: T", "last_stm: T", "last_ltm: T", "saved: uint8"}) tf::OpDefinitionBuilderAddOutput(op, output);
   tf::OpDefinitionBuilderSetShapeInferenceFunction(op, shapes<3, 1>);
   tf::RegisterOpDefinition(op, status.of);
   add_kernels("KerasGates>Lstm", create<true>, forward, status.of);
 
   op = definition("KerasGates>LstmGradient");
-  for (const char* input : {"outputs: T", "saved: T", "d_outputs: T", "d_last_stm: T", "d_last_ltm: T"})
+  for (const char* input : {"outputs: T", "saved: uint8", "d_outputs: T", "d_last_stm: T", "d_last_ltm: T"})
     tf::OpDefinitionBuilderAddInput(op, input);
   for (const char* output : {"d_events: T", "d_stm: T", "d_ltm: T", "d_kernel: T", "d_recurrent_kernel: T", "d_bias: T",
                              "d_kept_kernel: T", "d_kept_bias: T"})

@@ -15,28 +15,17 @@ if native.why_absent():
 
 import tensorflow as tf
 
+from keras_gates.native import tensorflow_binding
+
 WEIGHTS = ("kernel", "recurrent_kernel", "bias", "kept_kernel", "kept_bias")
 
 
-def native_lstm(events, memories, weights, mask=None, **options):
-    """Outputs, STM and LTM with the operators' gradient; weights as in `reference.weights_of`."""
-    operators, dtype = native.tensorflow_operators(), events.dtype
-    empty = tf.zeros((0,), dtype)
-    there = [weights[name] is not None for name in WEIGHTS]
-    flags = {"sequences": True, "go_backwards": False, "zeros": False, "threads": 2, **options}
-    flags |= {"masked": mask is not None, "biased": there[2], "article": there[3]}
-    mask = tf.zeros((0, 0), tf.bool) if mask is None else tf.constant(mask)
-
-    @tf.custom_gradient
-    def run(*tensors):
-        *results, saved = operators.keras_gates_lstm(*tensors, mask, save=True, **flags)
-
-        def gradient(*d_results):
-            return operators.keras_gates_lstm_gradient(*tensors, mask, results[0], saved, *d_results, **flags)
-
-        return results, gradient
-
-    return run(events, *memories, *[empty if weights[name] is None else weights[name] for name in WEIGHTS])
+def native_lstm(events, memories, weights, mask=None, sequences=True, go_backwards=False, zeros=False):
+    """Outputs, STM and LTM; weights as in `reference.weights_of`."""
+    mask = None if mask is None else tf.constant(mask)
+    weights = [weights[name] for name in WEIGHTS]
+    options = {"sequences": sequences, "go_backwards": go_backwards, "zeros": zeros}
+    return tensorflow_binding.lstm(events, *memories, weights, mask, **options)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -47,7 +36,7 @@ def native_lstm(events, memories, weights, mask=None, **options):
         ((3, 5, 3, 4), False, {}),
         ((1, 1, 1, 1), True, {"sequences": False}),
         ((9, 7, 5, 13), True, {"go_backwards": True}),
-        ((17, 4, 2, 9), True, {"zeros": True, "threads": 1}),
+        ((17, 4, 2, 9), True, {"zeros": True}),
         ((40, 3, 33, 20), False, {"go_backwards": True, "sequences": False}),
     ],
 )
