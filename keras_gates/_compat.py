@@ -159,3 +159,13 @@ def in_xla_context() -> bool:
 
     module = importlib.import_module("tensorflow.python.ops.control_flow_util")
     return _fetch(module, "GraphOrParentsInXlaContext", module.__name__)(tf.compat.v1.get_default_graph())
+
+
+def tape_is_active() -> bool:
+    """Return whether a `tf.GradientTape` may record what TensorFlow computes now, so that a gradient may follow.
+
+    Raises:
+        ImportError: this version of TensorFlow has no `record.could_possibly_record`.
+    """
+    module = importlib.import_module("tensorflow.python.eager.record")
+    return _fetch(module, "could_possibly_record", module.__name__)()

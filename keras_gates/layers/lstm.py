@@ -256,7 +256,9 @@ class GateLSTM(keras.layers.RNN):
     def explain(
         self, batch: int | None = None, time: int | None = None, masked: bool = False, training: bool = False
     ) -> loops.LoopChoice:
-        """Return which loop would run a sequence of this size, and why.
+        """Return which loop would run a sequence of this size here, and why, and why no faster one.
+
+        In a graph that leaves this process (`model.export`) and in one that XLA compiles another loop runs than in `fit`.
 
         Args:
             batch: Integer, sequences per call, or None if not known statically.
@@ -303,6 +305,8 @@ class GateLSTM(keras.layers.RNN):
             use_cudnn=self.use_cudnn,
             gpu=loops.has_gpu(keras.backend.backend()),
             loop=self.loop,
+            no_kernel=loops.why_absent(),
+            no_kernel_here=loops.why_not_here(),
         )
 
     def get_config(self) -> dict:

@@ -4,6 +4,7 @@
 |---|---|---|
 | `general` | any | `keras.layers.RNN` over the cell: custom gates, a dropout mask for every gate |
 | `portable` | any | all events projected in one matmul, then Keras' loop over the time steps; the backend's own gradient |
+| `native` | TensorFlow, on a CPU | a C++ kernel: the whole loop and its gradient are one operation, nothing is compiled |
 | `compiled` | TensorFlow | the whole loop compiled by XLA, hand-written gradient, two halves of the batch in parallel |
 | `scan` | JAX | `lax.scan` with a hand-written gradient |
 | `fused` | PyTorch | PyTorch's own LSTM (oneDNN on a CPU) |
@@ -15,15 +16,16 @@ The measurements behind the rule are in docs/performance.md.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 from dataclasses import dataclass
 
 from keras_gates.loops.inputs import LoopInputs, LoopResult
 
-LOOPS = ("auto", "general", "portable", "compiled", "scan", "fused", "stepped", "cudnn")
+LOOPS = ("auto", "general", "portable", "native", "compiled", "scan", "fused", "stepped", "cudnn")
 FAST = {
-    "tensorflow": ("compiled",),
+    "tensorflow": ("native", "compiled"),
     "jax": ("scan",),
     "torch": ("fused", "stepped"),
 }  # the first that can run is chosen
@@ -58,6 +60,8 @@ class SequenceProblem:
         use_cudnn: `"auto"`, True or False.
         gpu: whether the backend computes on a GPU.
         loop: `"auto"`, or the name of a loop.
+        no_kernel: why this process cannot use the native kernel, or None if it can.
+        no_kernel_here: why what is being traced must not contain it, or None if it may.
     """
 
     backend: str
@@ -80,6 +84,8 @@ class SequenceProblem:
     use_cudnn: bool | str = "auto"
     gpu: bool = False
     loop: str = "auto"
+    no_kernel: str | None = "the kernel is absent"
+    no_kernel_here: str | None = None
 
     @property
     def multiplications(self) -> int:
@@ -115,6 +121,9 @@ def choose(problem: SequenceProblem) -> LoopChoice:
     Raises:
         ValueError: the loop requested by name, or cuDNN with `use_cudnn=True`, cannot run this problem.
     """
+    if problem.loop == "native" and problem.no_kernel_here and not _why_not("native", _elsewhere(problem)):
+        # Not an error: a layer that runs natively can still be exported, or compiled by XLA as part of a model.
+        return _best(problem)
     if problem.loop != "auto":
         why_not = _why_not(problem.loop, problem)
         if why_not:
@@ -129,6 +138,10 @@ def choose(problem: SequenceProblem) -> LoopChoice:
     return _best(problem)
 
 
+def _elsewhere(problem: SequenceProblem) -> SequenceProblem:
+    return dataclasses.replace(problem, no_kernel_here=None)
+
+
 def _best(problem: SequenceProblem) -> LoopChoice:
     needs_cell = _why_not("portable", problem)
     if needs_cell:
@@ -136,13 +149,15 @@ def _best(problem: SequenceProblem) -> LoopChoice:
     if problem.use_cudnn in ("auto", True) and not _why_not("cudnn", problem):
         return LoopChoice("cudnn", "a GPU with cuDNN, and nothing it cannot do")
     why_not: str | None = f"there is no other for the {problem.backend} backend"
+    note = ""  # why the faster one does not run
     for loop in FAST.get(problem.backend, ()):
         why_not = _why_not(loop, problem)
         if why_not:
+            note = f"; not native: {why_not}" if loop == "native" else note
             continue
         if loop == "compiled" and problem.multiplications < WORTH_COMPILING:
-            return LoopChoice("portable", "too small to earn back a second of compiling")
-        return LoopChoice(loop, f"the fastest with {problem.backend} ({problem.formulation} form)")
+            return LoopChoice("portable", f"too small to earn back a second of compiling{note}")
+        return LoopChoice(loop, f"the fastest with {problem.backend} ({problem.formulation} form){note}")
     return LoopChoice("portable", str(why_not))
 
 
@@ -164,6 +179,8 @@ def _why_not(loop: str, problem: SequenceProblem) -> str | None:
         return f"no gradient is written for {problem.dtype}"
     if problem.unroll:
         return "unroll=True asks for the steps one by one"
+    if loop == "native":
+        return "there is a GPU, and it runs on a CPU" if problem.gpu else problem.no_kernel or problem.no_kernel_here
     if loop == "fused":
         return _why_not_one_operator(problem)
     if loop == "cudnn":

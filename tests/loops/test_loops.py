@@ -11,7 +11,7 @@ from helpers import BACKEND, EVENTS, FEATURES, MASKS, MEMORIES, UNITS
 from keras import ops
 
 from keras_gates import GateLSTM
-from keras_gates.loops import SequenceProblem, choose
+from keras_gates.loops import SequenceProblem, choose, why_absent
 from keras_gates.loops.select import FAST
 
 WRITTEN = {"tensorflow": "compiled", "jax": "scan", "torch": "stepped"}[BACKEND]  # the loop whose gradient is ours
@@ -31,7 +31,9 @@ CASES = [
     ("article", True, "holes", True, True, False),
     ("article", False, "holes", False, False, True),
 ]
-LOOPED = [(loop, *case) for loop in FAST[BACKEND] for case in CASES]
+WITHOUT_KERNEL = why_absent()
+AVAILABLE = [loop for loop in FAST[BACKEND] if loop != "native" or not WITHOUT_KERNEL]
+LOOPED = [(loop, *case) for loop in AVAILABLE for case in CASES]
 LOOPED = [case for case in LOOPED if case[0] != "fused" or (case[1] == "standard" and case[3] == "none")]
 LOOPED += [("compiled, sparing", *case) for case in CASES[2::3] if BACKEND == "tensorflow"]
 
@@ -129,8 +131,9 @@ def test_sizes_known_at_run_time(formulation, masked, backwards, monkeypatch):
             np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=2e-5)
 
 
-def test_a_gradient_of_a_gradient_is_right_or_an_error():
-    fast, portable = pair(return_sequences=True)
+@pytest.mark.parametrize("loop", [loop for loop in AVAILABLE if loop in (WRITTEN, "native")])
+def test_a_gradient_of_a_gradient_is_right_or_an_error(loop):
+    fast, portable = pair(return_sequences=True, loop=loop)
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -207,6 +210,13 @@ def problem(**facts):
     ("facts", "name"),
     [
         ({}, "compiled"),
+        ({"no_kernel": None}, "native"),
+        ({"no_kernel": None, "formulation": "article", "masked": True, "dtype": "bfloat16"}, "native"),
+        ({"no_kernel": None, "time": 5, "units": 8, "features": 4}, "native"),
+        ({"no_kernel": None, "gpu": True, "use_cudnn": False}, "compiled"),
+        ({"no_kernel": None, "activation": "relu"}, "portable"),
+        ({"no_kernel": None, "masks_per_gate": True}, "general"),
+        ({"no_kernel": None, "no_kernel_here": "the graph leaves"}, "compiled"),
         ({"backend": "jax"}, "scan"),
         ({"backend": "torch"}, "fused"),
         ({"backend": "torch", "masked": True}, "stepped"),
@@ -237,6 +247,13 @@ def test_what_is_chosen(facts, name):
     assert choose(problem(**facts, loop=name)).name == name
 
 
+def test_why_the_native_loop_does_not_run():
+    assert "not native: the kernel is absent" in choose(problem()).reason
+    assert "not native: the kernel is absent" in choose(problem(time=5, units=8, features=4)).reason
+    here = problem(no_kernel=None, no_kernel_here="the graph leaves", loop="native")
+    assert (choose(here).name, "not native: the graph leaves" in choose(here).reason) == ("compiled", True)
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
@@ -246,6 +263,9 @@ def test_what_is_chosen(facts, name):
         ({"loop": "cudnn"}, "no GPU"),
         ({"use_cudnn": True}, "no GPU"),
         ({"loop": "fused", "backend": "torch", "masked": True}, "no mask"),
+        ({"loop": "native"}, "the kernel is absent"),
+        ({"loop": "native", "no_kernel": None, "gpu": True}, "there is a GPU"),
+        ({"loop": "native", "no_kernel_here": "the graph leaves"}, "the kernel is absent"),
     ],
 )
 def test_what_cannot_be_chosen(facts, message):
@@ -257,8 +277,9 @@ def test_explain_names_the_loop_that_runs():
     small, large = GateLSTM(4), GateLSTM(128)
     small.build((None, 5, 3))
     large.build((None, 100, 64))
-    assert small.explain(time=5).name == ("portable" if BACKEND == "tensorflow" else FAST[BACKEND][0])
-    assert large.explain(batch=32, time=100).name == FAST[BACKEND][0]
+    small_loop = "portable" if AVAILABLE[0] == "compiled" else AVAILABLE[0]
+    assert small.explain(time=5).name == small_loop
+    assert large.explain(batch=32, time=100).name == AVAILABLE[0]
     assert "fastest" in str(large.explain())
 
 
