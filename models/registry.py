@@ -207,8 +207,8 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
     path = WEIGHTS / (f"{name}-{preset}.keras" if format == "keras" else f"{name}-{preset}-{precision}.tflite")
     if not any(WEIGHTS.glob("*.keras")):
         raise UserError(
-            f"{path.name} is not installed: trained weights come in a wheel of their own, keras_gates_weights. Install it, or run "
-            "from a checkout."
+            f"{path.name} is not installed: trained weights come in a wheel of their own, keras_gates_weights. Install it, or "
+            "run from a checkout."
         )
     if not path.exists():
         shipped = sorted(other.name for other in WEIGHTS.glob(f"{name}-*") if other.suffix in (".keras", ".tflite"))

@@ -149,7 +149,7 @@ class GateLSTM(keras.layers.RNN):
         **kwargs: Unpack[LayerOptions],
     ) -> None:
         scope = locals()
-        # Declared here, not in the class: there a checker would look for `__get__` among the cell's bases, which it does not know.
+        # Not declared in the class: there a checker looks for `__get__` among the bases of the cell, which it does not know.
         self.cell: GateLSTMCell
         if use_cudnn not in ("auto", True, False):
             raise ValueError(f"GateLSTM: `use_cudnn` must be 'auto', True or False, got {use_cudnn!r}.")

@@ -64,7 +64,9 @@ def data_files():
         installed_as(path)
         for folder in ("keras_gates", "models")
         for path in sources(folder, "*")
-        if path.suffix not in ("", ".py", ".pyc", ".md", ".toml") and (ROOT / path).is_file() and path.name not in WEIGHTS
+        if path.suffix not in ("", ".py", ".pyc", ".md", ".toml")
+        and (ROOT / path).is_file()
+        and path.name not in WEIGHTS
     }
 
 
@@ -183,7 +185,19 @@ else:
     raise SystemExit("no error without the weights")
 """
     run(full, "-c", program, cwd=tmp_path)
-    run(sys.executable, "-m", "pip", "--python", full, "install", "-q", "--no-index", "--no-deps", weights_wheel, cwd=tmp_path)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        full,
+        "install",
+        "-q",
+        "--no-index",
+        "--no-deps",
+        weights_wheel,
+        cwd=tmp_path,
+    )
     program = """
 import keras, numpy, keras_gates
 from keras_gates import models
