@@ -265,6 +265,20 @@ def device(model: Any, precision: str = "float32") -> DeviceModel:
     )
 
 
+def score(data: Data, forecast: np.ndarray, actual: np.ndarray) -> dict[str, float]:
+    """Return the mean squared error of the median, in variances of the series, and the share of values between the 10 % and the
+    90 % forecast.
+
+    Args:
+        data: of the model.
+        forecast: (windows, horizon, series, 3), in units of the series.
+        actual: (windows, horizon, series).
+    """
+    error = (forecast[..., QUANTILES.index(0.5)] - actual) / np.sqrt(np.asarray(data.build["variance"], "float64"))
+    inside = (actual >= forecast[..., 0]) & (actual <= forecast[..., -1])
+    return {"mse": float(np.mean(error**2)), "inside": float(inside.mean())}
+
+
 MODEL = ZooModel(
     name="forecast",
     line="the next values of a series, with an interval",
@@ -280,4 +294,5 @@ MODEL = ZooModel(
     compile=compile,
     judge=lazy_function("keras_gates.models.forecast_study:judge"),
     device=device,
+    score=score,
 )

@@ -44,6 +44,7 @@ Optional functions:
                                        predictions; default: the metrics, a confusion matrix and a few predictions
     device(model, precision)           → DeviceModel, if the device cannot run the whole model
     compare(config, folder, verbose)   → Judgement: `python train.py NAME --compare`
+    score(data, outputs, targets)      → name → number, for the exported files of a model that does not predict one class
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ class ZooModel:
         judge: replaces the default evaluation.
         device: returns the part that runs on a device.
         compare: trains and compares the model's alternatives.
+        score: scores outputs that are no classes.
     """
 
     name: str
@@ -135,6 +137,7 @@ class ZooModel:
     judge: Callable[..., Any] | None = None
     device: Callable[..., Any] | None = None
     compare: Callable[..., Any] | None = None
+    score: Callable[..., Mapping[str, float]] | None = None
 
     def preset(self, name: str | None = None) -> tuple[str, Mapping[str, Any]]:
         """Return a preset's name and its dict; None is the first.
