@@ -236,10 +236,11 @@ def compile(model: Any, recipe: Any, steps: int | None) -> None:
         recipe: with every entry of `keras_gates.models.training.recipe.DEFAULTS`.
         steps: number of all training steps; None if it is not known.
     """
-    deviation = np.diag(model.get_layer("in_units").get_weights()[0])[:, None]
-    quantiles = np.array(QUANTILES, "float32")
+    spread = np.diag(model.get_layer("in_units").get_weights()[0])[:, None]
 
     def pinball(y: Any, forecast: Any) -> Any:
+        # Tensors, because PyTorch multiplies no NumPy array with a tensor.
+        quantiles, deviation = (keras.ops.convert_to_tensor(each, "float32") for each in (np.array(QUANTILES), spread))
         low = (keras.ops.expand_dims(y, -1) - forecast) / deviation
         return keras.ops.mean(keras.ops.maximum(quantiles * low, (quantiles - 1) * low))
 
