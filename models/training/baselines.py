@@ -52,12 +52,11 @@ def baselines(data: Any, seconds: float = 60.0) -> list[dict[str, Any]]:
     models = [("majority", lambda: accuracy(np.full(len(actual), np.bincount(y).argmax())))]
     if x.dtype == object:
         models.append(("TF-IDF, linear SVM", lambda: accuracy(tfidf_svm(x, y, new))))
-    elif (features := summary_features(x[:MOST], data)) is not None:
+    elif (features := summary_features(x[:MOST], data)) is not None and (
+        tested := summary_features(new, data)
+    ) is not None:
         models.append(
-            (
-                "logistic regression on summary features",
-                lambda: accuracy(logistic(features, y[:MOST], summary_features(new, data))),
-            )
+            ("logistic regression on summary features", lambda: accuracy(logistic(features, y[:MOST], tested)))
         )
     return _timed(models, "accuracy", seconds)
 
