@@ -31,8 +31,8 @@ import numpy as np
 from keras_gates.cli.inputs import read_arrays, read_rows
 from keras_gates.edge import EdgeError
 from keras_gates.edge.description import describe
-from keras_gates.edge.frontends import read_wav
 from keras_gates.edge.runtime import Runtime
+from keras_gates.edge.sound import read_wav
 from keras_gates.edge.tflite import read, seal
 
 _WORDS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x01\0\0\0", b"\0\0\0\x80", b"nan,", b"1e99"]

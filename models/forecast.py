@@ -236,10 +236,11 @@ def compile(model: Any, recipe: Any, steps: int | None) -> None:
         recipe: with every entry of `keras_gates.models.training.recipe.DEFAULTS`.
         steps: number of all training steps; None if it is not known.
     """
-    deviation = np.diag(model.get_layer("in_units").get_weights()[0])[:, None]
-    quantiles = np.array(QUANTILES, "float32")
+    spread = np.diag(model.get_layer("in_units").get_weights()[0])[:, None]
 
     def pinball(y: Any, forecast: Any) -> Any:
+        # Tensors, because PyTorch multiplies no NumPy array with a tensor.
+        quantiles, deviation = (keras.ops.convert_to_tensor(each, "float32") for each in (np.array(QUANTILES), spread))
         low = (keras.ops.expand_dims(y, -1) - forecast) / deviation
         return keras.ops.mean(keras.ops.maximum(quantiles * low, (quantiles - 1) * low))
 
@@ -265,6 +266,20 @@ def device(model: Any, precision: str = "float32") -> DeviceModel:
     )
 
 
+def score(data: Data, forecast: np.ndarray, actual: np.ndarray) -> dict[str, float]:
+    """Return the mean squared error of the median, in variances of the series, and the share of values between the 10 % and the
+    90 % forecast.
+
+    Args:
+        data: of the model.
+        forecast: (windows, horizon, series, 3), in units of the series.
+        actual: (windows, horizon, series).
+    """
+    error = (forecast[..., QUANTILES.index(0.5)] - actual) / np.sqrt(np.asarray(data.build["variance"], "float64"))
+    inside = (actual >= forecast[..., 0]) & (actual <= forecast[..., -1])
+    return {"mse": float(np.mean(error**2)), "inside": float(inside.mean())}
+
+
 MODEL = ZooModel(
     name="forecast",
     line="the next values of a series, with an interval",
@@ -280,4 +295,5 @@ MODEL = ZooModel(
     compile=compile,
     judge=lazy_function("keras_gates.models.forecast_study:judge"),
     device=device,
+    score=score,
 )

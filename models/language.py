@@ -216,6 +216,7 @@ def data(
         vocabulary=vocabulary,
         build={"vocabulary": vocabulary},
         batches=batches,
+        notes=[] if source in ("builtin", "tfds") else text.notes(unit, vocabulary),
         show=lambda x, y: ("" if unit == "character" else " ").join(vocabulary[number] for number in x),
         **text.about,
     )
@@ -295,6 +296,18 @@ def judge(model: Any, data: Any, folder: Path) -> Judgement:
     return Judgement({**scores, "loss": float(nats)}, text=[line for piece in pieces for line in piece])
 
 
+def score(data: Data, probabilities: np.ndarray, actual: np.ndarray) -> dict[str, float]:
+    """Return the bits per token, each piece of text read from zero states.
+
+    Args:
+        data: of the model.
+        probabilities: (pieces, time, vocabulary).
+        actual: (pieces, time), int.
+    """
+    chances = np.take_along_axis(probabilities, actual[..., None].astype(int), -1)
+    return {"bits": float(-np.log2(np.maximum(chances, 1e-12)).mean())}
+
+
 def write(model: Any, start: str, count: int = 200, temperature: float = 0.8, seed: int = 0) -> str:
     """Generate text.
 
@@ -351,4 +364,5 @@ MODEL = ZooModel(
     callbacks=callbacks,
     judge=judge,
     device=device,
+    score=score,
 )

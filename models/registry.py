@@ -44,6 +44,9 @@ Optional functions:
                                        predictions; default: the metrics, a confusion matrix and a few predictions
     device(model, precision)           → DeviceModel, if the device cannot run the whole model
     compare(config, folder, verbose)   → Judgement: `python train.py NAME --compare`
+    numeric(model)                     → (part, prepare): the part of a model after its strings, with the same weights, and what
+                                       turns one input into the part's, in TensorFlow operations
+    score(data, outputs, targets)      → name → number, for the exported files of a model that does not predict one class
 """
 
 from __future__ import annotations
@@ -116,6 +119,8 @@ class ZooModel:
         judge: replaces the default evaluation.
         device: returns the part that runs on a device.
         compare: trains and compares the model's alternatives.
+        score: scores outputs that are no classes.
+        numeric: the part of a model that JAX and PyTorch can train, if its input is text.
     """
 
     name: str
@@ -135,6 +140,8 @@ class ZooModel:
     judge: Callable[..., Any] | None = None
     device: Callable[..., Any] | None = None
     compare: Callable[..., Any] | None = None
+    score: Callable[..., Mapping[str, float]] | None = None
+    numeric: Callable[..., tuple[Any, Callable[[Any], Any]]] | None = None
 
     def preset(self, name: str | None = None) -> tuple[str, Mapping[str, Any]]:
         """Return a preset's name and its dict; None is the first.

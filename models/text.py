@@ -191,6 +191,16 @@ def device(model: Any, precision: str = "float32") -> DeviceModel:
     return DeviceModel(without_front_end(model, "words", "words"), prepare, {"frontend": frontend})
 
 
+def numeric(model: Any) -> tuple[Any, Any]:
+    """Return the part after the tokenizer, and (text) → word indices: only TensorFlow computes with strings.
+
+    Args:
+        model: a model of `build`.
+    """
+    words = model.get_layer("words")
+    return without_front_end(model, "words", "words"), lambda text: words.call(text[None])[0]
+
+
 def data(
     source: str = "builtin",
     data_dir: str | None = None,
@@ -252,4 +262,5 @@ MODEL = ZooModel(
     published=PUBLISHED,
     tried=TRIED,
     device=device,
+    numeric=numeric,
 )

@@ -228,6 +228,9 @@ class GateLSTM(keras.layers.RNN):
             return self._general_loop(sequences, initial_state, mask, training)
         if training and 0.0 < self.dropout < 1.0:
             sequences = sequences * ops.expand_dims(self.cell.get_dropout_mask(sequences[:, 0, :]), 1)
+        if keras.backend.backend() == "torch" and self.stateful:
+            # The new states overwrite these in place before the backward pass reads them.
+            initial_state = [ops.copy(state) for state in initial_state]
         stm, ltm = initial_state
         inputs = loops.LoopInputs(
             sequences,

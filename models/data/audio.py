@@ -107,7 +107,9 @@ def speech_commands(data_dir: str | None, sample_rate: int = 16000) -> Recording
         splits[split] = audio, np.array(classes, "int32")
     about = {"name": "speech_commands", "attribution": attribution(builder), "licence": "CC BY 4.0"}
     about["split"] = "the official splits"
-    return Recordings(**splits, labels=builder.info.features["label"].names, sample_rate=sample_rate, about=about)
+    return Recordings(
+        *splits.values(), labels=builder.info.features["label"].names, sample_rate=sample_rate, about=about
+    )
 
 
 @user_errors()

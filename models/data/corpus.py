@@ -33,6 +33,20 @@ class Corpus:
     test: str
     about: dict[str, Any] = field(default_factory=dict)
 
+    def notes(self, unit: str, vocabulary: Sequence[str]) -> list[str]:
+        """Return what was understood of the text, one sentence each.
+
+        Args:
+            unit: "character" or "word".
+            vocabulary: of `numbered`.
+        """
+        sizes = " / ".join(f"{len(text):,}" for text in (self.train, self.validation, self.test))
+        words = len(self.train.split())
+        return [
+            f"{sizes} characters for training, validation and test; {words:,} words of training",
+            f"{len(vocabulary):,} different {unit}s",
+        ]
+
     def numbered(self, unit: str, size: int = 10_000) -> tuple[list[str], list[np.ndarray]]:
         """Return the vocabulary of the training split, and each split as indices, int32 (tokens,).
 

@@ -148,10 +148,12 @@ class AnotherVoice(keras.layers.Layer):
         return events
 
     def _random_range(self, events, length):
+        place = ops.arange(
+            length, dtype="float32"
+        )  # before the cast: JAX needs a length that is known while it compiles
         length = ops.cast(length, "float32")
         width = self.widest * length * (1 + self._uniform(events, 1)) / 2
         start = (length - width) * (1 + self._uniform(events, 1)) / 2
-        place = ops.arange(length, dtype="float32")
         return (place >= start) & (place < start + width)
 
     def _uniform(self, events, columns):

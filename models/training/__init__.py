@@ -3,6 +3,7 @@
 command        `main`: command line to exit status; errors become one line
 options        the command line, and the `RunConfig` it becomes
 listing        `--list`
+checking       `train.py check`
 run_config     the configuration of one run, as config.json
 running        one run in five stages: prepare, train, evaluate, export, report
 recipe         default values of a recipe; optimizer and learning rate
@@ -11,6 +12,7 @@ finite         stops at NaN and infinity, and names the place
 warm_start     starts from existing weights
 distribution   several devices or processes
 judging        scores and pictures for models without their own
+baselines      simple models for the same data
 deploying      exports, loaded again and compared with Keras
 report         learning curves, report.md, the table on the screen
 folder         the run folder: named, locked, renamed when complete

@@ -32,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.list:
             _late("listing").print_list()
             return 0
+        if arguments.model == "check":
+            return _late("checking").check(arguments)
+        if arguments.path:
+            raise UserError(f"unexpected {arguments.path!r}; to train on your files: --data {arguments.path}")
         with quietly():
             running = _late("running")
         return running.run(arguments, argv)

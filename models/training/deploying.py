@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,8 @@ class Exports:
 
     Attributes:
         rows: one dict per file: file, bytes, samples, max_difference from Keras over the first test examples; for classes
-            also keras_accuracy, accuracy and agreement (how often both predict the same class).
+            also keras_accuracy, accuracy and agreement (how often both predict the same class); for other models
+            keras_scores and scores, by name.
         reports: the `keras_gates.ExportReport`s.
         failures: one sentence per file that could not be exported.
     """
@@ -49,6 +51,7 @@ def deploy(zoo: ZooModel, model: Any, data: Any, config: RunConfig, folder: Path
     x, y = data.arrays("test", SAMPLES)
     calibration, _ = data.spread("train", CALIBRATION)
     exports = Exports()
+    score = functools.partial(zoo.score, data) if zoo.score else None
     for number, precision in enumerate(config.precision):
         device = device_model(zoo, model, precision)
         inputs = device.prepare(x)
@@ -72,10 +75,11 @@ def deploy(zoo: ZooModel, model: Any, data: Any, config: RunConfig, folder: Path
         exports.reports.append(report)
         if number == 0:
             path = folder / "saved_model"
-            exports.rows.append(compared("saved_model/", _size(path), expected, run_saved_model(path, inputs), y))
+            output = run_saved_model(path, inputs)
+            exports.rows.append(compared("saved_model/", _size(path), expected, output, y, score))
         if config.mode == "sequence" and report.latency_us is not None:  # None: only TFLite Micro runs the file
             path = folder / f"{name}.tflite"
-            exports.rows.append(compared(path.name, _size(path), expected, run_tflite(path, inputs), y))
+            exports.rows.append(compared(path.name, _size(path), expected, run_tflite(path, inputs), y, score))
     return exports
 
 
@@ -113,7 +117,9 @@ def run_tflite(path: Path, x: np.ndarray) -> np.ndarray:
     return next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
 
 
-def compared(file: str, size: int, expected: np.ndarray, output: np.ndarray, actual: np.ndarray) -> dict[str, Any]:
+def compared(
+    file: str, size: int, expected: np.ndarray, output: np.ndarray, actual: np.ndarray, score: Any = None
+) -> dict[str, Any]:
     """Return one row of `Exports.rows`.
 
     Args:
@@ -122,6 +128,7 @@ def compared(file: str, size: int, expected: np.ndarray, output: np.ndarray, act
         expected: outputs of Keras.
         output: outputs of the file.
         actual: targets.
+        score: (outputs, targets) → scores by name, for models that do not predict one class.
     """
     row = {
         "file": file,
@@ -134,6 +141,8 @@ def compared(file: str, size: int, expected: np.ndarray, output: np.ndarray, act
         row["keras_accuracy"] = float((by_keras == actual).mean())
         row["accuracy"] = float((by_file == actual).mean())
         row["agreement"] = float((by_keras == by_file).mean())
+    elif score is not None:
+        row["keras_scores"], row["scores"] = score(expected, actual), score(output, actual)
     return row
 
 

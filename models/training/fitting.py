@@ -3,6 +3,7 @@ saved state after each epoch."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import keras
 
 from keras_gates._files import read_json, replace_file, write_json
+from keras_gates.models.data.pipeline import SPLITS
 from keras_gates.models.registry import UserError, ZooModel
 from keras_gates.models.training import finite
 from keras_gates.models.training.distribution import ALONE, Job
@@ -50,10 +52,14 @@ class Keeper(keras.callbacks.Callback):
             the lowest.
         patience: epochs without improvement before training stops; None never stops.
         job: which process of a distributed training this is; only one writes.
+        whole: the model to save, if a part of it with the same weights is trained.
     """
 
-    def __init__(self, folder: Path | None, monitor: str, patience: int | None, job: Job = ALONE) -> None:
+    def __init__(
+        self, folder: Path | None, monitor: str, patience: int | None, job: Job = ALONE, whole: Any = None
+    ) -> None:
         super().__init__()
+        self.whole = whole
         self.folder, self.monitor, self.patience, self.job = folder, monitor, patience, job
         self.history: list[dict[str, float]] = []
         self.epoch = 0
@@ -101,7 +107,7 @@ class Keeper(keras.callbacks.Callback):
         )  # on JAX the access copies the training state into the model, which all processes must do together
         if self.job.writes and self.folder is not None:
             with self.job.alone():
-                self._write(self.folder, model, epoch)
+                self._write(self.folder, self.whole or model, epoch)
         if self._impatient():
             model.stop_training = True
 
@@ -174,23 +180,26 @@ def fit(
         UserError: the data or the loss contain NaN or infinity.
     """
     recipe = {**DEFAULTS, **recipe}
-    keeper = Keeper(folder, recipe["monitor"], recipe["patience"], job)
+    trained, data = _trainable(zoo, model, data)
+    keeper = Keeper(folder, recipe["monitor"], recipe["patience"], job, whole=None if trained is model else model)
     keeper.load_history()
     batches = data.training(recipe["batch_size"], seed, lambda: keeper.epoch)
     validation = data.held_out("validation", recipe["batch_size"])
     steps_per_epoch = int(batches.cardinality())
     with job.scope():
-        compile_model(zoo, model, recipe, steps_per_epoch * recipe["epochs"] if steps_per_epoch > 0 else None)
+        compile_model(zoo, trained, recipe, steps_per_epoch * recipe["epochs"] if steps_per_epoch > 0 else None)
+        if trained is not model:
+            model.optimizer = trained.optimizer  # it is saved with the whole model
         keeper.restore(model)
-        corrections = job.prepare(model)
+        corrections = job.prepare(trained)
     if not keeper.finished(recipe["epochs"]):
         try:
-            model.fit(
+            trained.fit(
                 job.share(finite.checked(batches)),
                 validation_data=job.share(finite.checked(validation)),
                 epochs=recipe["epochs"],
                 initial_epoch=len(keeper.history),
-                callbacks=[*corrections, finite.FiniteLoss(), keeper, *_callbacks(zoo, model, folder, job)],
+                callbacks=[*corrections, finite.FiniteLoss(), keeper, *_callbacks(zoo, trained, folder, job)],
                 verbose=verbose if job.writes else 0,
                 shuffle=False,
                 class_weight=data.class_weights,
@@ -203,6 +212,19 @@ def fit(
     if job.processes == 1:
         keeper.load_best(model)
     return keeper
+
+
+def _trainable(zoo: ZooModel, model: Any, data: Any) -> tuple[Any, Any]:
+    """The part of the model that the backend can train, and its data: of a model that reads strings the rest, because only
+    TensorFlow has strings."""
+    if zoo.numeric is None or keras.backend.backend() == "tensorflow":
+        return model, data
+    part, prepare = zoo.numeric(model)
+
+    def prepared(x: Any, *rest: Any) -> tuple:
+        return (prepare(x), *rest)
+
+    return part, dataclasses.replace(data, **{split: getattr(data, split).map(prepared) for split in SPLITS})
 
 
 def _callbacks(zoo: ZooModel, model: Any, folder: Path | None, job: Job) -> list[Any]:

@@ -7,6 +7,7 @@ import ast
 import inspect
 from typing import Any
 
+from keras_gates.edge.times import FILLS
 from keras_gates.exporting.options import MODES, PRECISIONS, TARGETS
 from keras_gates.models import registry
 from keras_gates.models.gate_variants import VARIANTS
@@ -21,7 +22,8 @@ EXAMPLES = """examples:
   python train.py --list                       every model with its presets and scores
   python train.py digits --epochs 5            fewer epochs
   python train.py digits --data tfds                                MNIST instead of the small built-in digits
-  python train.py speech --data my_words/      your own files
+  python train.py check my_words/              what is in your own files
+  python train.py speech --data my_words/      train on them
   python train.py --resume runs/digits-20260101-120000.unfinished   continue after Ctrl-C
 """
 
@@ -39,6 +41,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "model", nargs="?", metavar="MODEL", help=f"one of {', '.join(registry.names())} (default: {DEFAULT_MODEL})"
     )
+    command.add_argument(
+        "path",
+        nargs="?",
+        metavar="DATA",
+        help="after the word check: your files, which are read and described, not trained on",
+    )
     command.add_argument("--list", action="store_true", help="list the models with their presets and scores, and exit")
     command.add_argument("--preset", help="named set of sizes and training settings, see --list (default: the first)")
 
@@ -52,6 +60,16 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--data-dir", metavar="FOLDER", help="folder of the TFDS data sets (default: ~/tensorflow_datasets)"
     )
+
+    data.add_argument(
+        "--group",
+        metavar="COLUMN",
+        help="column, such as a person, of which no value is in two parts; in a folder: name",
+    )
+    data.add_argument(
+        "--split", choices=("random", "time"), help="of your files: random, or the last ones for the test"
+    )
+    data.add_argument("--fill", choices=FILLS, help="how missing times of a series are filled in")
 
     training = command.add_argument_group("training")
     training.add_argument("--epochs", type=_positive, help="training epochs")
@@ -117,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--target", default="cpu", choices=TARGETS, help="cpu: phone or computer; micro: microcontroller (default: cpu)"
     )
+    output.add_argument("--no-baselines", action="store_true", help="do not train simple models for comparison")
     output.add_argument("--no-export", action="store_true", help="train and evaluate only")
     return command
 
@@ -144,6 +163,11 @@ def configuration(arguments: argparse.Namespace) -> RunConfig:
                     f"{model.name} has no --{name}; its arguments are: {', '.join(_arguments(model.build))}"
                 )
             build[name] = getattr(arguments, name)
+    for name in ("group", "split", "fill"):
+        if getattr(arguments, name) is not None:
+            if name not in _arguments(model.data):
+                raise UserError(f"the data of {model.name} have no --{name}")
+            data[name] = getattr(arguments, name)
     precisions = arguments.precision.split(",")
     if unknown := [precision for precision in precisions if precision not in PRECISIONS]:
         raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {unknown[0]!r}")
@@ -158,11 +182,13 @@ def configuration(arguments: argparse.Namespace) -> RunConfig:
         build=build,
         data_arguments=data,
         recipe=recipe,
+        adapt=_adaptable(arguments) if source == "files" else (),
         from_weights=arguments.from_weights,
         precision=tuple(precisions),
         mode=arguments.mode,
         target=arguments.target,
         export=not arguments.no_export,
+        baselines=not arguments.no_baselines,
     )
 
 
@@ -185,6 +211,12 @@ def _set(setting: str, model: ZooModel, build: dict, data: dict, recipe: dict) -
         raise UserError(f"{model.name} has no setting {name!r}; it has: {', '.join(names)}")
     for target in targets:
         target[name] = value
+
+
+def _adaptable(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The entries of the recipe that the command line does not give."""
+    settings = {setting.partition("=")[0] for setting in arguments.settings}
+    return tuple(n for n in recipes.ADAPTABLE if getattr(arguments, n, None) is None and n not in settings)
 
 
 def _arguments(function: Any) -> tuple[str, ...]:

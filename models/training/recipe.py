@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from keras_gates.models.lazy import keras
 from keras_gates.models.registry import UserError
@@ -23,6 +25,42 @@ DEFAULTS: dict[str, Any] = {
     "monitor": "val_loss",
     "patience": None,
 }
+
+
+ADAPTABLE = ("epochs", "batch_size", "learning_rate", "patience")
+_STEPS = 1200  # updates that a small data set gets at least
+_EPOCHS = 300
+_BATCHES = 16  # per epoch, by smaller batches
+_PATIENCE = 0.25  # of the epochs
+
+
+def adapted(recipe: Mapping[str, Any], examples: int, free: Sequence[str] = ADAPTABLE) -> dict[str, Any]:
+    """Return the recipe for a data set of another size: smaller batches and more epochs for few examples, the learning rate
+    scaled by the square root of the batch size, early stopping.
+
+    Args:
+        recipe: entries that replace those of `DEFAULTS`.
+        examples: in the training part.
+        free: the entries that may change; the user's own stay.
+
+    Example:
+
+    >>> small = adapted({"epochs": 40, "batch_size": 64, "learning_rate": 4e-3}, examples=84)
+    >>> small["batch_size"], small["epochs"], small["patience"]
+    (8, 110, 27)
+    """
+    new = {**DEFAULTS, **recipe}
+    if "batch_size" in free:
+        smaller = 2 ** int(np.log2(max(1, examples / _BATCHES)))
+        new["batch_size"] = int(min(new["batch_size"], max(8, smaller)))
+    if "learning_rate" in free:
+        new["learning_rate"] *= (new["batch_size"] / {**DEFAULTS, **recipe}["batch_size"]) ** 0.5
+    if "epochs" in free:
+        per_epoch = -(-examples // new["batch_size"])
+        new["epochs"] = max(new["epochs"], min(_EPOCHS, -(-_STEPS // per_epoch)))
+    if "patience" in free:
+        new["patience"] = max(new["patience"] or 0, 10, int(_PATIENCE * new["epochs"]))
+    return new
 
 
 def optimizer(recipe: Mapping[str, Any], steps: int | None) -> Any:

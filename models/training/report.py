@@ -16,7 +16,7 @@ from keras_gates.models.registry import Judgement, ZooModel
 from keras_gates.models.training.deploying import Exports
 from keras_gates.models.training.run_config import RunConfig
 
-HEADINGS = ("file", "size", "Keras accuracy", "file accuracy", "max difference", "same class")
+HEADINGS = ("file", "size", "Keras", "file's score", "max difference", "same class")
 
 
 def draw_curves(history: Sequence[dict[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
@@ -53,6 +53,7 @@ def write_report(
     judgement: Judgement,
     exports: Exports,
     epochs: str,
+    baselines: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Write report.md: what was trained on which data, its scores, the exported files compared with Keras.
 
@@ -65,6 +66,7 @@ def write_report(
         judgement: the scores.
         exports: the exported files.
         epochs: a sentence about the best epoch.
+        baselines: of `keras_gates.models.training.baselines`.
     """
     lines = [
         f"# {zoo.name}: {zoo.line}",
@@ -75,12 +77,14 @@ def write_report(
         command(config, zoo),
         "```",
         "",
+        *(["## The data, as they were read", "", *(f"- {note}" for note in data.notes), ""] if data.notes else []),
         "## Scores on the test data",
         "",
         "| score | value |",
         "|---|---|",
         *(f"| {name} | {value:.4g} |" for name, value in judgement.scores.items()),
         "",
+        *baseline_lines(judgement, baselines),
         "![learning curves](curves.png)",
         "",
         *judgement.text,
@@ -102,7 +106,6 @@ def write_report(
     lines += [*exports.failures, ""] if exports.failures else []
     lines += ["## Data", "", f"{data.name}. {data.attribution}. Licence: {data.licence}.", ""]
     lines += [f"Split: {data.split}.", ""] if data.split else []
-    lines += [*(f"- {note}" for note in data.notes), ""] if data.notes else []
     if zoo.published:
         lines += [
             "## Published results for comparison",
@@ -116,6 +119,40 @@ def write_report(
         "All measurements: [metrics.json](metrics.json). Training in TensorBoard: `tensorboard --logdir tensorboard`."
     ]
     write_text(path, "\n".join(lines) + "\n")
+
+
+def baseline_lines(judgement: Judgement, baselines: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a table of simple models beside the trained one, and a sentence if one of them is better.
+
+    Args:
+        judgement: of the trained model.
+        baselines: of `keras_gates.models.training.baselines`.
+    """
+    if not baselines:
+        return []
+    lines = ["| simple model | score | value | seconds |", "|---|---|---|---|"]
+    lines += [f"| {b['baseline']} | {b['score']} | {b['value']:.4g} | {b['seconds']:.1f} |" for b in baselines]
+    better = better_baseline(judgement, baselines)
+    return [*lines, "", *([better, ""] if better else [])]
+
+
+def better_baseline(judgement: Judgement, baselines: Sequence[dict[str, Any]]) -> str:
+    """Return a sentence that names the best simple model if it is better than the trained one, else "".
+
+    Args:
+        judgement: of the trained model; its first score is compared.
+        baselines: of `keras_gates.models.training.baselines`.
+    """
+    name, value = next(iter(judgement.scores.items()), ("", 0.0))
+    sign = 1 if name == "accuracy" else -1
+    if not baselines or name not in ("accuracy", "mse", "bits per character"):
+        return ""
+    best = max(baselines, key=lambda row: sign * row["value"])
+    if sign * best["value"] <= sign * value:
+        return ""
+    return (
+        f"{best['baseline']} is better than this model: {best['value']:.4g}, not {value:.4g}. Train longer, or use it."
+    )
 
 
 def write_comparison(path: Path, zoo: ZooModel, config: RunConfig, judgement: Judgement) -> None:
@@ -132,19 +169,26 @@ def export_row(row: dict[str, Any]) -> list[str]:
     def share(name: str) -> str:
         return "–" if row.get(name) is None else f"{row[name]:.2%}"
 
+    def score(accuracy: str, scores: str) -> str:
+        if scores in row:
+            return ", ".join(f"{name} {value:.4g}" for name, value in row[scores].items())
+        return share(accuracy)
+
     difference = f"{row['max_difference']:.1e}"
     return [
         row["file"],
         f"{row['bytes'] / 1024:.0f} KB",
-        share("keras_accuracy"),
-        share("accuracy"),
+        score("keras_accuracy", "keras_scores"),
+        score("accuracy", "scores"),
         difference,
         share("agreement"),
     ]
 
 
-def print_results(judgement: Judgement, exports: Exports, report: Path) -> None:
-    """Print the table of exports, the failures, the scores and the path of the report."""
+def print_results(
+    judgement: Judgement, exports: Exports, report: Path, baselines: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Print the table of exports, the failures, the scores, those of simple models, and the path of the report."""
     console = Console()
     if exports.rows:
         table = Table(title="exports, loaded again and compared with Keras on test data", title_justify="left")
@@ -157,4 +201,9 @@ def print_results(judgement: Judgement, exports: Exports, report: Path) -> None:
         console.print(failure, markup=False)
     scores = ", ".join(f"{name} {value:.4g}" for name, value in judgement.scores.items())
     console.print(f"test data: {scores}", highlight=False, soft_wrap=True)
+    if baselines:
+        simple = ", ".join(f"{row['baseline']} {row['value']:.4g}" for row in baselines)
+        console.print(f"simple models ({baselines[0]['score']}): {simple}", highlight=False, soft_wrap=True)
+    if better := better_baseline(judgement, baselines):
+        console.print(better, highlight=False, soft_wrap=True)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)

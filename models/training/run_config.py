@@ -28,11 +28,13 @@ class RunConfig:
         build: arguments of the model's `build`.
         data_arguments: arguments of the model's `data`.
         recipe: the training recipe (see `keras_gates.models.training.recipe.DEFAULTS`).
+        adapt: entries of the recipe that follow the size of the data, until the run starts.
         from_weights: weights to start from: a run folder, a .keras file or "shipped".
         precision: precisions of the exported .tflite files.
         mode: "sequence" or "stream", how the .tflite files are called.
         target: "cpu" or "micro", what the .tflite files run on.
         export: whether to export at all.
+        baselines: whether to train simple models for comparison.
         arguments: the command line, without the program's name.
         backend: the Keras backend that trained; None before the run starts.
     """
@@ -45,11 +47,13 @@ class RunConfig:
     build: Mapping[str, Any] = field(default_factory=dict)
     data_arguments: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    adapt: tuple[str, ...] = ()
     from_weights: str | None = None
     precision: tuple[str, ...] = ("float32",)
     mode: str = "sequence"
     target: str = "cpu"
     export: bool = True
+    baselines: bool = True
     arguments: tuple[str, ...] = ()
     backend: str | None = None
 
@@ -70,7 +74,7 @@ class RunConfig:
             raise UserError(f"unknown entry {unknown[0]!r} in a run configuration; known: {', '.join(sorted(known))}")
         if missing := [name for name in ("model", "preset") if name not in values]:
             raise UserError(f"a run configuration needs the entry {missing[0]!r}; it has: {', '.join(sorted(values))}")
-        sequences = {name: tuple(values[name]) for name in ("precision", "arguments") if name in values}
+        sequences = {name: tuple(values[name]) for name in ("precision", "arguments", "adapt") if name in values}
         return cls(**{**values, **sequences})
 
     def write(self, folder: Path) -> None:

@@ -21,12 +21,22 @@ import keras_gates
 from keras_gates._files import write_json
 from keras_gates.models import registry
 from keras_gates.models.registry import Judgement, UserError, ZooModel
-from keras_gates.models.training import deploying, distribution, fitting, judging, options, report, warm_start
+from keras_gates.models.training import (
+    baselines,
+    deploying,
+    distribution,
+    fitting,
+    judging,
+    options,
+    report,
+    warm_start,
+)
 from keras_gates.models.training import folder as folders
 from keras_gates.models.training.command import INTERRUPTED
 from keras_gates.models.training.deploying import Exports
 from keras_gates.models.training.distribution import Job
 from keras_gates.models.training.fitting import Keeper
+from keras_gates.models.training.recipe import ADAPTABLE, DEFAULTS, adapted
 from keras_gates.models.training.run_config import RunConfig
 
 HTML_EXAMPLES = 4  # test examples in report.html
@@ -77,6 +87,7 @@ def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
             lock.enter_context(folders.locked(folder))
         task = prepare(config, job)
         config = dataclasses.replace(config, backend=config.backend or keras.backend.backend())
+        config = for_its_size(config, task.data)
         if job.writes:
             if folder is None:
                 folder = folders.start(out, task.zoo.name)
@@ -87,6 +98,9 @@ def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
             print(f"{weights}, data: {task.data.name}, seed {config.seed}, folder: {folder}")
             for note in task.data.notes:
                 print(f"  {note}")
+            if config.data not in ("builtin", "tfds"):
+                recipe = {**DEFAULTS, **config.recipe}
+                print("  recipe: " + ", ".join(f"{name} {recipe[name]:.4g}" for name in ADAPTABLE if recipe[name]))
         try:
             training = fit(task, config, folder, job)
         except KeyboardInterrupt:
@@ -97,8 +111,9 @@ def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
         if keras.backend.backend() == "tensorflow":
             judgement = evaluate(task, folder)
             exports = export(task, config, folder)
-            folder = write_report(task, config, training, judgement, exports, folder)
-            report.print_results(judgement, exports, folder / "report.md")
+            simple = compare_simple(task, config, judgement)
+            folder = write_report(task, config, training, judgement, exports, simple, folder)
+            report.print_results(judgement, exports, folder / "report.md", simple)
             return 1 if exports.failures else 0
     return finish_with_tensorflow(folder)  # outside: the other process takes the lock
 
@@ -114,6 +129,14 @@ def prepare(config: RunConfig, job: Job) -> Prepared:
     if config.from_weights:
         print(warm_start.start_from(model, config.from_weights, zoo.name, config.preset))
     return Prepared(zoo, data, model)
+
+
+def for_its_size(config: RunConfig, data: Any) -> RunConfig:
+    """Return the configuration with its recipe adapted to the size of the data, if it may be."""
+    examples = int(data.train.cardinality())
+    if not config.adapt or data.batches is not None or examples <= 0:
+        return dataclasses.replace(config, adapt=())
+    return dataclasses.replace(config, recipe=adapted(config.recipe, examples, config.adapt), adapt=())
 
 
 def fit(task: Prepared, config: RunConfig, folder: Path | None, job: Job) -> Keeper:
@@ -151,8 +174,24 @@ def export(task: Prepared, config: RunConfig, folder: Path) -> Exports:
     return deploying.deploy(task.zoo, task.model, task.data, config, folder)
 
 
+def compare_simple(task: Prepared, config: RunConfig, judgement: Judgement) -> list[dict[str, Any]]:
+    """Stage 4b: score simple models on the same data; those of a forecast are among its scores."""
+    if not config.baselines:
+        return []
+    known = [name.removesuffix(" mse") for name in judgement.scores if name.endswith(" mse")]
+    if known:
+        return [{"baseline": n, "score": "mse", "value": judgement.scores[f"{n} mse"], "seconds": 0.0} for n in known]
+    return baselines.baselines(task.data)
+
+
 def write_report(
-    task: Prepared, config: RunConfig, training: Keeper, judgement: Judgement, exports: Exports, folder: Path
+    task: Prepared,
+    config: RunConfig,
+    training: Keeper,
+    judgement: Judgement,
+    exports: Exports,
+    simple: Sequence[dict[str, Any]],
+    folder: Path,
 ) -> Path:
     """Stage 5: write report.html, report.md, the learning curves and metrics.json; return the folder's final name."""
     zoo, data, model = task.zoo, task.data, task.model
@@ -168,15 +207,18 @@ def write_report(
     )
     report.draw_curves(training.history, training.monitor, training.best_epoch, folder / "curves.png")
     epochs = f"Best epoch: {training.best_epoch + 1} of {len(training.history)}, by {training.monitor}."
-    report.write_report(folder / "report.md", zoo, config, data, model.count_params(), judgement, exports, epochs)
+    report.write_report(
+        folder / "report.md", zoo, config, data, model.count_params(), judgement, exports, epochs, simple
+    )
     write_json(
         folder / "metrics.json",
         {
             "config": config.to_dict(),
             "versions": versions(),
-            "data": {name: getattr(data, name) for name in ("name", "attribution", "licence", "split")},
+            "data": {name: getattr(data, name) for name in ("name", "attribution", "licence", "split", "notes")},
             "parameters": model.count_params(),
             "scores": judgement.scores,
+            "baselines": list(simple),
             "best_epoch": training.best_epoch + 1,
             "history": training.history,
             "exports": exports.rows,

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from test_own_data import write_wav
 
+from keras_gates.cli import main as keras_gates_command
 from keras_gates.edge import EdgeModel
+from keras_gates.edge.examples import read_examples
 from keras_gates.models.training import main
 
 pytest.importorskip("ai_edge_litert", reason="the exported file runs in ai-edge-litert")
@@ -71,7 +73,12 @@ def test_a_csv_of_a_sensor_becomes_an_int8_file(tmp_path):
     assert metrics["scores"]["accuracy"] == 1.0
     edge = EdgeModel(run / "model-int8.tflite")
     movement = np.stack([np.sin(np.arange(20) * 0.3), 1 - np.sin(np.arange(20) * 0.3)], 1).astype("float32")
-    assert edge.predict(movement[None], top=1)[0][0][0] == "slow"
+    assert edge.predict(edge.events(movement)[None], top=1)[0][0][0] == "slow"
+    assert edge.predict(edge.events(movement[:12])[None]).shape == (1, 2)  # a short one is padded
+    told = edge.predict(read_examples(edge.description, str(tmp_path / "sensor.csv")), top=1)
+    assert [best[0][0] for best in told] == ["slow" if run % 2 else "fast" for run in range(30)]
+    baselines = {row["baseline"]: row["value"] for row in metrics["baselines"]}
+    assert baselines["majority"] == 0.5
 
 
 def test_a_csv_of_texts_becomes_a_dynamic_range_file(tmp_path):
@@ -91,7 +98,7 @@ def test_a_csv_of_texts_becomes_a_dynamic_range_file(tmp_path):
     assert edge.predict("Please, come to the party!", top=1)[0][0][0] == "fun"
 
 
-def test_a_csv_of_a_series_becomes_a_dynamic_range_file(tmp_path):
+def test_a_csv_of_a_series_becomes_a_dynamic_range_file(tmp_path, capsys):
     rows = ["date,sold"]
     for day in range(400):
         rows.append(f"{np.datetime64('2023-01-01') + day},{100 + 30 * np.sin(2 * np.pi * day / 7) + DRAW.normal():.3f}")
@@ -114,7 +121,17 @@ def test_a_csv_of_a_series_becomes_a_dynamic_range_file(tmp_path):
     )
     metrics, run = train(tmp_path, "forecast", tmp_path / "shop.csv", *options)
     assert metrics["scores"]["mse"] < 0.2 < metrics["scores"]["last value mse"]
-    assert EdgeModel(run / "model-dynamic.tflite").predict(np.zeros((1, 28, 5), "float32")).shape == (1, 7, 1, 3)
+    for row in metrics["exports"]:
+        assert row["scores"]["mse"] == pytest.approx(row["keras_scores"]["mse"], rel=0.1)
+    model = run / "model-dynamic.tflite"
+    assert EdgeModel(model).predict(np.zeros((1, 28, 5), "float32")).shape == (1, 7, 1, 3)
+    capsys.readouterr()
+    assert keras_gates_command(["predict", str(model), str(tmp_path / "shop.csv")]) == 0
+    heading, *lines = capsys.readouterr().out.strip().splitlines()
+    assert heading.split()[:2] == ["time", "sold"]
+    assert [line.split()[0] for line in lines] == [str(np.datetime64("2023-01-01") + day) for day in range(400, 407)]
+    medians = [float(line.split()[-2]) for line in lines]
+    np.testing.assert_allclose(medians, 100 + 30 * np.sin(2 * np.pi * np.arange(400, 407) / 7), atol=12)
 
 
 def test_what_is_wrong_is_said_in_one_line(tmp_path, capsys):

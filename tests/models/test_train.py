@@ -206,6 +206,10 @@ def test_learning_rate_rises_then_falls_as_a_cosine():
         (["digits", "--compare"], "has no --compare; these have: show"),
         (["--resume", "/no/run"], "there is no run folder /no/run"),
         (["digits", "--precision", "int3"], "precision must be one of"),
+        (["digits", "--group", "person"], "the data of digits have no --group"),
+        (["digits", "words/"], "to train on your files: --data words/"),
+        (["check", "/no/such/data"], "there is no file or folder /no/such/data"),
+        (["check"], "python train.py check DATA"),
     ],
 )
 def test_what_a_user_gets_wrong_is_told_in_one_line(arguments, words, capsys, tmp_path):
@@ -214,6 +218,26 @@ def test_what_a_user_gets_wrong_is_told_in_one_line(arguments, words, capsys, tm
     assert words in told
     assert told.count("\n") == 1
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_check_reads_the_data_and_trains_nothing(tmp_path, capsys):
+    (tmp_path / "mails.csv").write_text("text,label\n" + "\n".join(f"mail {n},{'ab'[n % 2]}" for n in range(30)))
+    (tmp_path / "shop.csv").write_text("date,sold\n" + "\n".join(f"2024-01-{day:02},{day}" for day in range(1, 31)) * 1)
+    (tmp_path / "book.txt").write_text("to be or not to be " * 200)
+    (tmp_path / "moves.csv").write_text("x,label\n" + "\n".join(f"{n},{'ab'[n // 10 % 2]}" for n in range(100)))
+    for name, model, words in (
+        ("mails.csv", "text", "30 texts, 20 / 4 / 6 for training"),
+        ("moves.csv", "gesture", "channels x"),
+        ("book.txt", "language", "different characters"),
+    ):
+        assert main(["check", str(tmp_path / name), "--out", str(tmp_path / "runs")]) == 0
+        told = capsys.readouterr().out
+        assert f"data for {model}" in told
+        assert words in told
+    options = ["--set", "history=5", "--set", "horizon=2"]
+    assert main(["check", str(tmp_path / "shop.csv"), *options]) == 0
+    assert "30 times from 2024-01-01 00:00:00 to 2024-01-30 00:00:00, frequency D" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
 
 
 def test_data_that_cannot_be_downloaded_is_told_in_one_line(capsys, tmp_path, monkeypatch):
@@ -273,7 +297,7 @@ def test_a_configuration_is_read_as_it_was_written_also_from_an_older_run(tmp_pa
         "data_arguments": {}, "recipe": {"epochs": 2}, "from_weights": None, "precision": ["float32"], "mode": "sequence",
         "target": "cpu", "export": True, "arguments": ["digits", "--seed", "3"], "backend": "tensorflow",
     }  # fmt: skip
-    assert RunConfig.from_dict(older).to_dict() == older
+    assert RunConfig.from_dict(older).to_dict() == {**older, "adapt": [], "baselines": True}  # both are newer
     with pytest.raises(FrozenInstanceError):
         config.seed = 1
 

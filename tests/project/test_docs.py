@@ -105,7 +105,7 @@ def test_commands(path):
             words = words[: words.index(joined)] if joined in words else words
         if words[:2] == ["python", "train.py"] or words[:2] == ["keras-gates", "train"]:
             arguments = options.parser().parse_args(words[2:])
-            if not (arguments.resume or arguments.list):
+            if not (arguments.resume or arguments.list or arguments.model == "check"):
                 options.configuration(arguments)
         elif words[:2] == ["keras-gates", "export"]:
             importlib.import_module("keras_gates.cli.export").parser().parse_args(words[2:])

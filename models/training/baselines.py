@@ -1,0 +1,185 @@
+"""Simple models for the same data: a trained model should be better than these.
+
+majority, logistic regression on summary features, a linear support vector machine on TF-IDF, an n-gram model. Forecasts have
+theirs in `keras_gates.models.forecast_study`.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter, defaultdict
+from typing import Any
+
+import numpy as np
+
+from keras_gates.edge.frontends import LogMel
+
+MOST = 5000  # examples to fit
+MOST_TEXTS = 20_000
+MOST_TOKENS = 1_000_000
+MOST_PIXELS = 2000
+ORDER = {"character": 5, "word": 3}
+
+
+def baselines(data: Any, seconds: float = 60.0) -> list[dict[str, Any]]:
+    """Fit simple models to the training part and score them on the test part.
+
+    Args:
+        data: a `keras_gates.models.data.pipeline.Data` with classes or a vocabulary.
+        seconds: no further model is started after this time.
+
+    Returns:
+        One dict per model: baseline, score ("accuracy" or "bits per token"), value and seconds.
+
+    Example:
+        baselines(find("gesture").data())[0]      # {"baseline": "majority", "score": "accuracy", "value": 0.2, …}
+    """
+    if data.batches is not None:
+        return _timed(
+            [(f"{n}-gram", lambda n=n: ngram_bits(data, n)) for n in (2, _order(data))], "bits per token", seconds
+        )
+    if not data.labels:
+        return []
+    x, y = data.arrays("train", MOST_TEXTS)
+    new, actual = data.arrays("test", MOST_TEXTS)
+    if np.ndim(y) != 1 or not np.issubdtype(np.asarray(y).dtype, np.integer):
+        return []
+
+    def accuracy(predicted: np.ndarray) -> float:
+        return float(np.mean(predicted == actual))
+
+    models = [("majority", lambda: accuracy(np.full(len(actual), np.bincount(y).argmax())))]
+    if x.dtype == object:
+        models.append(("TF-IDF, linear SVM", lambda: accuracy(tfidf_svm(x, y, new))))
+    elif (features := summary_features(x[:MOST], data)) is not None and (
+        tested := summary_features(new, data)
+    ) is not None:
+        models.append(
+            ("logistic regression on summary features", lambda: accuracy(logistic(features, y[:MOST], tested)))
+        )
+    return _timed(models, "accuracy", seconds)
+
+
+def _timed(models: list[tuple[str, Any]], score: str, seconds: float) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    begin = time.monotonic()
+    for name, fit in models:
+        start = time.monotonic()
+        if start - begin > seconds:
+            break
+        rows.append({"baseline": name, "score": score, "value": fit(), "seconds": round(time.monotonic() - start, 2)})
+    return rows
+
+
+def tfidf_svm(texts: Any, classes: np.ndarray, new: Any) -> np.ndarray:
+    """Return the classes that scikit-learn's `LinearSVC` on TF-IDF of words and pairs of words predicts.
+
+    Args:
+        texts: str or bytes, to fit.
+        classes: of these texts.
+        new: texts to predict.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.svm import LinearSVC
+
+    vectors = TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, min_df=1 if len(texts) < 5000 else 2, token_pattern=r"\S+"
+    )
+    model = make_pipeline(vectors, LinearSVC())
+    return model.fit([_text(text) for text in texts], classes).predict([_text(text) for text in new])
+
+
+def logistic(features: np.ndarray, classes: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Return the classes that scikit-learn's `LogisticRegression` on standardized features predicts.
+
+    Args:
+        features: (examples, features) to fit.
+        classes: of these examples.
+        new: features to predict.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not converged after 300 steps is good enough
+        return model.fit(features, classes).predict(new)
+
+
+def summary_features(x: np.ndarray, data: Any) -> np.ndarray | None:
+    """Return (examples, features): of sound the statistics of its log-mel bands, of sensor values those of each channel, of small
+    pictures their pixels; None for other shapes.
+
+    Args:
+        x: a batch of inputs.
+        data: the `Data` that they are from.
+    """
+    x = np.asarray(x)
+    if rate := data.build.get("sample_rate"):
+        hop = rate * 2 // 125
+        mel = LogMel(rate, 2 * hop, hop, 40)
+        return _statistics(np.stack([mel(sound) for sound in x.astype("float32")]))
+    if "channels" in data.build and x.ndim == 3:
+        padding = ~np.logical_or.accumulate((x != x[:, :1]).any(-1), axis=1)
+        x = np.where(padding[:, :, None], np.nan, (x - data.build["mean"]) / np.sqrt(data.build["variance"]))
+        return _statistics(x)
+    return x.reshape(len(x), -1) if x.ndim <= 3 and x[0].size <= MOST_PIXELS else None
+
+
+def _statistics(x: np.ndarray) -> np.ndarray:
+    """Mean, deviation, extremes, mean change and the means of four quarters, of (examples, time, channels); NaN is left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a quarter that is padding only
+        parts = [
+            np.nanmean(x, 1),
+            np.nanstd(x, 1),
+            np.nanmin(x, 1),
+            np.nanmax(x, 1),
+            np.nanmean(np.abs(np.diff(x, axis=1)), 1),
+        ]
+        parts += [np.nanmean(quarter, 1) for quarter in np.array_split(x, 4, axis=1)]
+    return np.nan_to_num(np.concatenate(parts, 1))
+
+
+def ngram_bits(data: Any, order: int) -> float:
+    """Return the bits per token of the test part by an n-gram model, interpolated by Witten and Bell (1991).
+
+    Args:
+        data: a `Data` of the model `language`.
+        order: tokens per n-gram.
+    """
+    train, test = (_tokens(data, split) for split in ("train", "test"))
+    followers = [_followers(train, length) for length in range(order)]
+    size, bits = len(data.vocabulary), 0.0
+    for place in range(order, len(test)):
+        chance = 1 / size
+        for length in range(order):
+            counts = followers[length].get(tuple(test[place - length : place]))
+            if counts is not None:
+                kinds, total = len(counts), sum(counts.values()) if length else len(train)
+                chance = (counts.get(test[place], 0) + kinds * chance) / (total + kinds)
+        bits -= np.log2(chance)
+    return float(bits / max(1, len(test) - order))
+
+
+def _followers(tokens: list[int], length: int) -> dict[tuple[int, ...], Counter]:
+    followers: dict[tuple[int, ...], Counter] = defaultdict(Counter)
+    for place in range(length, len(tokens)):
+        followers[tuple(tokens[place - length : place])][tokens[place]] += 1
+    return dict(followers)
+
+
+def _tokens(data: Any, split: str) -> list[int]:
+    pieces = getattr(data, split).take(MOST_TOKENS // 50 if split == "train" else 400)
+    return [number for x, _ in pieces.as_numpy_iterator() for number in x.tolist()]
+
+
+def _order(data: Any) -> int:
+    return ORDER["character" if all(len(token) == 1 for token in data.vocabulary[1:]) else "word"]
+
+
+def _text(text: Any) -> str:
+    return text.decode() if isinstance(text, bytes) else str(text)

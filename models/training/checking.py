@@ -1,0 +1,76 @@
+"""`python train.py check DATA`: reads the data, prints what was understood of them, and trains nothing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from keras_gates._quiet import quietly
+from keras_gates.edge import sound, tables
+from keras_gates.models import registry
+from keras_gates.models.data.files import user_errors
+from keras_gates.models.registry import UserError
+from keras_gates.models.training import options
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Print what a run would read.
+
+    Args:
+        arguments: of train.py; `path` is the data.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        UserError: the data cannot be read, or no model reads them.
+    """
+    arguments.data = arguments.path or arguments.data
+    if arguments.data in ("builtin", "tfds"):
+        raise UserError("check reads your own files: python train.py check DATA")
+    arguments.model = model_for(arguments.data)
+    config = options.configuration(arguments)
+    with quietly():
+        importlib.import_module("tensorflow")
+    data = registry.find(config.model).data(config.data, config.data_dir, config.seed, **config.data_arguments)
+    print(f"{config.data}: data for {config.model} ({registry.find(config.model).line})")
+    for note in data.notes:
+        print(f"  {note}")
+    print(f"to train: python train.py {config.model} --data {config.data}")
+    return 0
+
+
+@user_errors()
+def model_for(path: str | Path) -> str:
+    """Return the name of the model that reads a file or folder, by what is in it.
+
+    Args:
+        path: of the data.
+
+    Raises:
+        UserError: there is nothing there that a model reads.
+    """
+    path = Path(path)
+    if path.is_dir():
+        below = [file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+        kinds = {file.suffix.lower() for file in below}
+        if kinds & set(sound.SUFFIXES):
+            return "speech"
+        if kinds & set(tables.SUFFIXES):
+            return "gesture"
+        if ".txt" in kinds:
+            return "language" if any(file.parent == path for file in below) else "text"
+        raise UserError(f"{path} has no sound files, tables or .txt files; expected one sub-folder per label")
+    if not path.exists():
+        raise UserError(f"there is no file or folder {path}")
+    if path.suffix.lower() == ".txt":
+        return "language"
+    if path.suffix.lower() not in tables.SUFFIXES:
+        raise UserError(
+            f"no model reads {path}; expected a folder, a .txt file, or a table ({', '.join(tables.SUFFIXES)})"
+        )
+    names = tables.read_table(path).names
+    if "label" in names:
+        return "text" if "text" in names else "gesture"
+    return "forecast"

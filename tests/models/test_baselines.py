@@ -1,0 +1,95 @@
+"""Simple models beside the trained one: their scores on data whose answer is known, and when the report names them as better."""
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from keras_gates.models import find
+from keras_gates.models.data.pipeline import class_weights, from_arrays
+from keras_gates.models.registry import Judgement
+from keras_gates.models.training import baselines, recipe, report
+
+pytest.importorskip("sklearn", reason="the baselines are scikit-learn's")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
+
+
+def scores(data):
+    return {row["baseline"]: row["value"] for row in baselines.baselines(data)}
+
+
+def test_majority_is_the_share_of_the_most_frequent_class():
+    classes = np.array([0] * 6 + [1] * 4, "int32")
+    x = np.zeros((10, 3), "float32")
+    data = from_arrays((x, classes), (x, classes), (x[4:], classes[4:]), labels=["a", "b"])
+    assert scores(data)["majority"] == pytest.approx(2 / 6)
+
+
+def test_words_are_told_apart_by_a_linear_model_of_tf_idf():
+    found = scores(find("text").data())
+    assert found["majority"] == pytest.approx(0.5, abs=0.01)
+    assert found["TF-IDF, linear SVM"] > 0.95  # pairs of words see "not dull"
+
+
+@pytest.mark.parametrize(("name", "least"), [("gesture", 0.9), ("speech", 0.9)])
+def test_summaries_of_series_and_of_sound(name, least):
+    assert scores(find(name).data())["logistic regression on summary features"] > least
+
+
+def test_an_ngram_model_has_the_entropy_of_its_text():
+    draw = np.random.default_rng(0)
+    tokens = [1]
+    for _ in range(20_000):  # a or b after a with 1/2; always a after b
+        tokens.append(int(draw.integers(1, 3)) if tokens[-1] == 1 else 1)
+    part = np.array(tokens[:-1], "int32").reshape(-1, 50)
+    data = from_arrays((part, part), (part[:1], part[:1]), (part, part), vocabulary=["<unk>", "a", "b"])
+    # State a has 2/3 of the time and 1 bit, state b none: 2/3 of a bit per token.
+    assert baselines.ngram_bits(data, 3) == pytest.approx(2 / 3, abs=0.02)
+    assert baselines.ngram_bits(data, 1) == pytest.approx(-(2 / 3 * np.log2(2 / 3) + 1 / 3 * np.log2(1 / 3)), abs=0.02)
+
+
+def test_no_model_starts_after_the_budget():
+    assert baselines.baselines(find("text").data(), seconds=-1) == []
+
+
+def test_the_report_says_when_a_simple_model_is_better():
+    rows = [{"baseline": "majority", "score": "accuracy", "value": 0.7, "seconds": 0.0}]
+    assert "majority is better than this model: 0.7, not 0.6" in report.better_baseline(
+        Judgement({"accuracy": 0.6}), rows
+    )
+    assert report.better_baseline(Judgement({"accuracy": 0.8}), rows) == ""
+    assert "majority is better" in report.better_baseline(Judgement({"mse": 0.8}), rows)
+    assert any(
+        "| majority | accuracy | 0.7 |" in line for line in report.baseline_lines(Judgement({"accuracy": 0.8}), rows)
+    )
+
+
+def test_rare_classes_weigh_more_and_the_mean_weight_is_one():
+    weights = class_weights(np.array([0] * 90 + [1] * 10))
+    assert weights[1] / weights[0] == pytest.approx(3)
+    assert 0.9 * weights[0] + 0.1 * weights[1] == pytest.approx(1)
+    assert class_weights(np.array([0, 1, 1])) is None or class_weights(np.array([0] * 5 + [1] * 6)) is None
+
+
+@pytest.mark.parametrize("examples", [5, 84, 1000, 100_000])
+def test_the_recipe_gives_every_size_enough_steps(examples):
+    usual = {"epochs": 40, "batch_size": 64, "learning_rate": 4e-3}
+    new = recipe.adapted(usual, examples)
+    steps = new["epochs"] * -(-examples // new["batch_size"])
+    assert steps >= 1200 or new["epochs"] == 300
+    assert 8 <= new["batch_size"] <= 64
+    assert new["learning_rate"] == pytest.approx(4e-3 * np.sqrt(new["batch_size"] / 64))
+    assert new["patience"] >= 10
+    if examples == 100_000:
+        assert (new["epochs"], new["batch_size"]) == (40, 64)
+    assert recipe.adapted(usual, examples, free=()) == {**recipe.DEFAULTS, **usual}
+
+
+def test_scores_of_files_without_classes():
+    forecast, language = find("forecast"), find("language")
+    actual = np.zeros((2, 3, 1))
+    output = np.stack([actual - 1, actual + 2, actual + 3], -1)
+    data = SimpleNamespace(build={"variance": [4.0]})
+    assert forecast.score(data, output, actual) == {"mse": 1.0, "inside": 1.0}
+    assert language.score(None, np.full((1, 4, 8), 1 / 8), np.zeros((1, 4), int)) == {"bits": 3.0}
