@@ -126,7 +126,7 @@ class _Cloner:
             new.build_from_config(old.get_build_config())
         if id(old) in self.exchanged:
             if old.built:
-                new.set_weights(self.kind.weights(old, new))
+                new.set_weights([np.array(weight) for weight in self.kind.weights(old, new)])
             _assign(getattr(old, "cell", old).seed_generator.state, getattr(new, "cell", new).seed_generator.state)
         elif any(id(layer) in self.exchanged for layer in flatten_layers(old)):
             _copy_own(old, new)
@@ -180,7 +180,7 @@ def _copy_own(old: Layer, new: Layer) -> None:
         return
     store: dict[str, Any] = {}
     old.save_own_variables(store)
-    new.load_own_variables(store)
+    new.load_own_variables({name: _copied(value) for name, value in store.items()})
     if hasattr(old, "save_assets"):
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)
@@ -192,4 +192,9 @@ def _states(layer: Layer) -> list[Any]:
 
 
 def _assign(old: Any, new: Any) -> None:
-    new.assign(keras.ops.convert_to_numpy(old))
+    new.assign(_copied(old))
+
+
+def _copied(value: Any) -> np.ndarray:
+    # On a CPU the array may share the variable's memory, which training on JAX gives away.
+    return np.array(keras.ops.convert_to_numpy(value))

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_gates.layers.arguments import positive_integer, resolve, serialize
+from keras_gates.layers.gate_checks import check_store
 from keras_gates.layers.initializers import forget_bias_of_one, joint_columns
 
 
@@ -49,6 +50,15 @@ class Gate(keras.layers.Layer):
 
     def get_build_config(self) -> None:
         """Return None: the cell, or the first call, builds a gate, because only they know all that its `call` names."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load the weights of a file.
+
+        Raises:
+            ValueError: the file has another number of weights here, or none, because another class wrote it.
+        """
+        check_store(self, bool(self.weights), store)
+        super().load_own_variables(store)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units}

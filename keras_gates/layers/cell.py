@@ -19,7 +19,7 @@ from keras_gates.layers.arguments import (
     serialize,
 )
 from keras_gates.layers.call_scope import in_call_scope
-from keras_gates.layers.gate_checks import check_gate, check_value
+from keras_gates.layers.gate_checks import check_gate, check_store, check_value
 from keras_gates.layers.gates import ForgetGate, LearnGate, RememberGate, UseGate
 from keras_gates.layers.step_context import StepContext
 from keras_gates.loops import Weights
@@ -314,6 +314,14 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
             kept_kernel=ops.convert_to_tensor(self.use.kept_kernel) if article else None,
             kept_bias=ops.convert_to_tensor(self.use.kept_bias) if article and self.use_bias else None,
         )
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load nothing: the gates hold the weights.
+
+        Raises:
+            ValueError: the file has weights of a cell without gates.
+        """
+        check_store(self, False, store)
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
         """Return empty memories: `[STM, LTM]`, zeros of shape `(batch_size, units)` in the compute dtype."""

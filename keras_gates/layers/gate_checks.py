@@ -60,3 +60,24 @@ def check_value(cell: keras.layers.Layer, name: str, what: str, value: Any) -> N
             f"{cell.name}: the {name} gate's {what} must have the shape (batch, {cell.units}) in {cell.compute_dtype}, "
             f"got {('batch', *shape[1:]) if shape[:1] == (None,) else shape} in {dtype}."
         )
+
+
+def check_store(layer: keras.layers.Layer, expected: bool, store: Any) -> None:
+    """Check whether a weight file has weights for a gate, and none for the cell itself.
+
+    Args:
+        layer: the gate or cell.
+        expected: whether it has weights.
+        store: the file's arrays by name.
+
+    Raises:
+        ValueError: a layer of another class wrote the file.
+    """
+    stored = len(store.keys()) > 0
+    if expected != stored:
+        raise ValueError(
+            f"The file has {'weights' if stored else 'no weights'} for {layer.name!r}, which has "
+            f"{'its own' if expected else 'none of its own'}: another class wrote it. If that was keras.layers.LSTM, load the "
+            "file into a model with keras.layers.LSTM and convert that: keras_gates.from_keras(model). Between GateLSTM and "
+            "RNN(GateLSTMCell): keras_gates.convert."
+        )

@@ -200,6 +200,15 @@ class GateLSTM(keras.layers.RNN):
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
         """Run the layer over a sequence; see the class."""
+        if sequences.shape[1] == 0:
+            raise ValueError(
+                f"{self.name}: expected events (batch, time, features) with at least one time step, got the shape "
+                f"{tuple(sequences.shape)}. Leave empty sequences out, or pad them and pass a mask."
+            )
+        if not keras.backend.is_float_dtype(sequences.dtype):
+            sequences = ops.cast(
+                sequences, self.compute_dtype
+            )  # Keras casts floats alone; a product promotes the others
         if initial_state is not None:
             self._check_initial_state(sequences, initial_state)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
@@ -223,6 +232,9 @@ class GateLSTM(keras.layers.RNN):
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> tuple:
         """Run the sequence from the initial memories, by the loop that `explain` names."""
         mask = mask[0] if isinstance(mask, list | tuple) else mask
+        if self.stateful and keras.backend.backend() == "torch":
+            # Assigned in place after the loop, while the backward pass still needs the values.
+            initial_state = [ops.copy(state) for state in initial_state]
         choice = loops.choose(self._problem(sequences.shape[0], sequences.shape[1], mask is not None, bool(training)))
         if choice.name == "general":
             return self._general_loop(sequences, initial_state, mask, training)

@@ -5,7 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
-from helpers import BACKEND, BATCH, EVENTS, FEATURES, MEMORIES, UNITS, data, tensors
+from helpers import BACKEND, BATCH, EVENTS, FEATURES, MEMORIES, UNITS, assert_close, data, numpy, tensors
 from keras import ops
 
 import keras_gates
@@ -227,3 +227,45 @@ def test_unknown_names_are_keras_errors(argument, value):
 def test_unknown_arguments():
     with pytest.raises((ValueError, TypeError), match="formulations"):
         GateLSTM(UNITS, formulations="article")
+
+
+def test_a_weight_file_of_keras_lstm_names_from_keras(tmp_path):
+    def model(lstm):
+        return keras.Sequential([keras.Input((5, FEATURES)), lstm])
+
+    for wrap in (lambda layer: layer, keras.layers.Bidirectional):
+        model(wrap(keras.layers.LSTM(UNITS))).save_weights(tmp_path / "a.weights.h5")
+        with pytest.raises(ValueError, match=r"keras_gates\.from_keras\(model\)"):
+            model(wrap(GateLSTM(UNITS))).load_weights(tmp_path / "a.weights.h5")
+
+
+@pytest.mark.parametrize("loop", ["auto", "portable", "general"])
+def test_no_time_step_is_one_sentence(loop):
+    layer = GateLSTM(UNITS, loop=loop)
+    for call in (layer, keras.Sequential([keras.Input((None, FEATURES)), layer])):
+        with pytest.raises(ValueError, match=r"at least one time step, got the shape \(2, 0, 3\)"):
+            call(np.ones((2, 0, FEATURES), "float32"))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "bool"])
+def test_integer_events_are_as_in_keras(dtype):
+    events = np.random.default_rng(0).integers(0, 2, (BATCH, 5, FEATURES)).astype(dtype)
+    theirs = keras.layers.LSTM(UNITS)
+    wanted = theirs(events.astype("float32"))
+    ours = keras_gates.from_keras(theirs)
+    assert_close(numpy(ours(events)), numpy(wanted), dtype)
+
+
+@pytest.mark.parametrize("loop", ["auto", "portable", "general"])
+def test_stateful_training_with_a_mask(loop):
+    events = np.array(EVENTS)
+    events[0, 3:] = 0
+
+    def history(lstm):
+        model = keras.Sequential([keras.Input(batch_shape=events.shape), keras.layers.Masking(), lstm])
+        model.compile("sgd", "mse")
+        return model.fit(events, np.ones((BATCH, UNITS)), batch_size=BATCH, epochs=3, shuffle=False, verbose=0).history
+
+    theirs = keras.layers.LSTM(UNITS, stateful=True, kernel_initializer="ones", recurrent_initializer="identity")
+    ours = GateLSTM(UNITS, stateful=True, kernel_initializer="ones", recurrent_initializer="identity", loop=loop)
+    assert_close(np.array(history(ours)["loss"]), np.array(history(theirs)["loss"]), loop)
