@@ -85,7 +85,7 @@ def why_not_here() -> str | None:
     strategy = type(tf.distribute.get_strategy()).__name__
     if strategy not in STRATEGIES:
         return f"{strategy} may run the graph in another process"
-    frame = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame is not None:
         module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
         if f"{module}.".startswith(EXPORTERS):

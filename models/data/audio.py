@@ -107,8 +107,9 @@ def speech_commands(data_dir: str | None, sample_rate: int = 16000) -> Recording
         splits[split] = audio, np.array(classes, "int32")
     about = {"name": "speech_commands", "attribution": attribution(builder), "licence": "CC BY 4.0"}
     about["split"] = "the official splits"
+    labels = builder.info.features["label"].names
     return Recordings(
-        *splits.values(), labels=builder.info.features["label"].names, sample_rate=sample_rate, about=about
+        splits["train"], splits["validation"], splits["test"], labels=labels, sample_rate=sample_rate, about=about
     )
 
 
