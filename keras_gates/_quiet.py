@@ -26,3 +26,10 @@ def quietly() -> Iterator[None]:
     finally:
         os.dup2(original, 2)
         os.close(original)
+
+
+def look_for_devices() -> None:
+    """Let TensorFlow, if it is imported, look for GPUs: where there are none it logs complaints, at the first operation unless
+    it is asked inside `quietly`."""
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].config.list_physical_devices()

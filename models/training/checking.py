@@ -6,7 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-from keras_gates._quiet import quietly
+from keras_gates._quiet import look_for_devices, quietly
 from keras_gates.edge import sound, tables
 from keras_gates.models import registry
 from keras_gates.models.data.files import user_errors
@@ -33,6 +33,7 @@ def check(arguments: argparse.Namespace) -> int:
     config = options.configuration(arguments)
     with quietly():
         importlib.import_module("tensorflow")
+        look_for_devices()
     data = registry.find(config.model).data(config.data, config.data_dir, config.seed, **config.data_arguments)
     print(f"{config.data}: data for {config.model} ({registry.find(config.model).line})")
     for note in data.notes:

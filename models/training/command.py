@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from keras_gates._quiet import quietly
+from keras_gates._quiet import look_for_devices, quietly
 from keras_gates.models.registry import UserError
 from keras_gates.models.training import options
 
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"unexpected {arguments.path!r}; to train on your files: --data {arguments.path}")
         with quietly():
             running = _late("running")
+            look_for_devices()
         return running.run(arguments, argv)
     except OSError as error:
         print(f"train.py: {error}. Files of earlier epochs and runs are unchanged.", file=sys.stderr)
