@@ -16,7 +16,7 @@ from keras_gates.edge.tables import need
 from keras_gates.edge.tflite import EdgeError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
-RATES = (1000, 768_000)  # Hz; anything else is a damaged header
+RATES = (2000, 768_000)  # Hz; above is a damaged header, below there is no speech
 SHORTEST = 0.01  # seconds
 
 

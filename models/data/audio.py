@@ -107,10 +107,8 @@ def speech_commands(data_dir: str | None, sample_rate: int = 16000) -> Recording
         splits[split] = audio, np.array(classes, "int32")
     about = {"name": "speech_commands", "attribution": attribution(builder), "licence": "CC BY 4.0"}
     about["split"] = "the official splits"
-    labels = builder.info.features["label"].names
-    return Recordings(
-        splits["train"], splits["validation"], splits["test"], labels=labels, sample_rate=sample_rate, about=about
-    )
+    train, validation, test = splits.values()
+    return Recordings(train, validation, test, builder.info.features["label"].names, sample_rate, about)
 
 
 @user_errors()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.models.data.files import read_text
+from keras_gates.models.data.files import read_text, visible
 from keras_gates.models.data.tfds import attribution, open_tfds, read
 from keras_gates.models.registry import UserError
 
@@ -109,7 +109,7 @@ def own_corpus(path: str | Path) -> Corpus:
     if path.is_dir():
         splits = []
         for part in ("train", "valid", "test"):
-            files = sorted(file for file in path.glob("*.txt") if part in file.name)
+            files = sorted(file for file in visible(path, [".txt"]) if part in file.name)
             if len(files) != 1:
                 raise UserError(
                     f"{path} has {len(files)} files named *{part}*.txt; expected one each of train, valid and test"

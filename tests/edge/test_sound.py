@@ -65,7 +65,7 @@ def wav(rate=8000, samples=1000, encoding=1):
         (wav()[:20], "not a sound file that can be read"),
         (wav(67_000_000), "67,000,000 Hz"),
         (wav(4_000_000_000), "not a sound file that can be read"),
-        (wav(1), "1 Hz, expected 1,000"),
+        (wav(1), "1 Hz, expected 2,000"),
         (wav(samples=0), "contains 0 samples"),
         (wav(samples=1), "contains 1 samples, less than 10 ms"),
         (wav(encoding=99), "not a sound file that can be read"),
