@@ -12,11 +12,13 @@ from keras_gates.cli import device
 _DELEGATES = {
     "train": ("train a model of the zoo", "keras_gates.models.training"),
     "export": ("convert a .keras file to .tflite, SavedModel or C", "keras_gates.cli.export"),
+    "c99": ("write a .tflite as C99 without a runtime", "keras_gates.cli.c99"),
 }
 _INTRODUCTION = """Train, export and run LSTM models whose gates have names.
 
   keras-gates train digits                    train a model of the zoo, export and verify it
   keras-gates export model.keras out/         convert a .keras file to .tflite, SavedModel or C
+  keras-gates c99 model.tflite out/           write a .tflite as C99 without a runtime
   keras-gates info model.tflite               show what is in the file
   keras-gates predict model.tflite x.npy      predict a batch
   keras-gates stream model.tflite x.csv       predict one event at a time, as on a sensor

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from keras_gates.exporting.model_inputs import Inputs
 
-FORMATS = ("saved_model", "tflite", "c")
+FORMATS = ("saved_model", "tflite", "c", "c99")
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 INTEGER = ("int8", "int16x8")
 MODES = ("sequence", "stream")
@@ -75,8 +75,8 @@ class ExportRequest:
 
     @property
     def needs_tflite(self) -> bool:
-        """Whether a .tflite is to be written; the C files hold one."""
-        return "tflite" in self.formats or "c" in self.formats
+        """Whether a .tflite is to be written; the C files hold one, or are written from it."""
+        return bool({"tflite", "c", "c99"} & set(self.formats))
 
     @property
     def is_integer(self) -> bool:

@@ -48,7 +48,7 @@ def export(
         model: Any built Keras model, on the TensorFlow backend.
         out: Output folder; created if it does not exist. Files of the same names are replaced, after verification only.
         formats: Of "saved_model" (out/saved_model/), "tflite" (out/model.tflite), "c" (out/c/, C++ for a microcontroller;
-            includes "tflite").
+            includes "tflite"), "c99" (out/c99/, C without a runtime; includes "tflite").
         precision: "float32"; "float16" (weights); "dynamic" (int8 weights, float activations); "int8" or "int16x8" (integers
             throughout, input and output included; need `calibration`).
         mode: "sequence": one call takes a whole sequence. "stream": one call takes `steps` time steps, and STM (hidden state)
@@ -137,6 +137,11 @@ def _write(request: ExportRequest, unfinished: Path, out: Path, name: str) -> Ex
 
         kit = write_c_kit(built.file.data, unfinished / "c", golden=built.verification.golden, name=name)
         files["c"] = str(out / "c")
+    if built and "c99" in request.formats:
+        from keras_gates.exporting.c99.write import write_c99
+
+        write_c99(built.file.data, unfinished / "c99", name=name)
+        files["c99"] = str(out / "c99")
     if "saved_model" in request.formats:
         notes = saved_model.write(request.model, request.inputs, unfinished / "saved_model")
         files["saved_model"] = str(out / "saved_model")

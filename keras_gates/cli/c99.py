@@ -1,0 +1,52 @@
+"""``keras-gates c99 model.tflite out/``: `keras_gates.exporting.c99.write.write_c99` from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    options = argparse.ArgumentParser(
+        prog="keras-gates c99",
+        description="Write a .tflite as C99 that needs no runtime, with a self-test and a Makefile.",
+    )
+    options.add_argument("file", help="a .tflite file with fused LSTMs")
+    options.add_argument("out", help="output folder; created if it does not exist")
+    options.add_argument("--name", default="model", help="prefix of every name in the C (default: %(default)s)")
+    options.add_argument(
+        "--arithmetic",
+        default="litert",
+        choices=("litert", "tflm"),
+        help="whose answers the integers give bit for bit: LiteRT's reference kernels, or TFLM (default: %(default)s)",
+    )
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Arguments after ``keras-gates c99``; None takes those of the process.
+
+    Returns:
+        Exit status: 0 if the files were written, otherwise 2 with the reason on standard error.
+    """
+    options = parser().parse_args(argv)
+    from keras_gates.exporting.c99.write import write_c99
+    from keras_gates.exporting.report import ExportError
+
+    try:
+        data = Path(options.file).read_bytes()
+        c99 = write_c99(data, options.out, name=options.name, arithmetic=options.arithmetic)
+    except (ExportError, OSError) as error:
+        print(f"keras-gates c99: {error}", file=sys.stderr)
+        return 2
+    calls = f"{c99.name}_run and {c99.name}_push" if c99.streams else f"{c99.name}_run"
+    print(
+        f"{', '.join(path.name for path in c99.files)} in {options.out}: {calls}; `make -C {options.out}` runs the self-test"
+    )
+    return 0

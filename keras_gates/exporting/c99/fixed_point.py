@@ -1,0 +1,179 @@
+"""Numbers that LiteRT and TFLM compute when they prepare an operator, by the same integer steps.
+
+Sources: TensorFlow Lite's ``quantization_util`` and gemmlowp's ``fixedpoint.h``, whose roundings decide single bits.
+"""
+
+from __future__ import annotations
+
+from math import exp, floor, frexp
+
+import numpy as np
+
+from keras_gates.exporting.report import ExportError
+
+# exp(-1/4), exp(-1/2), exp(-1), … exp(-16) in Q0.31
+_POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
+# where TFLM's table of the sigmoid is one above the nearest integer
+_ONE_MORE = {4, 8, 12, 25, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45, 46, 49, 50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103}
+_ONE_MORE |= {112, 116, 135, 255, *range(14, 18), *range(19, 23), *range(27, 32)}
+
+
+def decompose(real: float) -> tuple[int, int]:
+    """Return multiplier and shift with ``real = multiplier / 2^31 * 2^shift``.
+
+    Args:
+        real: A factor from 0 on.
+
+    Example:
+
+    >>> decompose(0.75)
+    (1610612736, 0)
+    """
+    fraction, shift = frexp(float(real))
+    multiplier = floor(fraction * 2**31 + 0.5)
+    if multiplier == 2**31:
+        multiplier, shift = multiplier // 2, shift + 1
+    return (0, 0) if multiplier == 0 or shift < -31 else (multiplier, shift)
+
+
+def divide(x: int, n: int) -> int:
+    """Return x / 2^n to the nearest, halves away from zero."""
+    mask = (1 << n) - 1
+    return (x >> n) + ((x & mask) > (mask >> 1) + (x < 0))
+
+
+def times31(a: int, b: int) -> int:
+    """Return a * b / 2^31 to the nearest, halves up."""
+    return (a * b + (1 << 30)) >> 31
+
+
+def scaled(x: int, multiplier: int, shift: int) -> int:
+    """Return x * multiplier / 2^31 * 2^shift, rounded twice as LiteRT's builds do."""
+    return times31(x << shift, multiplier) if shift > 0 else divide(times31(x, multiplier), -shift)
+
+
+def exp31(a: int, bits: int) -> int:
+    """Return exp(a) in Q0.31 for a <= 0 in Q(bits).(31 - bits)."""
+    if a == 0:
+        return 2**31 - 1
+    quarter = 1 << (29 - bits)
+    low = (a & (quarter - 1)) - quarter
+    rest = low - a
+    x = (low << bits) + (1 << 28)
+    x2 = times31(x, x)
+    x3, x4 = times31(x2, x), times31(x2, x2)
+    y = 1895147668 + times31(1895147668, x + divide(times31(divide(x4, 2) + x3, 715827883) + x2, 1))
+    for place, power in enumerate(_POWERS):
+        y = times31(y, power) if rest & (quarter << place) else y
+    return y
+
+
+def one_over_one_plus(a: int) -> int:
+    """Return 1 / (1 + a) in Q0.31 for a in Q0.31, by three steps of Newton's division."""
+    half = (a + 2**31) >> 1
+    x = 1515870810 + times31(half, -1010580540)
+    for _ in range(3):
+        x += max(-(2**31), min(2**31 - 1, times31(x, 2**29 - times31(half, x)) << 2))
+    return max(-(2**31), min(2**31 - 1, x << 1))
+
+
+def softmax_table(scale: np.float32, beta: float) -> list[int]:
+    """Return exp(-d * scale * beta) in Q0.31 for d = 0, 1, … up to where LiteRT's softmax counts no more."""
+    multiplier, shift = decompose(min(float(beta) * float(scale) * 2**26, 2**31 - 1.0))
+    reach = min(255, floor(31 * 2**26 / 2**shift))
+    return [exp31(times31(-d << shift, multiplier), 5) for d in range(reach + 1)]
+
+
+def sigmoid_table(arithmetic: str, scale: np.float32, zero: int, out_scale: np.float32, out_zero: int) -> list[int]:
+    """Return the sigmoid of every int8 from -128 to 127.
+
+    Args:
+        arithmetic: "litert" fills its table in float32, "tflm" runs gemmlowp's polynomial.
+        scale, zero: Quantization of the input.
+        out_scale, out_zero: Quantization of the output; 1 / 256 and -128 by the operator's specification.
+    """
+    if out_zero != -128 or out_scale != np.float32(1 / 256):
+        raise ExportError(
+            f"LOGISTIC with an output of scale {out_scale} and zero point {out_zero}: expected 1/256, -128."
+        )
+    inputs = np.arange(-128, 128) - zero
+    if arithmetic == "litert":
+        reals = scale * inputs.astype(np.float32)
+        steps = np.float32(1) / (np.float32(1) + np.exp(-reals)) * np.float32(256)
+        return np.clip(np.floor(steps + np.float32(0.5)).astype(int) - 128, -128, 127).tolist()
+    multiplier, shift = decompose(float(scale) * 2**27)
+    radius = floor(15 * 2**27 / 2**shift)
+    return [_sigmoid(int(x), radius, multiplier, shift) for x in inputs]
+
+
+def _sigmoid(x: int, radius: int, multiplier: int, shift: int) -> int:
+    if abs(x) >= radius:
+        return 127 if x > 0 else -128
+    a = scaled(x, multiplier, shift)
+    y = one_over_one_plus(exp31(-abs(a), 4)) if a else 2**30
+    return max(-128, min(127, divide(y if a >= 0 else 2**31 - 1 - y, 23) - 128))
+
+
+def gate_table() -> list[int]:
+    """Return TFLM's 256 values of sigmoid(i / 24) * 65536."""
+    return [floor(65536 / (1 + exp(-i / 24)) + 0.5) + (i in _ONE_MORE) for i in range(256)]
+
+
+def exact_pair(real: float, low: int, high: int) -> tuple[int, int]:
+    """Return m and n with which ``x * m / 2^n``, rounded once, is what double arithmetic gives for every integer x.
+
+    LiteRT's reference FULLY_CONNECTED multiplies in double at run time. Both functions of x only rise, so they are equal if
+    they step at the same x: each step between `low` and `high` is compared.
+
+    Args:
+        real: The factor.
+        low, high: The answers that are not saturated.
+
+    Raises:
+        ExportError: They differ somewhere.
+    """
+    multiplier, shift = decompose(real)
+    n = 31 - shift
+    if not 1 <= n <= 62:
+        raise ExportError(f"a dense layer rescales by {real}, out of reach of 31 bits: calibrate on real inputs.")
+    steps = []
+    for answer in range(low, high + 1):
+        near = floor((answer - 0.5) / real)
+        for x in range(near - 1, near + 3):
+            steps.append((x, int(abs(float(x) * real) + 0.5) * (1 if x >= 0 else -1)))
+    for change in (0, 1, -1, 2, -2, 3, -3):  # a neighbour of the nearest multiplier can do where that one does not
+        if all(rounded(x * (multiplier + change), n) == wanted for x, wanted in steps):
+            return multiplier + change, n
+    raise ExportError(f"a dense layer rescales by {real}, where 31 bits differ from double; export again.")
+
+
+def rounded(product: int, n: int) -> int:
+    """Return product / 2^n to the nearest, halves away from zero."""
+    half = 1 << (n - 1)
+    return -((half - product) >> n) if product < 0 else (product + half) >> n
+
+
+def folded(weights: np.ndarray, zero: int, bias: np.ndarray | None) -> np.ndarray:
+    """Return the bias less zero point times sum of weights: one number per output channel, int64."""
+    rows = weights.reshape(len(weights), -1).astype(np.int64)
+    return -zero * rows.sum(1) + (0 if bias is None else bias.astype(np.int64))
+
+
+def limits(activation: int, scale: np.float32, zero: int) -> tuple[int, int]:
+    """Return the int8 values between which an operator's fused activation clamps.
+
+    Args:
+        activation: Its number in the schema: none, ReLU, ReLU between -1 and 1, ReLU6.
+        scale, zero: Quantization of the output.
+    """
+    low, high = {0: (None, None), 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}.get(activation, ("", ""))
+    if low == "":
+        raise ExportError(f"the C has no fused activation number {activation} in int8; use a layer of its own for it.")
+
+    def quantized(real: float) -> int:
+        return zero + int(np.floor(np.float32(abs(real)) / scale + np.float32(0.5))) * (-1 if real < 0 else 1)
+
+    return (
+        -128 if low is None else max(-128, quantized(low)),  # type: ignore[arg-type]
+        127 if high is None else min(127, quantized(high)),  # type: ignore[arg-type]
+    )

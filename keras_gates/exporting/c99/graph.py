@@ -1,0 +1,169 @@
+"""The graph of a ``.tflite`` file with its constants as arrays: what the C is written from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_gates.edge.description import Description, Port, describe
+from keras_gates.edge.tflite import EdgeError, read
+from keras_gates.exporting.report import ExportError
+from keras_gates.exporting.tflite.flatbuffer import load
+
+C_TYPES = {"float32": "float", "int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "bool": "int8_t"}
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """One tensor.
+
+    Attributes:
+        index: Its number in the graph.
+        dtype: Its type by NumPy's name.
+        shape: Its shape as converted.
+        scales: Quantization steps, float32: none, one, or one per output channel.
+        zero: Stored value of zero.
+        data: Its constant; None if it is computed.
+    """
+
+    index: int
+    dtype: str
+    shape: tuple[int, ...]
+    scales: np.ndarray
+    zero: int
+    data: np.ndarray | None
+
+    @property
+    def scale(self) -> np.float32:
+        """The quantization step of a tensor that has one."""
+        if len(self.scales) != 1:
+            raise ExportError(f"tensor {self.index} has {len(self.scales)} scales where the C needs one; export again.")
+        return self.scales[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operator.
+
+    Attributes:
+        number: Its place in the order of execution.
+        kind: Its name in the schema.
+        inputs, outputs, intermediates: Its tensors; None is an absent optional input.
+        options: Its options by their name in the schema.
+    """
+
+    number: int
+    kind: str
+    inputs: tuple[Value | None, ...]
+    outputs: tuple[Value, ...]
+    intermediates: tuple[Value, ...]
+    options: dict[str, Any]
+
+    def input(self, place: int) -> Value:
+        """Return an input that must be there."""
+        value = self.inputs[place] if place < len(self.inputs) else None
+        if value is None:
+            raise ExportError(f"{self.kind} lacks its input {place}: the file is damaged; export again.")
+        return value
+
+    def constant(self, place: int) -> np.ndarray:
+        """Return the data of an input that must be constant."""
+        data = self.input(place).data
+        if data is None:
+            raise ExportError(f"the C takes {self.kind} with a constant input {place} only; this file computes it.")
+        return data
+
+    @property
+    def output(self) -> Value:
+        """Its first output."""
+        return self.outputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A file's graph and what its metadata adds.
+
+    Attributes:
+        nodes: Operators in the order of execution.
+        inputs, outputs: The tensors behind the ports of `description`, in the order of the file.
+        ports: Input and output ports by tensor number.
+        description: What `keras_gates.edge.description.describe` returned.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    ports: dict[int, Port]
+    description: Description
+
+
+def graph_of(data: bytes) -> Graph:
+    """Parse and check a file.
+
+    Args:
+        data: Bytes of the ``.tflite``.
+
+    Raises:
+        ExportError: It is damaged, has several signatures, explicit memory, a batch above 1 or a type without C.
+    """
+    try:
+        file = read(data)
+        description = describe(file)
+    except EdgeError as error:
+        raise ExportError(str(error)) from error
+    if len(file.signatures) > 1 or len(file.subgraphs) > 1:
+        raise ExportError("the C takes a file with one signature and no loops: export with target='micro'.")
+    if description.memory:
+        raise ExportError(
+            "the C keeps the state itself, this file passes it in and out (lowering 'step'); export with lowering='fused'."
+        )
+    if description.batch != 1:
+        raise ExportError(
+            f"the C runs one sequence at a time, this file takes {description.batch}: export with batch=1."
+        )
+    model = load(data)
+    tensors = model.subgraphs[0].tensors
+    values = [
+        _value(place, tensor, parsed.dtype, model.buffers[tensor.buffer].data)
+        for place, (tensor, parsed) in enumerate(zip(tensors, file.subgraphs[0].tensors, strict=True))
+    ]
+    nodes = tuple(
+        Node(
+            number,
+            parsed.name,
+            tuple(None if i < 0 else values[i] for i in parsed.inputs),
+            tuple(values[i] for i in parsed.outputs),
+            tuple(values[i] for i in parsed.intermediates),
+            {} if operator.builtinOptions is None else vars(operator.builtinOptions),
+        )
+        for number, (parsed, operator) in enumerate(
+            zip(file.subgraphs[0].operators, model.subgraphs[0].operators, strict=True)
+        )
+    )
+    ports = {port.tensor.index: port for port in (*description.inputs, *description.outputs)}
+    inputs, outputs = (
+        tuple(values[port.tensor.index] for port in side) for side in (description.inputs, description.outputs)
+    )
+    for value in (*inputs, *outputs):
+        if value.dtype not in C_TYPES:
+            raise ExportError(f"the C has no type for an input or output of {value.dtype}; export in int8 or float32.")
+    return Graph(nodes, inputs, outputs, ports, description)
+
+
+def _value(place: int, tensor: Any, dtype: str, raw: Any) -> Value:
+    quantization = tensor.quantization
+    scales = () if quantization is None or quantization.scale is None else quantization.scale
+    zeros = () if quantization is None or quantization.zeroPoint is None else quantization.zeroPoint
+    shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+    data = None
+    if raw is not None and len(raw) and not tensor.isVariable:
+        if tensor.sparsity is not None:
+            raise ExportError(
+                "the C takes dense weights only, this file has sparse ones; export again without pruning."
+            )
+        if dtype not in ("string", "resource", "variant"):
+            data = np.frombuffer(bytes(raw), dtype)[: math.prod(shape)].reshape(shape)
+    return Value(place, dtype, shape, np.array(scales, np.float32), int(zeros[0]) if len(zeros) else 0, data)

@@ -1,0 +1,203 @@
+"""int8 operators in C, each with the numbers that its runtime prepares."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_gates.exporting.c99.fixed_point import (
+    decompose,
+    exact_pair,
+    folded,
+    limits,
+    sigmoid_table,
+    softmax_table,
+)
+from keras_gates.exporting.c99.graph import Node, Value
+from keras_gates.exporting.c99.program import Program, numbers
+from keras_gates.exporting.c99.shapes import pair
+from keras_gates.exporting.report import ExportError
+
+_GATES = "ifco"  # in the order of the file: input, forget, cell, output
+_INT32 = 2**31
+
+
+def lstm(program: Program, node: Node) -> None:
+    """UNIDIRECTIONAL_SEQUENCE_LSTM with int8 weights and activations, and an int16 cell state."""
+    x, hidden, cell, y = node.input(0), node.input(18), node.input(19), node.output
+    absent = (9, 10, 11, 16, 17, 20, 21, 22, 23)
+    if any(i < len(node.inputs) and node.inputs[i] is not None for i in absent) or node.options["projClip"]:
+        raise ExportError(
+            "the C has no LSTM with peepholes, a projection or layer normalization; use the standard layer."
+        )
+    if node.options["timeMajor"] or node.options["fusedActivationFunction"] != 4:
+        raise ExportError("the C has the LSTM with tanh and the batch as first axis only; use the standard layer.")
+    fraction = -round(float(np.log2(cell.scale)))
+    if np.float32(2.0**-fraction) != cell.scale or not 9 <= fraction <= 15:
+        raise ExportError(
+            f"an LSTM with a cell state of scale {cell.scale}: calibrate on whole sequences of real inputs."
+        )
+    inner = node.intermediates[4]
+    if inner.zero != hidden.zero:
+        raise ExportError("an LSTM whose output and state have different zero points; export again.")
+    units, inputs = node.input(5).shape[1], node.input(1).shape[1]
+    number, scales, names = node.number, [], []
+    for kind, first, source in (("input", 1, x), ("recurrent", 5, hidden)):
+        for gate, letter in enumerate(_GATES):
+            w = node.input(first + gate)
+            weights = node.constant(first + gate)
+            bias = node.constant(12 + gate) if kind == "input" else None
+            exact = float(w.scale) * float(source.scale)
+            scales.append(decompose((exact if program.micro else float(w.scale * source.scale)) * 2**12))
+            offsets = _bias(folded(weights, source.zero, bias), weights)
+            names.append(
+                (
+                    program.array(f"{kind}{number}_{letter}", weights, "int8_t"),
+                    program.array(f"{kind}_bias{number}_{letter}", offsets, "int32_t"),
+                )
+            )
+    last = 2.0**-30 / float(inner.scale)
+    multiplier, shift = decompose(last if program.micro else float(np.float32(last)))
+    clip = node.options["cellClip"]
+    clipped = int(min(np.float32(clip) / cell.scale, np.float32(32767))) if clip > 0 else 0
+    pointers = [", ".join(name[part] for name in names[start : start + 4]) for part in (0, 1) for start in (0, 4)]
+    fields = ", ".join("{" + text + "}" for text in pointers)
+    fields += ", {" + ", ".join(numbers(pair_) for pair_ in scales) + "}, " + numbers((multiplier, shift, hidden.zero))
+    model = program.struct(f"lstm{number}", "lstm_int8_t", f"{fields}, {inputs}, {units}, {fraction}, {clipped}")
+    program.state += [f"int16_t c{number}[{units}];", f"int8_t h{number}[{units}];"]
+    program.resets += [f"memset(s->c{number}, 0, sizeof s->c{number});"]
+    program.resets += [f"memset(s->h{number}, {hidden.zero}, sizeof s->h{number});"]
+    program.gates["int16_t"] = max(program.gates.get("int16_t", 0), 4 * units)
+    program.use("lstm_int8")
+    memory = f"s->h{number}, s->c{number}, s->gates"
+    if program.place(y) == f"s->h{number}":
+        program.call(node, f"lstm_step_int8({model}, {program.place(x)}, {memory});")
+    else:
+        program.use("lstm_steps_int8")
+        steps = program.shape(x)[1]
+        program.call(node, f"lstm_int8({model}, {program.place(x)}, {steps}, {memory}, {program.place(y)});")
+
+
+def multiply(program: Program, node: Node) -> None:
+    """MUL."""
+    a, b, y = node.input(0), node.input(1), node.output
+    product = float(a.scale) * float(b.scale) / float(y.scale)
+    factor = product if program.micro else float(np.float32(np.float32(a.scale * b.scale) / y.scale))
+    low, high = limits(node.options["fusedActivationFunction"], y.scale, y.zero)
+    _binary(program, node, "multiply_int8", [a.zero, b.zero, y.zero, *decompose(factor), low, high])
+
+
+def add(program: Program, node: Node) -> None:
+    """ADD and SUB."""
+    a, b, y = node.input(0), node.input(1), node.output
+    twice = 2.0 * float(max(a.scale, b.scale))
+    parts = float(a.scale) / twice, float(b.scale) / twice, twice / (2.0**20 * float(y.scale))
+    if program.micro and node.kind == "SUB":
+        parts = tuple(float(np.float32(part)) for part in parts)  # type: ignore[assignment]
+    low, high = limits(node.options["fusedActivationFunction"], y.scale, y.zero)
+    pairs = [n for part in parts for n in decompose(part)]
+    sign = 1 if node.kind == "ADD" else -1
+    _binary(program, node, "add_int8", [a.zero, b.zero, y.zero, *pairs, sign, low, high])
+
+
+def _binary(program: Program, node: Node, helper: str, quantization: list[int]) -> None:
+    a, b, y = node.input(0), node.input(1), node.output
+    q = program.array(f"quantization{node.number}", quantization, "int32_t")
+    operands = f"{program.place(a)}, {program.place(b)}, {program.place(y)}, {pair(program, node)}"
+    program.call(node, f"{program.use(helper)}({operands}, {q});")
+
+
+def dense(program: Program, node: Node) -> None:
+    """FULLY_CONNECTED."""
+    x, w, y = node.input(0), node.input(1), node.output
+    weights = node.constant(1)
+    bias = node.constant(2) if len(node.inputs) > 2 and node.inputs[2] is not None else None
+    if weights.dtype != np.int8 or (bias is not None and bias.dtype != np.int32):
+        raise ExportError("the C has FULLY_CONNECTED with int8 weights and int32 bias only; export in int8.")
+    low, high = limits(node.options["fusedActivationFunction"], y.scale, y.zero)
+    reals = [_channel_factor(x, scale, y) for scale in w.scales]
+    pairs = [decompose(real) if program.micro else exact_pair(real, low - y.zero, high - y.zero) for real in set(reals)]
+    by_real = dict(zip(set(reals), pairs))
+    units, inputs = w.shape
+    every = [by_real[real] for real in (reals if len(reals) > 1 else reals * units)]
+    fields = _layer(program, node.number, weights, folded(weights, x.zero, bias), every)
+    model = program.struct(
+        f"dense{node.number}", "dense_int8_t", f"{fields}, {inputs}, {units}, {y.zero}, {low}, {high}"
+    )
+    rows_ = program.size(x) // inputs
+    program.call(node, f"{program.use('dense_int8')}({model}, {program.place(x)}, {rows_}, {program.place(y)});")
+
+
+def _channel_factor(x: Value, scale: np.float32, y: Value) -> float:
+    return float(x.scale) * float(scale) / float(y.scale)
+
+
+def _layer(program: Program, number: int, weights: np.ndarray, bias: np.ndarray, pairs: list[tuple[int, int]]) -> str:
+    names = (
+        program.array(f"weights{number}", weights, "int8_t"),
+        program.array(f"bias{number}", _bias(bias, weights), "int32_t"),
+    )
+    every = ", ".join(numbers(item) for item in pairs)
+    program.constants.append(f"static const int32_t scales{number}[{len(pairs)}][2] = {{{every}}};")
+    return f"{names[0]}, {names[1]}, scales{number}"
+
+
+def _bias(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the values if no sum of a row leaves int32 whatever the input."""
+    largest = np.abs(values) + 128 * np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(1)
+    if largest.max(initial=0) >= _INT32:
+        raise ExportError(
+            "a layer whose sums leave 32 bits: its biases are too large for int8; calibrate on real inputs."
+        )
+    return values
+
+
+def conv(program: Program, node: Node) -> None:
+    """CONV_2D."""
+    x, w, y, options = node.input(0), node.input(1), node.output, node.options
+    weights = node.constant(1)
+    bias = node.constant(2).astype(np.int64) if len(node.inputs) > 2 and node.inputs[2] is not None else 0
+    low, high = limits(options["fusedActivationFunction"], y.scale, y.zero)
+    channels, *kernel, depth = w.shape
+    if depth != x.shape[3]:
+        raise ExportError("the C has no grouped CONV_2D; use separate convolutions.")
+    pairs = [decompose(_channel_factor(x, scale, y)) for scale in w.scales]
+    strides, dilation = (
+        (options["strideH"], options["strideW"]),
+        (options["dilationHFactor"], options["dilationWFactor"]),
+    )
+    before = [0, 0]
+    if options["padding"] == 0:  # SAME
+        for i in (0, 1):
+            reach = (kernel[i] - 1) * dilation[i] + 1
+            before[i] = max((y.shape[1 + i] - 1) * strides[i] + reach - x.shape[1 + i], 0) // 2
+    every = pairs if len(pairs) > 1 else pairs * channels
+    fields = _layer(program, node.number, weights, np.zeros(channels, np.int64) + bias, every)
+    sizes = ", ".join(map(str, (*x.shape[1:], *y.shape[1:])))
+    grids = ", ".join(map(numbers, (kernel, strides, dilation, before)))
+    fields += f", {sizes}, {grids}, {x.zero}, {y.zero}, {low}, {high}"
+    model = program.struct(f"conv{node.number}", "conv_int8_t", fields)
+    images = program.shape(x)[0]
+    program.call(node, f"{program.use('conv_int8')}({model}, {program.place(x)}, {images}, {program.place(y)});")
+
+
+def softmax(program: Program, node: Node) -> None:
+    """SOFTMAX over the last axis."""
+    x, y = node.input(0), node.output
+    if y.zero != -128 or y.scale != np.float32(1 / 256):
+        raise ExportError(
+            f"SOFTMAX with an output of scale {y.scale} and zero point {y.zero}: expected 1/256 and -128."
+        )
+    values = softmax_table(x.scale, node.options["beta"])
+    table = program.array(f"exponential{node.number}", values, "int32_t")
+    n = x.shape[-1]
+    places = f"{program.place(x)}, {program.size(x) // n}, {program.place(y)}, {n}"
+    program.call(node, f"{program.use('softmax_int8')}({table}, {len(values)}, {places});")
+
+
+def logistic(program: Program, node: Node) -> None:
+    """LOGISTIC, as a table of all 256 answers."""
+    x, y = node.input(0), node.output
+    values = sigmoid_table(program.arithmetic, x.scale, x.zero, y.scale, y.zero)
+    table = program.array(f"sigmoid{node.number}", values, "int8_t")
+    call = program.use("lookup_int8")
+    program.call(node, f"{call}({table}, {program.place(x)}, {program.size(x)}, {program.place(y)});")

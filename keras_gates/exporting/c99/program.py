@@ -1,0 +1,146 @@
+"""The C under construction: constants, calls, the helper functions in use, and where each tensor lies in memory."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from keras_gates.exporting.c99.fixed_point import gate_table
+from keras_gates.exporting.c99.graph import C_TYPES, Node, Value
+from keras_gates.exporting.c99.schedule import Schedule
+
+_TEMPLATES = Path(__file__).parent / "templates"
+# What each helper calls; a file of the same name has its text, `binary` makes several from one.
+_NEEDS = {
+    "arithmetic": (),
+    "scale": ("arithmetic",),
+    "saturate16": ("arithmetic",),
+    "dot": (),
+    "gates_litert": ("saturate16",),
+    "gates_tflm": ("saturate16", "scale"),
+    "lstm_steps_int8": ("lstm_int8",),
+    "add_int8": ("pair", "scale"),
+    "multiply_int8": ("pair", "scale"),
+    "rescale_litert": ("arithmetic",),
+    "rescale_tflm": ("scale",),
+    "conv_int8": ("scale",),
+    "softmax_int8": ("arithmetic",),
+}
+
+
+@dataclass
+class Program:
+    """Everything that the source is assembled from.
+
+    Attributes:
+        name: Prefix of every public name.
+        arithmetic: "litert" or "tflm".
+        schedule: Order and shapes.
+        places: C expression of each tensor's first item, by tensor number.
+        constants: Definitions of constants, in order.
+        events, end: Statements that run at every event, and once per prediction.
+        resets: Statements of NAME_reset.
+        state: Members of NAME_state that persist from event to event.
+        gates: Items of scratch memory for the gates of a layer, by C type.
+        helpers: Texts of the helper functions in use, by name, each after what it calls.
+    """
+
+    name: str
+    arithmetic: str
+    schedule: Schedule
+    places: dict[int, str] = field(default_factory=dict)
+    constants: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    end: list[str] = field(default_factory=list)
+    resets: list[str] = field(default_factory=list)
+    state: list[str] = field(default_factory=list)
+    gates: dict[str, int] = field(default_factory=dict)
+    helpers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def micro(self) -> bool:
+        """Whether the arithmetic is TFLM's."""
+        return self.arithmetic == "tflm"
+
+    def shape(self, value: Value) -> tuple[int, ...]:
+        """Return a tensor's shape as the C computes it."""
+        return self.schedule.shapes.get(value.index, value.shape)
+
+    def size(self, value: Value) -> int:
+        """Return the number of its items."""
+        return math.prod(self.shape(value))
+
+    def place(self, value: Value) -> str:
+        """Return the C expression of its first item; a constant is written now."""
+        if value.data is not None and value.index not in self.places:
+            self.places[value.index] = self.array(f"constant{value.index}", value.data, C_TYPES[value.dtype])
+        return self.places[value.index]
+
+    def call(self, node: Node, text: str) -> None:
+        """Append a statement for an operator."""
+        (self.end if node in self.schedule.end else self.events).append(text)
+
+    def array(self, name: str, values: Any, kind: str) -> str:
+        """Define a constant array and return its name."""
+        flat = np.asarray(values).reshape(-1).tolist()
+        items = [_number(item, kind) for item in flat]
+        self.constants.append(f"static const {kind} {name}[{len(items)}] = {{\n{rows(items)}}};")
+        return name
+
+    def struct(self, name: str, kind: str, fields: str) -> str:
+        """Define a constant struct and return its address."""
+        self.constants.append(f"static const {kind} {name} = {{{fields}}};")
+        return f"&{name}"
+
+    def use(self, helper: str) -> str:
+        """Add a helper function and what it calls; return its name."""
+        if helper not in self.helpers:
+            for needed in self._needs(helper):
+                self.use(needed)
+            text = _TEMPLATES.joinpath(f"{helper}.c").read_text(encoding="utf-8")
+            if helper == "gates_tflm":
+                text = Template(text).substitute(gate_table=rows(list(map(str, gate_table()))).strip())
+            self.helpers[helper] = text
+        return helper
+
+    def use_binary(self, name: str, dtype: str, expression: str, result: str | None = None) -> str:
+        """Add an elementwise function of two operands `l` and `r`; return its name."""
+        self.use("pair")
+        text = _TEMPLATES.joinpath("binary.c").read_text(encoding="utf-8")
+        kinds = {"type": C_TYPES[dtype], "result": C_TYPES[result or dtype]}
+        self.helpers[name] = Template(text).substitute(name=name, expression=expression, **kinds)
+        return name
+
+    def _needs(self, helper: str) -> tuple[str, ...]:
+        if helper == "lstm_int8":
+            return "scale", "saturate16", "dot", f"gates_{self.arithmetic}"
+        if helper == "dense_int8":
+            return "dot", f"rescale_{self.arithmetic}"
+        return _NEEDS.get(helper, ())
+
+
+def rows(items: list[str]) -> str:
+    """Return items of an initializer as indented lines."""
+    return (
+        textwrap.fill(", ".join(items), 116, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
+        + "\n"
+    )
+
+
+def numbers(values: Any) -> str:
+    """Return an initializer of integers: ``{1, 2, 3}``."""
+    return "{" + ", ".join(str(int(value)) for value in values) + "}"
+
+
+def _number(item: Any, kind: str) -> str:
+    if kind == "float":
+        return f"{float(np.float32(item))!r}f"
+    if kind == "int32_t" and int(item) == -(2**31):
+        return "INT32_MIN"  # -2147483648 is an expression of a wider type
+    return str(int(item))

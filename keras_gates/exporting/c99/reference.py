@@ -1,0 +1,109 @@
+"""Answers of the runtime whose arithmetic the C has: LiteRT's reference kernels, or TFLM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_gates.edge.runtime import Runtime, _litert, probe
+from keras_gates.edge.tflite import EdgeError, read
+from keras_gates.exporting.c99.graph import Graph
+from keras_gates.exporting.report import ExportError
+from keras_gates.exporting.subprocess_worker import ChildError
+from keras_gates.exporting.verify import tflm
+
+
+class ReferenceRuntime(Runtime):
+    """LiteRT with its reference kernels: its default gives some operators to XNNPACK, which rounds otherwise."""
+
+    def open(self) -> Any:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        resolver = OpResolverType.BUILTIN_REF
+        return _litert(Interpreter, model_content=self._data, experimental_op_resolver_type=resolver, num_threads=1)
+
+
+def answers(
+    data: bytes, graph: Graph, arithmetic: str, samples: Sequence[Sequence[np.ndarray]]
+) -> list[list[np.ndarray]]:
+    """Run samples, each from reset memory.
+
+    Args:
+        data: Bytes of the file.
+        graph: What `graph_of` returned for them.
+        arithmetic: "litert" or "tflm".
+        samples: Per sample its inputs in the file's own types, in the order of `graph.inputs`.
+
+    Returns:
+        Per sample its outputs in the order of `graph.outputs`.
+
+    Raises:
+        ExportError: The runtime is not installed or refuses the file.
+    """
+    file = read(data)
+    if arithmetic == "tflm":
+        if not tflm.available():
+            raise ExportError(
+                "arithmetic='tflm' records TFLM's answers for the self-test: pip install --pre tflite-micro."
+            )
+        order = file.subgraphs[0].inputs
+        places = [[value.index for value in graph.inputs].index(index) for index in order]
+        back = [file.subgraphs[0].outputs.index(value.index) for value in graph.outputs]
+        calls = [[[sample[place] for place in places]] for sample in samples]
+        try:
+            results, _ = tflm.run_tflm(data, calls)
+        except ChildError as error:
+            raise ExportError(
+                f"TFLM does not run this file, so the C cannot be checked with its arithmetic: {error}"
+            ) from error
+        return [[call[0][place] for place in back] for call in results]
+    try:
+        if not file.sealed:
+            probe(data)
+        runtime, results = ReferenceRuntime(data, file, graph.description), []
+        for sample in samples:
+            runtime.reset()
+            results.append([np.array(output) for output in runtime.run(sample)])
+    except EdgeError as error:
+        raise ExportError(str(error)) from error
+    return results
+
+
+def random_inputs(graph: Graph, count: int, seed: int = 0) -> list[list[np.ndarray]]:
+    """Return inputs over the whole range of their types: tokens that exist, lengths that fit.
+
+    Args:
+        graph: The graph.
+        count: Number of samples.
+        seed: Random seed.
+    """
+    random, samples = np.random.default_rng(seed), []
+    for _ in range(count):
+        sample = []
+        for value in graph.inputs:
+            port = graph.ports[value.index]
+            if value.dtype == "float32":
+                values = random.normal(size=value.shape)
+            elif value.dtype == "int32":
+                values = random.integers(0, _limit(graph, value.index, port.role == "lengths"), value.shape)
+            else:
+                info = np.iinfo(value.dtype)
+                values = random.integers(info.min, info.max + 1, value.shape)
+            sample.append(np.asarray(values, value.dtype))
+        samples.append(sample)
+    return samples
+
+
+def _limit(graph: Graph, index: int, lengths: bool) -> int:
+    """Return the first number that is out of range for an int32 input."""
+    if lengths:
+        return min((port.steps for port in graph.description.events if port.time), default=0) + 1
+    tables = [
+        node.input(0).shape[node.options["axis"]]
+        for node in graph.nodes
+        if node.kind == "GATHER" and node.input(1).index == index
+    ]
+    return min(tables, default=math.prod(()) * 1000)

@@ -1,0 +1,87 @@
+"""``selftest.c``: recorded inputs and answers, and the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from keras_gates.exporting.c99.program import Program, rows
+from keras_gates.exporting.c99.source import Parameter, Source
+
+_TEMPLATE = Path(__file__).parent / "templates" / "selftest.in"
+
+
+def selftest(
+    source: Source, runtime: str, samples: Sequence[Sequence[np.ndarray]], answers: Sequence[Sequence[np.ndarray]]
+) -> str:
+    """Return the text.
+
+    Args:
+        source: What `source_of` returned.
+        runtime: Name of the runtime that computed the answers.
+        samples: Per sequence its inputs.
+        answers: Per sequence its outputs.
+    """
+    golden, checks, name = [], [], source.name
+    floats = any(p.type == "float" for p in source.outputs)
+    for number, (sample, answer) in enumerate(zip(samples, answers, strict=True)):
+        for p, values in zip((*source.inputs, *source.outputs), (*sample, *answer), strict=True):
+            golden.append(_array(p, number, values))
+        inputs = ", ".join(f"{p.name}_{number}" for p in source.inputs)
+        buffers = ", ".join(p.name for p in source.outputs)
+        differ = " || ".join(_differs(p, f"{p.name}_{number}") for p in source.outputs)
+        checks.append(f"    wrong += {name}_run(&state, {inputs}, {buffers}) || {differ};")
+        if source.streams:
+            checks += _pushes(source, number)
+    golden += [f"static {p.type} {p.name}[{p.size}];" for p in source.outputs]
+    compare = _COMPARE if floats else ""
+    return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
+        name=name,
+        runtime=runtime,
+        golden="\n".join(golden) + "\n" + compare,
+        checks="\n".join(checks),
+        calls=len(samples) * (2 if source.streams else 1),
+    )
+
+
+_COMPARE = """
+static int differ(const float *x, const float *y, int n)
+{
+    for (int i = 0; i < n; ++i)
+        if (!(x[i] - y[i] < 1e-6f && y[i] - x[i] < 1e-6f))
+            return 1;
+    return 0;
+}
+"""
+
+
+def _differs(p: Parameter, expected: str) -> str:
+    if p.type == "float":
+        return f"differ({p.name}, {expected}, {p.size})"
+    return f"memcmp({p.name}, {expected}, sizeof {p.name}) != 0"
+
+
+def _array(p: Parameter, number: int, values: np.ndarray) -> str:
+    program = Program("", "", None)  # type: ignore[arg-type]
+    program.array(f"{p.name}_{number}", values, p.type)
+    return program.constants[0]
+
+
+def _pushes(source: Source, number: int) -> list[str]:
+    """The same sequence event by event."""
+    name = source.name
+    arguments = [f"{p.name}_{number} + t * {p.step}" for p in source.inputs]
+    arguments += [f"{p.name} + t * {p.step}" if p.timed else p.name for p in source.outputs]
+    differ = " || ".join(_differs(p, f"{p.name}_{number}") for p in source.outputs)
+    return [
+        f"    {name}_reset(&state);",
+        "    for (int t = 0; t < " + f"{name.upper()}_EVENTS; ++t)",
+        f"        (void){name}_push(&state, {', '.join(arguments)});",
+        f"    wrong += {differ};",
+    ]
+
+
+__all__ = ["rows", "selftest"]

@@ -1,0 +1,78 @@
+"""`write_c99`: a ``.tflite`` as one C99 file that needs no runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_gates._files import write_text
+from keras_gates.exporting.c99.graph import graph_of
+from keras_gates.exporting.c99.reference import answers, random_inputs
+from keras_gates.exporting.c99.selftest import selftest
+from keras_gates.exporting.c99.source import identifier, makefile, source_of
+from keras_gates.exporting.report import ExportError
+
+ARITHMETICS = ("litert", "tflm")
+_GOLDEN = 2
+
+
+@dataclass(frozen=True)
+class C99:
+    """What `write_c99` wrote.
+
+    Attributes:
+        files: Paths of ``NAME.h``, ``NAME.c``, ``selftest.c`` and ``Makefile``.
+        name: Prefix of every public name.
+        streams: Whether there is ``NAME_push``; otherwise the model runs whole sequences only.
+    """
+
+    files: tuple[Path, ...]
+    name: str
+    streams: bool
+
+
+def write_c99(data: bytes, out: str | Path, *, name: str = "model", arithmetic: str = "litert") -> C99:
+    """Write C99 that computes what a ``.tflite`` file computes, without a runtime.
+
+    The answers of an integer file are those of the runtime bit for bit. "litert" is the default, because its runtime is the
+    one that every export is verified with, and its polynomials are more exact than TFLM's tables.
+
+    Args:
+        data: Bytes of the file.
+        out: Output folder; created if it does not exist.
+        name: Name of the two main files and prefix of every public name.
+        arithmetic: "litert": LiteRT's reference kernels (``BUILTIN_REF``). "tflm": TensorFlow Lite Micro, and CMSIS-NN.
+
+    Returns:
+        The paths, and what the C can do.
+
+    Raises:
+        ExportError: The file has an operator or type without C; the message names it. Nothing is written.
+        ValueError: `arithmetic` has an unknown value.
+
+    Example:
+
+    >>> c99 = write_c99(Path("out/model.tflite").read_bytes(), "out/c99")  # doctest: +SKIP
+    >>> [path.name for path in c99.files]  # doctest: +SKIP
+    ['model.h', 'model.c', 'selftest.c', 'Makefile']
+    """
+    if arithmetic not in ARITHMETICS:
+        raise ValueError(f"c99: arithmetic must be of {', '.join(ARITHMETICS)}; got {arithmetic!r}.")
+    name = identifier(name)
+    if name in ("selftest", ""):
+        raise ExportError(f"the C cannot be named {name!r}, that is its self-test; pass another name.")
+    graph = graph_of(data)
+    source = source_of(graph, name, arithmetic)
+    samples = random_inputs(graph, _GOLDEN)
+    runtime = {"litert": "LiteRT (BUILTIN_REF)", "tflm": "TFLM"}[arithmetic]
+    texts = {
+        f"{name}.h": source.header,
+        f"{name}.c": source.code,
+        "selftest.c": selftest(source, runtime, samples, answers(data, graph, arithmetic, samples)),
+        "Makefile": makefile(name),
+    }
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        write_text(out / path, text)
+    return C99(tuple(out / path for path in texts), name, source.streams)
