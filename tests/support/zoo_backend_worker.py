@@ -43,7 +43,7 @@ def train(name, folder):
 
 if __name__ == "__main__":
     results = {}
-    for name in SMALL:
+    for name in sys.argv[2:]:
         try:
             results[name] = train(name, Path(sys.argv[1]) / name)
         except Exception:
