@@ -2,7 +2,9 @@
 
     python benchmarks/fuzz.py out/model.tflite --count 100000
 
-Every input is a copy of a good one with bytes flipped, overwritten, cut off, doubled or moved. Reading must end in a result
+Every input is a copy of a good one with bytes flipped, overwritten, cut off, doubled or moved; half of them are damaged where
+their structure is: an offset, length or scalar of the flatbuffer, an entry of the metadata's JSON, a size in the header of
+a WAV or NPY, a member of an NPZ, a cell of a CSV. Reading must end in a result
 or in an `EdgeError`; anything else is printed and makes the exit status 1. What `keras_gates.edge.tflite.read` lets pass
 also runs in LiteRT, in a forked subprocess: a crash there is what `EdgeModel(probe=…)` detects, and is only counted.
 """
@@ -16,6 +18,7 @@ import json
 import os
 import random
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -56,6 +59,86 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
             length = chance.randrange(1, 32)
             damaged[at : at + chance.choice((0, length))] = damaged[at : at + length] * chance.randrange(3) or b"\0"
     return bytes(damaged)
+
+
+def mutate_words(data: bytes, chance: random.Random) -> bytes:
+    """A flatbuffer in which aligned words that look like offsets, lengths or small numbers have other such values."""
+    words = np.frombuffer(data[: len(data) & ~3], "<i4").copy()
+    likely = np.flatnonzero((np.abs(words.astype("int64")) < len(data)) & (words != 0))
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        at = int(chance.choice(likely))
+        word = int(words[at])
+        other = int(words[int(chance.choice(likely))])
+        options = (word + chance.choice((-4, -1, 1, 4, 8)), -word, word * 2, word << 16, other, len(data) - at * 4, 0)
+        words[at] = np.int64(chance.choice(options)).astype("<i4")
+    return words.tobytes() + data[len(data) & ~3 :]
+
+
+_VALUES = (None, True, 0, -1, 1e308, 2**70, "", "x", [], [[]], {}, {"name": []}, [None], float("nan"))
+
+
+def mutate_json(data: bytes, chance: random.Random) -> bytes:
+    """Metadata with entries removed, doubled, exchanged or of another type."""
+    entry = json.loads(data)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        place = entry
+        while True:
+            keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
+            if not keys:
+                break
+            key = chance.choice(keys)
+            if isinstance(place[key], (dict, list)) and place[key] and chance.random() < 0.7:
+                place = place[key]
+                continue
+            kind = chance.random()
+            if kind < 0.2:
+                del place[key]
+            elif kind < 0.4:
+                place[key] = place[chance.choice(keys)]
+            elif kind < 0.5 and isinstance(place, list):
+                place.append(place[key])
+            else:
+                place[key] = chance.choice(_VALUES)
+            break
+    return json.dumps(entry).encode()
+
+
+_CELLS = ("", '"', '"1', "nan", "inf", "1e999", "\xff", "\0", "1;2", "1\r", " 1 ", "0x10", "1_000", "\xef\xbb\xbf1")
+
+
+def mutate_cells(data: bytes, chance: random.Random) -> bytes:
+    """A CSV with cells emptied, quoted, of another type, or rows of another length."""
+    rows = [line.split(b",") for line in data.split(b"\n")]
+    for _ in range(chance.choice((1, 1, 2, 6))):
+        row = chance.choice(rows)
+        at = chance.randrange(len(row))
+        row[at : at + chance.choice((0, 1, 1))] = [chance.choice(_CELLS).encode("latin-1")]
+    return b"\n".join(b",".join(row) for row in rows)
+
+
+def mutate_header(data: bytes, chance: random.Random) -> bytes:
+    """A WAV or NPY whose header has other sizes, formats or text."""
+    damaged = bytearray(data)
+    at = chance.randrange(0, min(len(damaged), 128) - 8)
+    kind = chance.random()
+    if kind < 0.4:
+        damaged[at : at + 2] = struct.pack("<H", chance.choice((0, 1, 2, 3, 8, 16, 24, 32, 64, 255, 65534, 65535)))
+    elif kind < 0.7:
+        damaged[at : at + 4] = struct.pack("<I", chance.choice((0, 1, 7, len(data), 2**31 - 1, 2**31, 2**32 - 1)))
+    else:
+        damaged[at : at + 1] = chance.choice((b"9", b"-", b"(", b")", b",", b"'", b"O", b"f", b" ", b"\n"))
+    return bytes(damaged)
+
+
+_STRUCTURED = {
+    "tflite": mutate_words,
+    "tflite in LiteRT": mutate_words,
+    "metadata": mutate_json,
+    "csv": mutate_cells,
+    "wav": mutate_header,
+    "npy": mutate_header,
+    "npz": mutate_header,
+}
 
 
 def _read(data: bytes) -> None:
@@ -117,6 +200,8 @@ def main() -> int:
         file.writeframes(np.random.default_rng(0).integers(-999, 999, 300, "int16").tobytes())
     array = io.BytesIO()
     np.save(array, np.ones((4, 3), "float32"))
+    archive = io.BytesIO()
+    np.savez(archive, events=np.ones((4, 3), "float32"), other=np.zeros(2, "int32"))
     table = b"a,b,c\n" + b"\n".join(b"0.25,-1.5,3e2" for _ in range(12)) + b"\n"
     with tempfile.TemporaryDirectory() as folder:
         readers = {
@@ -128,6 +213,7 @@ def main() -> int:
             "csv": ([table], _through_file(lambda path: list(read_rows(path)), ".csv", folder)),
             "wav": ([sound.getvalue()], _through_file(read_wav, ".wav", folder)),
             "npy": ([array.getvalue()], _through_file(lambda path: read_arrays(Path(path)), ".npy", folder)),
+            "npz": ([archive.getvalue()], _through_file(lambda path: read_arrays(Path(path)), ".npz", folder)),
         }
         counts = {name: _throw(name, good, reader, options.count, chance) for name, (good, reader) in readers.items()}
     counts["tflite in LiteRT"] = _throw("tflite in LiteRT", unsealed, _in_litert, options.runs, chance)
@@ -158,7 +244,8 @@ def _throw(
     _GOOD.update(good)
     slowest = 0.0
     for _ in range(count):
-        data = mutate(chance.choice(good), chance)
+        damage = _STRUCTURED.get(name, mutate) if chance.random() < 0.5 else mutate
+        data = damage(chance.choice(good), chance)
         started = time.perf_counter()
         try:
             counts[reader(data) or "read"] += 1

@@ -1,4 +1,4 @@
-"""``keras-gates``: train, export, and on the device info, predict, stream and bench."""
+"""``keras-gates``: train, export, look, and on the device info, predict, stream and bench."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ _DELEGATES = {
     "train": ("train a model of the zoo", "keras_gates.models.training"),
     "export": ("convert a .keras file to .tflite, SavedModel or C", "keras_gates.cli.export"),
     "c99": ("write a .tflite as C99 without a runtime", "keras_gates.cli.c99"),
+    "look": ("write an interactive report of what the gates of a model do", "keras_gates.cli.look"),
 }
 _INTRODUCTION = """Train, export and run LSTM models whose gates have names.
 
   keras-gates train digits                    train a model of the zoo, export and verify it
   keras-gates export model.keras out/         convert a .keras file to .tflite, SavedModel or C
   keras-gates c99 model.tflite out/           write a .tflite as C99 without a runtime
+  keras-gates look model.keras x.npy          write an interactive report of what its gates do
   keras-gates info model.tflite               show what is in the file
   keras-gates predict model.tflite x.npy      predict a batch
   keras-gates stream model.tflite x.csv       predict one event at a time, as on a sensor
@@ -38,7 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and argv[0] in _DELEGATES:
-        return importlib.import_module(_DELEGATES[argv[0]][1]).main(argv[1:]) or 0
+        try:
+            return importlib.import_module(_DELEGATES[argv[0]][1]).main(argv[1:]) or 0
+        except ImportError as error:  # a device has only the extra [edge]
+            print(f'keras-gates {argv[0]}: {error}: pip install "keras-gates[train]"', file=sys.stderr)
+            return 2
     return device.run(parser().parse_args(argv))
 
 
@@ -47,8 +53,19 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="keras-gates", description=_INTRODUCTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    root.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (what, _) in _DELEGATES.items():
         commands.add_parser(name, help=f"{what}; see `keras-gates {name} --help`", add_help=False)
     device.add_commands(commands)
     return root
+
+
+class _Version(argparse.Action):
+    """Looks the version up only if it is asked for, which takes a third of the start-up time."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import keras_gates
+
+        print(f"keras-gates {keras_gates.__version__}")
+        parser.exit()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,8 +35,7 @@ def add_commands(commands: Any) -> None:
     Args:
         commands: What `argparse.ArgumentParser.add_subparsers` returned.
     """
-    info = _command(commands, "info", "show inputs, outputs, operators, labels and sizes of a file", _info)
-    info.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    _command(commands, "info", "show inputs, outputs, operators, labels and sizes of a file", _info)
     predict = _command(commands, "predict", "predict a batch; every example starts with an empty memory", _predict)
     predict.add_argument("input", nargs="+", help="input files, see below")
     predict.add_argument(
@@ -61,7 +62,6 @@ def add_commands(commands: Any) -> None:
     )
     measure.add_argument("--runs", type=int, default=200, help="timed calls (default: %(default)s)")
     measure.add_argument("--steps", type=int, metavar="T", help="time steps of the sequence (default: as converted)")
-    measure.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,14 +74,41 @@ def run(arguments: argparse.Namespace) -> int:
         Exit status: 0, or 2 with the reason on standard error.
     """
     try:
-        model = EdgeModel(arguments.file, num_threads=arguments.threads, probe=True if arguments.probe else None)
-        arguments.run(model, arguments)
+        with contextlib.ExitStack() as stack:
+            if not arguments.verbose:
+                stack.enter_context(_without_log_output())
+            model = EdgeModel(arguments.file, num_threads=arguments.threads, probe=True if arguments.probe else None)
+            if arguments.quiet:
+                stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+            arguments.run(model, arguments)
     except BrokenPipeError:
         sys.stdout = None  # the reader has gone: without this, flushing at exit prints a traceback
     except (EdgeError, OSError) as error:
+        if arguments.verbose:
+            raise
         print(f"keras-gates: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+@contextlib.contextmanager
+def _without_log_output() -> Iterator[None]:
+    """Keep what LiteRT's C++ code logs from standard error; what Python writes there passes."""
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # replaced by something without a file
+        yield
+        return
+    sys.stderr.flush()
+    original = os.dup(descriptor)
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), descriptor)
+    try:
+        with open(original, "w", closefd=False) as stream, contextlib.redirect_stderr(stream):
+            yield
+    finally:
+        os.dup2(original, descriptor)
+        os.close(original)
 
 
 def _command(
@@ -101,6 +128,10 @@ def _command(
         action="store_true",
         help="run the file once in a subprocess first; also accept a file whose checksum differs",
     )
+    what = "one JSON object per event" if name == "stream" else "one JSON object instead of a table"
+    parser.add_argument("--json", action="store_true", help=f"print {what}")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.add_argument("--verbose", action="store_true", help="show log output of LiteRT, and tracebacks")
     parser.set_defaults(run=function)
     return parser
 
@@ -128,6 +159,15 @@ def _predict(model: EdgeModel, arguments: argparse.Namespace) -> None:
     }
     if arguments.output:
         _write_predictions(Path(arguments.output), columns)
+        return
+    if arguments.json:
+        best = (
+            {"best": [model.best(row, arguments.top) for row in columns[names[0]] if row.ndim == 1]}
+            if model.labels
+            else {}
+        )
+        values = {name: [row.tolist() for row in rows] for name, rows in columns.items()}
+        print(json.dumps({**values, **best}, ensure_ascii=False, default=float))
         return
     for name, rows in columns.items():
         if len(names) > 1:
@@ -172,11 +212,20 @@ def _stream(model: EdgeModel, arguments: argparse.Namespace) -> None:
     for event in read_events(model, arguments.input):
         if threshold is not None:
             for detection in stream.detect(event):
+                if arguments.json:
+                    content = {"event": detection.event, "label": detection.label, "value": float(detection.value)}
+                    print(json.dumps(content, ensure_ascii=False), flush=True)
+                    continue
                 print(f"{detection.event}\t{detection.label}\t{detection.value:.3f}", flush=True)
             continue
         prediction = stream.push(event)
         first = next(iter(prediction.values())) if isinstance(prediction, dict) else prediction
         for row in first if model.description.stride > 1 else [first]:
+            if arguments.json:
+                best_of = {"best": model.best(row)} if model.labels else {}
+                content = {"event": stream.count - 1, "values": row.tolist(), **best_of}
+                print(json.dumps(content, ensure_ascii=False, default=float), flush=True)
+                continue
             best = "\t".join(f"{label}\t{value:.3f}" for label, value in model.best(row)) if model.labels else ""
             print(f"{stream.count - 1}\t{best or _short(row)}", flush=True)
     if state:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_gates._quiet import quietly
 from keras_gates.cli.inputs import read_arrays
+from keras_gates.cli.keras_files import add_model_options, check_paths, import_keras, load, use_tensorflow
 from keras_gates.cli.table import print_table
+from keras_gates.edge import EdgeError
 from keras_gates.exporting.options import FORMATS, LOWERINGS, MODES, PRECISIONS, TARGETS
 from keras_gates.exporting.report import ExportError, ExportReport
 
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         prog="keras-gates export",
         description="Export a trained Keras model to SavedModel, .tflite or C. Each file is verified before it is written.",
     )
-    options.add_argument("model", help="a .keras file")
+    add_model_options(options)
     options.add_argument("out", help="output folder; created if it does not exist")
     options.add_argument(
         "--formats", default="saved_model,tflite", help=f"of {', '.join(FORMATS)} (default: %(default)s)"
@@ -52,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--compare", action="store_true", help="export in every precision that suits target and data, side by side"
     )
+    options.add_argument("--quiet", action="store_true", help="print errors only")
+    options.add_argument("--json", action="store_true", help="print the report as JSON")
     return options
 
 
@@ -65,22 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0 if the files were written, otherwise 2 with the reason on standard error.
     """
     options = parser().parse_args(argv)
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter traces with TensorFlow, whatever trained the model
-    with quietly():
-        import keras
-        import tensorflow as tf
-
+    try:
+        formats = _checked(options)
+        calibration, test = _read(options.calibration)
+        use_tensorflow(options)
+        import_keras()
         from keras_gates.exporting.pipeline import export
 
-        tf.config.list_physical_devices()  # logs complaints on machines without a GPU; asked here, they are silenced
-    metadata: dict[str, Any] = {}
-    if options.labels:
-        metadata["labels"] = options.labels.split(",")
-    if options.licence:
-        metadata["licence"] = options.licence
-    try:
-        model = keras.saving.load_model(options.model, compile=False)
-        calibration, test = _read(options.calibration)
+        metadata: dict[str, Any] = {"labels": options.labels.split(",")} if options.labels else {}
+        metadata |= {"licence": options.licence} if options.licence else {}
         shared = {
             "mode": options.mode,
             "target": options.target,
@@ -91,13 +86,39 @@ def main(argv: Sequence[str] | None = None) -> int:
             "steps": options.steps,
             "test": test,
         }
+        model = load(options)
         if options.compare:
             return compare(model, options.out, shared)
-        print(export(model, options.out, options.formats.split(","), options.precision, **shared))
-    except (ExportError, ValueError, OSError) as error:
+        report = export(model, options.out, formats, options.precision, **shared)
+    except (ExportError, ValueError, TypeError, OSError) as error:
+        if options.verbose:
+            raise
         print(f"keras-gates export: {error}", file=sys.stderr)
         return 2
+    if not options.quiet:
+        print(report.to_json() if options.json else report)
     return 0
+
+
+def _checked(options: argparse.Namespace) -> list[str]:
+    """Return the formats; check all that needs no Keras.
+
+    Raises:
+        EdgeError: A name or path is wrong, or a precision needs data.
+    """
+    check_paths(options)
+    formats = [name.strip() for name in options.formats.split(",")]
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise EdgeError(f"--formats: expected some of {', '.join(FORMATS)}, got {', '.join(unknown)}.")
+    if Path(options.out).exists() and not Path(options.out).is_dir():
+        raise EdgeError(f"{options.out} is a file: expected a folder to write to.")
+    if options.precision.startswith("int") and options.calibration is None and not options.compare:
+        raise EdgeError(
+            f"--precision {options.precision} needs inputs to calibrate with: add --calibration data.npy, an array (samples, …) "
+            "of typical inputs."
+        )
+    return formats
 
 
 def compare(model: keras.Model, out: str | Path, shared: dict[str, Any]) -> int:
@@ -171,7 +192,16 @@ def _read(path: str | None) -> tuple[Any, tuple[Any, Any] | None]:
     """Return calibration inputs and, if the file holds targets `y`, (inputs, targets)."""
     if path is None:
         return None, None
+    if Path(path).suffix.lower() == ".csv":
+        raise EdgeError(
+            f"{path}: calibration inputs are an array (samples, time, features), which a CSV does not hold. Convert it: "
+            "numpy.save('data.npy', numpy.loadtxt('data.csv', delimiter=',').reshape(samples, time, features))."
+        )
     arrays = read_arrays(Path(path))
     targets = arrays.pop("y", None)
+    if not arrays:
+        raise EdgeError(
+            f"{path}: expected at least one array of inputs, it holds {'y alone' if targets is not None else 'none'}."
+        )
     inputs = next(iter(arrays.values())) if len(arrays) == 1 else arrays
     return inputs, None if targets is None else (inputs, targets)

@@ -76,7 +76,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         loaded = np.load(path, allow_pickle=False)
         return {"array": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except MemoryError:
+        raise EdgeError(f"{path}: its header promises an array larger than the memory.") from None
     except Exception as error:  # damaged files raise errors of zipfile, zlib, struct, tokenize, …
+        if "allow_pickle" in str(error):
+            raise EdgeError(
+                f"{path} holds Python objects (text, lists of different length), not numbers: save an array of numbers per input."
+            ) from None
         raise EdgeError(f"{path}: expected an array that numpy.save or numpy.savez wrote; {error}") from None
 
 

@@ -109,13 +109,26 @@ class LayerTrace(Mapping):
         error = np.abs(before * self.forget + self.learned - self.ltm)
         return bool(np.all(np.isnan(self.forget) | (error <= tolerance)))
 
+    def end_of(self, example: int = 0) -> int:
+        """Return how many events an example has up to the last that was not skipped: where padding begins."""
+        read = np.flatnonzero(self.mask[example])
+        return int(read[-1]) + 1 if read.size else self.time
+
+    def without_padding(self, example: int = 0) -> LayerTrace:
+        """Return the trace up to the last event of an example that was not skipped."""
+        end = self.end_of(example)
+        if end == self.time:
+            return self
+        arrays = {n: a if n.startswith("first_") else a[:, :end] for n, a in self.arrays.items()}
+        return LayerTrace(self.name, self.direction, self.formulation, arrays)
+
     def still_held(self, at: int = -1, example: int = 0) -> np.ndarray:
         """Compute what of each event is in the long-term memory (cell state) after event `at`.
 
             LTM_t = sum over s of learned_s * f_{s+1} * ... * f_t        (and what is left of the first memory)
 
         Args:
-            at: Index of the event, from 0; negative from the end.
+            at: Index of the event, from 0; negative from the last event that was not skipped.
             example: Index of the example.
 
         Returns:
@@ -128,7 +141,7 @@ class LayerTrace(Mapping):
             raise ValueError(
                 f"{self.name}: its long-term memory is not the sum of kept and learned, so it cannot be split by events."
             )
-        at = range(self.time)[at]
+        at = range(self.time if at >= 0 else self.end_of(example))[at]
         held = np.zeros((self.time, self.units), self.ltm.dtype)
         left = np.ones(self.units, self.ltm.dtype)
         for s in range(at, self.time) if self.direction == "backward" else range(at, -1, -1):

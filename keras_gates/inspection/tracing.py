@@ -1,7 +1,7 @@
 """Tracing a model: one forward pass in which each recurrent layer takes its sequence step by step.
 
 The steps go through `GateLSTMCell.step`, on the events, mask and initial states that the layer really gets, and everything
-that a step computes is recorded.
+that a step computes is recorded. Those of plain gates are computed in NumPy (`plain_steps.py`), which is faster.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from keras_gates.inspection.hooks import (
     run_steps,
 )
 from keras_gates.inspection.inputs import concatenate_batches, fixed_batch, padded_time, select_examples, to_numpy
+from keras_gates.inspection.plain_steps import has_plain_steps, plain_steps
 from keras_gates.inspection.trace_data import LayerTrace, Trace
 from keras_gates.layers.unchanged import leaves_model_unchanged
 
@@ -100,19 +101,11 @@ class Tracer:
         """Run the sequence and record it; a `run` for `replaced_loops`."""
         layer = recurrent.layer
         read = np.ones(events.shape[:2], bool) if mask is None else to_numpy(mask).astype(bool)
-        step = NamedStep(recurrent, lambda name: self.keep is None or _MEMORIES.get(name, name) in self.keep)
         first = keras.tree.map_structure(to_numpy, states)
-        columns, states = self._in_chunks(step, layer, events, states, mask)
-
-        event, at = to_numpy(events), 0
-        for (name, cell), before in zip(recurrent.cells.items(), [first] if len(recurrent.cells) == 1 else first):
-            arrays, width = {"event": event}, _width(cell)
-            for wanted in step.names[name]:
-                arrays[_MEMORIES.get(wanted, wanted)], at = columns[..., at : at + width], at + width
-            before = dict(zip(("first_stm", "first_ltm"), keras.tree.flatten(before)))
-            arrays = _respecting_mask({**arrays, **before}, read, layer.go_backwards)
-            self._add(name, recurrent.direction, getattr(cell, "formulation", ""), {**arrays, "mask": read})
-            event = arrays["stm"]
+        if not training and has_plain_steps(recurrent):
+            event, states = self._plain(recurrent, to_numpy(events), first, read, states)
+        else:
+            event, states = self._step_by_step(recurrent, events, first, mask, read, states)
 
         in_reading_order = slice(None, None, -1 if layer.go_backwards else 1)
         read, outputs = read[:, in_reading_order, None], event[:, in_reading_order]
@@ -123,6 +116,37 @@ class Tracer:
             outputs = outputs * np.logical_or.accumulate(read, axis=1)
             last = outputs[:, -1]
         return _like(last, events), _like(outputs, events), states
+
+    def _plain(
+        self, recurrent: Recurrent, events: np.ndarray, first: list[np.ndarray], read: np.ndarray, states: Any
+    ) -> tuple[np.ndarray, Any]:
+        """Record plain gates without Keras' operations; return STM after every event, and the last states."""
+        [(name, cell)], backwards = recurrent.cells.items(), recurrent.layer.go_backwards
+        stm, ltm = keras.tree.flatten(first)
+        arrays = plain_steps(cell, events, stm, ltm, read, backwards)
+        last = 0 if backwards else -1
+        after = [_like(arrays["stm"][:, last], states[0]), _like(arrays["ltm"][:, last], states[1])]
+        arrays = _respecting_mask({"event": events, **arrays, "first_stm": stm, "first_ltm": ltm}, read, backwards)
+        self._add(name, recurrent.direction, cell.formulation, {**arrays, "mask": read})
+        return arrays["stm"], after
+
+    def _step_by_step(
+        self, recurrent: Recurrent, events: Any, first: Any, mask: Any, read: np.ndarray, states: Any
+    ) -> tuple[np.ndarray, Any]:
+        """Record what every step computes by Keras' operations; as `_plain`."""
+        layer = recurrent.layer
+        step = NamedStep(recurrent, lambda name: self.keep is None or _MEMORIES.get(name, name) in self.keep)
+        columns, states = self._in_chunks(step, layer, events, states, mask)
+        event, at = to_numpy(events), 0
+        for (name, cell), before in zip(recurrent.cells.items(), [first] if len(recurrent.cells) == 1 else first):
+            arrays, width = {"event": event}, _width(cell)
+            for wanted in step.names[name]:
+                arrays[_MEMORIES.get(wanted, wanted)], at = columns[..., at : at + width], at + width
+            before = dict(zip(("first_stm", "first_ltm"), keras.tree.flatten(before)))
+            arrays = _respecting_mask({**arrays, **before}, read, layer.go_backwards)
+            self._add(name, recurrent.direction, getattr(cell, "formulation", ""), {**arrays, "mask": read})
+            event = arrays["stm"]
+        return event, states
 
     def _in_chunks(self, step: NamedStep, layer: Any, events: Any, states: Any, mask: Any) -> tuple[np.ndarray, Any]:
         parts = []

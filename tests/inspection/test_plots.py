@@ -1,5 +1,7 @@
 """Pictures: one unit and 512, five events and a thousand, every kind of event; what they draw is what the trace holds."""
 
+import pickle
+
 import keras
 import matplotlib
 import numpy as np
@@ -154,3 +156,36 @@ def test_errors():
     with pytest.raises(ValueError, match="cannot be split"):
         keras_gates.plot_memory(plain)
     drawn(keras_gates.plot_gates(plain))
+
+
+def test_a_notebook_shows_a_figure_without_a_magic_line():
+    formatters = pytest.importorskip("IPython.core.formatters")
+    figure = keras_gates.plot_curves({"loss": [1.0, 0.5]})
+    assert formatters.PNGFormatter()(figure).startswith(b"\x89PNG")
+    assert pickle.loads(pickle.dumps(figure))._repr_png_() == figure._repr_png_()
+
+
+def test_padding_is_no_event():
+    """What a sequence of 4 events shows and holds does not depend on the 3 skipped ones after it."""
+    inputs = keras.Input((None, 2))
+    hidden = keras_gates.GateLSTM(3, return_sequences=True, name="memory")(keras.layers.Masking()(inputs))
+    model = keras.Model(inputs, hidden)
+    events = np.random.default_rng(0).normal(size=(2, 7, 2)).astype("float32")
+    events[0, 4:] = 0
+    padded, alone = keras_gates.trace(model, events), keras_gates.trace(model, events[:1, :4])
+    np.testing.assert_allclose(padded["memory"].still_held()[:4], alone["memory"].still_held(), atol=1e-6)
+    assert not padded["memory"].still_held()[4:].any()
+    assert padded["memory"].end_of(0) == 4
+    assert padded["memory"].end_of(1) == 7
+    for labels in (list("abcd"), list("abcd___")):
+        for plot in (keras_gates.plot_gates, keras_gates.plot_memory):
+            axes = plot(padded, labels=labels).axes
+            assert max(one.get_xlim()[1] for one in axes if one.get_images()) == 3.5
+    assert "event 3 of 0–3" in keras_gates.plot_flow(padded).get_suptitle()
+
+
+def test_each_event_has_its_own_picture_beyond_32():
+    trace = keras_gates.trace(keras.Sequential([keras.Input((40, 2)), keras_gates.GateLSTM(2)]), np.ones((1, 40, 2)))
+    pictures = np.linspace(0, 1, 40)[:, None, None] * np.ones((1, 4, 4))
+    strip = keras_gates.plot_gates(trace, labels=pictures).axes[0].get_images()[0].get_array()
+    np.testing.assert_array_equal(np.asarray(strip)[0, ::4], pictures[:, 0, 0])

@@ -214,3 +214,24 @@ def test_errors():
         trace(model, EVENTS)["other"]
     with pytest.raises(AttributeError, match="has no 'forgot'"):
         _ = trace(model, EVENTS)["memory"].forgot
+
+
+@pytest.mark.parametrize("formulation", ["standard", "article"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_plain_gates_are_recorded_as_step_by_step(formulation, backwards):
+    """In NumPy for a GateLSTM, through the cell's own steps for an RNN of the same weights."""
+    options = {"return_sequences": True, "return_state": True, "go_backwards": backwards}
+    events = np.random.default_rng(0).normal(size=(3, 7, 2)).astype("float32")
+    mask = np.array([[1] * 7, [0, 1, 1, 0, 1, 0, 0], [0] * 7], bool)
+    inputs, read = keras.Input((7, 2)), keras.Input((7,), dtype="bool")
+    outputs = GateLSTM(4, formulation=formulation, name="memory", bias_initializer="ones", **options)(inputs, mask=read)
+    model = keras.Model([inputs, read], outputs)
+    stepwise = keras_gates.convert(model, to=keras.layers.RNN)
+    fast, slow = (keras_gates.trace(one, [events, mask]) for one in (model, stepwise))
+    assert list(fast["memory"])
+    assert fast["memory"].keys() == slow["memory"].keys()
+    for name, wanted in slow["memory"].items():
+        np.testing.assert_allclose(fast["memory"][name], wanted, atol=1e-6, err_msg=name)
+    for got, wanted, real in zip(fast.prediction, slow.prediction, model([events, mask])):
+        np.testing.assert_allclose(got, wanted, atol=1e-6)
+        np.testing.assert_allclose(got, keras.ops.convert_to_numpy(real), atol=1e-6)

@@ -6,6 +6,7 @@
 | `memory.py` | `plot_memory` (what is still held of each event), `plot_horizon` |
 | `flow.py` | `plot_flow` (the cell with the numbers of one time step) |
 | `training.py` | `plot_curves`, `plot_confusion` |
+| `picture.py` | how a notebook shows them |
 | `style.py` | colours, time axis, titles |
 """
 

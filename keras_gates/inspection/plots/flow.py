@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.inspection.plots.style import chosen_index, chosen_layer, title_of
+from keras_gates.inspection.plots.style import chosen_index, chosen_layer, new_figure, title_of, without_padding
 from keras_gates.inspection.trace_data import LayerTrace, Trace
 
 GATES = {
@@ -51,16 +51,14 @@ def plot_flow(
     >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4)])
     >>> figure = keras_gates.plot_flow(keras_gates.trace(model, numpy.ones((1, 5, 3), "float32")), at=2)
     """
-    from matplotlib.figure import Figure
-
-    one = chosen_layer(trace, layer)
+    one, _ = without_padding(chosen_layer(trace, layer), None, example)
     if "ltm" not in one:
         raise ValueError(f"{one.name} has no long-term memory with named gates, so there is no flow to draw.")
     example, at = chosen_index(example, one.stm.shape[0], "example"), chosen_index(at, one.time, "event")
     if unit is not None:
         unit = chosen_index(unit, one.units, "unit")
     number = _Numbers(one, example, at, unit)
-    figure = Figure((10.5, 5.2), layout="constrained")
+    figure = new_figure(10.5, 5.2)
     axes = figure.subplots()
     axes.set(xlim=(-0.5, 11.9), ylim=(0.2, 6.9))
     axes.axis("off")

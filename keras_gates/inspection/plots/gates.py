@@ -15,7 +15,9 @@ from keras_gates.inspection.plots.style import (
     figure_over_time,
     kind_of,
     label_events,
+    new_figure,
     title_of,
+    without_padding,
 )
 from keras_gates.inspection.trace_data import WORDS, LayerTrace, Trace
 
@@ -56,7 +58,7 @@ def plot_gates(
     >>> figure = keras_gates.plot_gates(keras_gates.trace(model, numpy.ones((1, 5, 3), "float32")), labels=list("hello"))
     >>> figure.savefig("gates.png")
     """
-    one = chosen_layer(trace, layer)
+    one, labels = without_padding(chosen_layer(trace, layer), labels, example)
     example = chosen_index(example, one.stm.shape[0], "example")
     shown = [name for name in names if name in one]
     if not shown:
@@ -119,7 +121,7 @@ def plot_units(
     >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4)])
     >>> figure = keras_gates.plot_units(keras_gates.trace(model, numpy.ones((1, 5, 3), "float32")), units=[0, 2])
     """
-    one = chosen_layer(trace, layer)
+    one, labels = without_padding(chosen_layer(trace, layer), labels, example)
     example = chosen_index(example, one.stm.shape[0], "example")
     units = [chosen_index(unit, one.units, "unit") for unit in np.atleast_1d(units).tolist()]
     if kind_of(labels, one.time) == "words":
@@ -147,12 +149,11 @@ def _coloured_text(one: LayerTrace, units: Sequence[int], labels: Sequence[str],
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
     places, lines = _lay_out(labels)
     longest = max(30.0, max(x + width for x, _, width in places))
-    figure = Figure((1.5 + 0.085 * longest, 0.9 + len(units) * (max(0.6, 0.22 * lines) + 0.4)), layout="constrained")
+    figure = new_figure(1.5 + 0.085 * longest, 0.9 + len(units) * (max(0.6, 0.22 * lines) + 0.4))
     for axes, unit in zip(figure.subplots(len(units), 1, squeeze=False)[:, 0], units):
         values = one[what][example, :, unit]
         look = colours(what, values)

@@ -14,7 +14,9 @@ from keras_gates.inspection.plots.style import (
     chosen_layer,
     figure_over_time,
     label_events,
+    new_figure,
     title_of,
+    without_padding,
 )
 from keras_gates.inspection.trace_data import LayerTrace, Trace
 
@@ -58,7 +60,7 @@ def plot_memory(
     >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4)])
     >>> figure = keras_gates.plot_memory(keras_gates.trace(model, numpy.ones((1, 5, 3), "float32")))
     """
-    one = chosen_layer(trace, layer)
+    one, labels = without_padding(chosen_layer(trace, layer), labels, example)
     example, at = chosen_index(example, one.stm.shape[0], "example"), chosen_index(at, one.time, "event")
     moments = np.unique(np.linspace(0, one.time - 1, min(one.time, 200)).round().astype(int))
     held = np.stack([np.abs(one.still_held(t, example)).sum(-1) for t in moments])
@@ -72,7 +74,7 @@ def plot_memory(
     at_end = np.abs(one.still_held(at, example)).sum(-1)
     _bars(rows[1], at_end, f"held after\nevent {at}", CURVES[0])
     if influence is not None:
-        _bars(rows[2], influence.strength[example], "prediction\ndepends on it", CURVES[1])
+        _bars(rows[2], influence.strength[example][: one.time], "prediction\ndepends on it", CURVES[1])
     for axes in rows[:-1]:
         axes.set_xticks([])
         axes.set_xlim(-0.5, one.time - 0.5)
@@ -103,11 +105,9 @@ def plot_horizon(horizons: Mapping[str, Horizon] | Horizon) -> Any:
     >>> horizon = keras_gates.memory_horizon(model, numpy.random.rand(4, 9, 3).astype("float32"))
     >>> figure = keras_gates.plot_horizon({"GateLSTM": horizon})
     """
-    from matplotlib.figure import Figure
-
     if isinstance(horizons, Horizon):
         horizons = {"model": horizons}
-    figure = Figure((8, 3.8), layout="constrained")
+    figure = new_figure(8, 3.8)
     axes = figure.subplots()
     for k, (name, horizon) in enumerate(horizons.items()):
         colour, style = CURVES[k % len(CURVES)], ("-", "--", "-.", ":")[k % 4]

@@ -37,6 +37,23 @@ def chosen_layer(trace: Trace | LayerTrace, layer: str | None) -> LayerTrace:
     return trace.first if layer is None else trace[layer]
 
 
+def without_padding(layer: LayerTrace, labels: Any, example: int) -> tuple[LayerTrace, Any]:
+    """Return a trace and its labels up to the last event of an example that was not skipped.
+
+    Args:
+        layer: The trace.
+        labels: What the events were, as for `plot_gates`. Samples stay whole.
+        example: Index of the example, from 0 or negative from the end.
+
+    Raises:
+        IndexError: There is no such example.
+    """
+    short = layer.without_padding(chosen_index(example, layer.stm.shape[0], "example"))
+    if labels is not None and short.time < layer.time and len(labels) == layer.time:
+        labels = labels[: short.time]
+    return short, labels
+
+
 def chosen_index(value: int, size: int, what: str) -> int:
     """Return `value`, which may count from the end, as an index from 0.
 
@@ -113,14 +130,20 @@ def draw_events(axes: Any, labels: Any, time: int) -> None:
         axes.set_yticks([])
         return
     pictures = np.asarray(labels)
-    step = max(1, int(np.ceil(time / 32)))
-    for t in range(0, time, step):
-        picture = pictures[t] if pictures.max() <= 1 else pictures[t] / 255
-        axes.imshow(
-            np.clip(picture, 0, 1), extent=(t - 0.46, t - 0.54 + step, 0, 1), aspect="auto", cmap="gray", vmin=0, vmax=1
-        )
+    strip = np.concatenate(
+        list(pictures if pictures.max() <= 1 else pictures / 255), axis=1
+    )  # each event's own picture
+    extent = (-0.5, time - 0.5, 0, 1)
+    axes.imshow(np.clip(strip, 0, 1), extent=extent, aspect="auto", cmap="gray", vmin=0, vmax=1)
     axes.set(xlim=(-0.5, time - 0.5), ylim=(0, 1), yticks=[])
     axes.set_frame_on(False)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Return a matplotlib `Figure` of this size in inches, which a notebook shows without `%matplotlib inline`."""
+    from keras_gates.inspection.plots.picture import Picture  # imports matplotlib
+
+    return Picture((width, height), layout="constrained")
 
 
 def figure_over_time(
@@ -138,13 +161,11 @@ def figure_over_time(
     Returns:
         The figure, and the axes of the rows.
     """
-    from matplotlib.figure import Figure
-
     width = width or width_for(time)
     above = kind_of(labels, time) in ("pictures", "wave")
-    event_height = min(1.4, width / min(time, 32)) if kind_of(labels, time) == "pictures" else 0.8
+    event_height = float(np.clip(width / time, 0.35, 1.4)) if kind_of(labels, time) == "pictures" else 0.8
     heights = [event_height] * above + [row_height] * rows
-    figure = Figure((width, sum(heights) + 1.0), layout="constrained")
+    figure = new_figure(width, sum(heights) + 1.0)
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     if above:
         draw_events(axes[0], labels, time)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.inspection.plots.style import CURVES
+from keras_gates.inspection.plots.style import CURVES, new_figure
 
 
 def plot_curves(history: Any, names: Sequence[str] | None = None) -> Any:
@@ -24,11 +24,9 @@ def plot_curves(history: Any, names: Sequence[str] | None = None) -> Any:
 
     >>> figure = keras_gates.plot_curves({"loss": [1.0, 0.5], "val_loss": [1.1, 0.7]})
     """
-    from matplotlib.figure import Figure
-
     logs: Mapping[str, Sequence[float]] = getattr(history, "history", history)
     names = list(names or [name for name in logs if not name.startswith("val_") and name != "learning_rate"])
-    figure = Figure((4.8 * len(names), 3.3), layout="constrained")
+    figure = new_figure(4.8 * len(names), 3.3)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
         for k, (key, label) in enumerate(((name, "training"), (f"val_{name}", "validation"))):
             if key in logs:
@@ -67,8 +65,6 @@ def plot_confusion(
 
     >>> figure = keras_gates.plot_confusion([0, 1, 1], [0, 1, 0], ["dog", "wolf"])
     """
-    from matplotlib.figure import Figure
-
     count = len(labels)
     columns, rows = np.asarray(predicted, int), np.asarray(actual, int)
     if columns.shape != rows.shape:
@@ -84,7 +80,7 @@ def plot_confusion(
     np.add.at(table, (rows, columns), 1)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     size = float(np.clip(1.8 + 0.42 * count, 3.6, 12))
-    figure = Figure((size + 1, size), layout="constrained")
+    figure = new_figure(size + 1, size)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     if count <= 20:
