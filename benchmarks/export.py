@@ -2,6 +2,7 @@
 
 python benchmarks/export.py figures [--json FILE]      the figures of docs/export.md
 python benchmarks/export.py random 200 [--first 0]     random models: how many agree, what refuses, what differs
+python benchmarks/export.py verification 200           good files and broken copies of them: which are withheld
 """
 
 from __future__ import annotations
@@ -58,6 +59,66 @@ def random_models(count: int, first: int, log: Path) -> None:
         each = [re.findall(r"(\w+)\(\d+\)", row["model"]) if what == "layers" else [row.get(what)] for row in rows]
         counted = collections.Counter(name for names in each for name in names if name)
         print(f"{what:10} " + ", ".join(f"{name} {times}" for name, times in counted.most_common()))
+
+
+def verification(count: int, first: int, log: Path) -> None:
+    """Export random models, break copies of each file, and count which of them the verification withholds.
+
+    A copy counts as broken if its outputs moved by more than a fifth of their spread, and by more than five times the good
+    file's rounding. Every file is a line of JSON in `log`.
+    """
+    import keras
+    import numpy as np
+    from broken_files import broken_files
+    from export_models import random_case
+
+    import keras_gates
+    from keras_gates.exporting.model_inputs import inputs_of
+    from keras_gates.exporting.verify import compare, runner, samples
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    done = {row["seed"] for row in rows}
+    for seed in set(range(first, first + count)) - done:
+        case, new = random_case(seed), []
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                report = keras_gates.export(case.model, folder, ("tflite",), **case.options)
+                data = Path(folder, "model.tflite").read_bytes()
+        except keras_gates.ExportError as error:
+            new.append({"seed": seed, "defect": "", "precision": case.options["precision"], "why": str(error)[:400]})
+            data = b""
+        if data and not (report.precision == "int16x8" and "fused" in report.lowering):
+            inputs = inputs_of(case.model)
+            held_out = samples.samples_of(case.fresh, inputs)
+            wanted = compare.keras_outputs(case.model, inputs, held_out)
+            rounding = compare.rounding_of(case.model, inputs, held_out, wanted)
+            feeds = [{port.name: x for port, x in zip(inputs.ports, sample)} for sample in held_out]
+            for defect, each in [("", data), *broken_files(data, seed)]:
+                got = runner.run(each, feeds, report.mode == "stream").predictions
+                worst = compare.compare(wanted, got, report.precision, (), rounding).worst
+                row = {"seed": seed, "defect": defect, "precision": report.precision, "lowering": report.lowering}
+                row |= {"mean": worst.mean, "high": worst.high, "max": worst.largest, "spread": worst.spread}
+                row |= {"changed": worst.changed, "wrong": worst.wrong, "usual": worst.usual}
+                row |= {"size": float(np.abs(np.concatenate([x[0].ravel() for x in wanted])).max())}
+                new.append(row | {"withheld": not worst.acceptable, "rounding": rounding[0]})
+        rows += new
+        with open(log, "a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in new)
+        keras.backend.clear_session()
+    good = {row["seed"]: row for row in rows if not row["defect"] and "mean" in row}
+    refused = [row for row in rows if "why" in row]
+    broken = [
+        row
+        for row in rows
+        if row["defect"] and row["mean"] > max(0.2 * row["spread"], 5 * good[row["seed"]]["mean"], 0.02 * row["size"])
+    ]
+    print(
+        f"good: {len(good)} written, {len(refused)} refused; on other data {sum(r['withheld'] for r in good.values())} fail"
+    )
+    print(f"broken: {len(broken)}, of them withheld {sum(row['withheld'] for row in broken)}")
+    for row in refused + [r for r in good.values() if r["withheld"]] + [r for r in broken if not r["withheld"]]:
+        print(row)
 
 
 def figures(path: str | None) -> None:
@@ -164,11 +225,17 @@ def main() -> None:
     many.add_argument(
         "--log", type=Path, default=Path("runs/random_models.jsonl"), help="answers so far; to go on from"
     )
+    judged = commands.add_parser("verification")
+    judged.add_argument("count", type=int)
+    judged.add_argument("--first", type=int, default=0)
+    judged.add_argument("--log", type=Path, default=Path("runs/verification.jsonl"))
     measured = commands.add_parser("figures")
     measured.add_argument("--json")
     arguments = parser.parse_args()
     if arguments.command == "figures":
         figures(arguments.json)
+    elif arguments.command == "verification":
+        verification(arguments.count, arguments.first, arguments.log)
     else:
         random_models(arguments.count, arguments.first, arguments.log)
 

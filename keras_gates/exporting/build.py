@@ -61,7 +61,7 @@ def build(request: ExportRequest) -> Built:
         steps,
         {other: _latency(request, other) for other in request.also_time},
         [note for stage in stages for note in stage.notes],
-        [warning for stage in stages for warning in stage.warnings],
+        [*rules.warnings_of(request, lowering), *(warning for stage in stages for warning in stage.warnings)],
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from keras_gates import _files
 from keras_gates.exporting import saved_model, subprocess_worker
 from keras_gates.exporting.build import Built, build
+from keras_gates.exporting.lowering.stream_layers import stride_of
 from keras_gates.exporting.model_inputs import inputs_of
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError, ExportReport
@@ -61,7 +62,8 @@ def export(
         metadata: JSON values for the file: "labels", "vocabulary", "frontend", "licence", "description", "task", and any
             other key.
         lowering: How recurrent layers run: "fused", "step", "while" or "unrolled"; "auto" chooses per layer.
-        steps: Time steps per call. None takes what the model fixes, else the calibration's length, else 16 (1 in a stream).
+        steps: Time steps per call. None takes what the model fixes, else the calibration's length, else 16; in a stream 1, or
+            the product of the strides of its convolutions and pooling.
         test: `(inputs, targets)`; the report gets the quality of Keras and of the file on them.
         name: File name without its ending.
         float_operators: Operator types that stay in float in an int8 file, for a front end that integers cannot represent,
@@ -73,7 +75,7 @@ def export(
 
     Raises:
         ExportError: The export is impossible as requested, or the file differs from the model by more than
-            `verify.compare.TOLERANCE` allows. Nothing is written.
+            `verify.compare.LIMITS` allow. Nothing is written.
         ValueError: An argument has an unknown value.
 
     Example:
@@ -90,6 +92,8 @@ def export(
         )
     if not isinstance(model, keras.Model):
         raise ExportError(f"export takes a keras.Model, got {type(model).__name__}. Wrap a layer in keras.Sequential.")
+    if mode == "stream" and steps is None and stride_of(model) > 1:
+        steps = stride_of(model)
     request = ExportRequest(
         model=model,
         inputs=inputs_of(model),
@@ -183,9 +187,20 @@ def _report(
         operators=file.operators,
         resizable=file.resizable,
         samples=verified.difference.samples,
-        max_difference=verified.difference.largest,
-        mean_difference=verified.difference.mean,
-        tolerance=verified.difference.allowed,
+        max_difference=verified.difference.worst.largest,
+        mean_difference=verified.difference.worst.mean,
+        tolerance=verified.difference.worst.wrong,
+        outputs={
+            each.name: {
+                "mean": each.mean,
+                "high": each.high,
+                "max": each.largest,
+                "spread": each.spread,
+                "tolerance": each.wrong,
+                "agreement": each.agreement,
+            }
+            for each in verified.difference.outputs
+        },
         agreement=verified.difference.agreement,
         quality=verified.quality,
         latency_us=verified.latency_us,

@@ -29,8 +29,11 @@ class ExportReport:
         parameters: number of weights of the Keras model.
         operators: operator name → count in the .tflite file.
         samples: number of held-out samples compared with Keras.
-        max_difference, mean_difference: difference between file and Keras over all outputs of those samples.
-        tolerance: the largest `max_difference` allowed.
+        max_difference, mean_difference: difference between file and Keras over those samples, of the output that uses most
+            of what is allowed.
+        tolerance: the largest `mean_difference` allowed. The maximum is reported, not judged.
+        outputs: per output "mean", "high" (99th percentile) and "max" of the difference, the "spread" of Keras' values (mean
+            distance from their mean), "tolerance" and "agreement".
         agreement: share of samples (time steps) with the same largest output; None if outputs have one column.
         quality: scores on the test set, by "keras …" and "file …"; None without a test set.
         latency_us: median microseconds per call on this machine, one thread.
@@ -61,6 +64,7 @@ class ExportReport:
     max_difference: float | None = None
     mean_difference: float | None = None
     tolerance: float | None = None
+    outputs: dict[str, dict[str, float | None]] = field(default_factory=dict)
     agreement: float | None = None
     quality: dict[str, float] | None = None
     latency_us: float | None = None
@@ -95,9 +99,17 @@ class ExportReport:
                 (
                     "against Keras",
                     f"largest difference {self.max_difference:.2g}, mean {self.mean_difference:.2g} over {self.samples} "
-                    f"samples (allowed {self.tolerance:.2g})",
+                    f"samples (allowed is a mean of {self.tolerance:.2g})",
                 )
             )
+        if len(self.outputs) > 1:
+            rows += [
+                (
+                    "",
+                    f"{name}: largest {each['max']:.2g}, mean {each['mean']:.2g}, spread of the output {each['spread']:.2g}",
+                )
+                for name, each in self.outputs.items()
+            ]
         if self.agreement is not None:
             rows.append(("same answer", f"{100 * self.agreement:.1f} %"))
         if self.quality:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras import tree
 
 from keras_gates.exporting.lowering import signatures
-from keras_gates.exporting.lowering.streamable import why_not_streamable
+from keras_gates.exporting.lowering.streamable import streaming_of
 from keras_gates.exporting.model_inputs import DEFAULT_STEPS, Inputs, output_names, random_samples
 
 
@@ -63,7 +63,7 @@ def _add_step(archive: keras.export.ExportArchive, model: keras.Model, inputs: I
     calls = signatures.trace_calls(model, inputs, 1, steps, right_padded=False).calls
     if not calls:
         return "no layer has a memory"
-    reason = why_not_streamable(model, inputs, calls, random_samples(model, inputs, steps, 1)[0])
+    reason = streaming_of(model, inputs, calls, random_samples(model, inputs, steps, 1)[0], 1, False).why_not
     if not reason:
         signature = signatures.step_signature(model, inputs, calls, 1, 1, guard=False)
         archive.add_endpoint("step", signature.traced)

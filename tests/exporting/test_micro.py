@@ -55,6 +55,24 @@ def test_the_kit_compiles_and_its_selftest_passes_in_tflm(kit):
     subprocess.run([COMPILER, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-c", "main.cc"], cwd=folder, check=True)
 
 
+def test_an_int8_stream_is_tested_over_several_calls_and_its_fused_form_warns():
+    """TFLM built with CMSIS-NN clears the state at each call: the second call shows it."""
+    import dataclasses
+
+    from keras_gates.exporting.lowering import rules
+    from keras_gates.exporting.options import ExportRequest
+
+    text = (Path(__file__).parents[1] / "data/pinned/c/selftest.cc").read_text()
+    assert int(re.search(r"(\d+) golden calls", text).group(1)) > 2
+    request = ExportRequest(
+        model=None, inputs=None, precision="int8", mode="stream", target="micro", calibration=X, lowering="fused"
+    )
+    fused, step = (rules.Lowering((rules.LoweringChoice("lstm", name, ""),)) for name in ("fused", "step"))
+    assert "CMSIS-NN" in rules.warnings_of(request, fused)[0]
+    assert not rules.warnings_of(request, step)
+    assert not rules.warnings_of(dataclasses.replace(request, target="cpu"), fused)
+
+
 @pytest.mark.skipif(COMPILER is None, reason="needs g++")
 @pytest.mark.parametrize("fault", ["answer", "operator", "reset", "arena"])
 def test_the_selftest_sees_faults(fault, tmp_path):

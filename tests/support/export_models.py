@@ -117,14 +117,14 @@ def judged(case: Case, folder: Any) -> tuple[keras_gates.ExportReport, float, fl
     """Export, open the file with `EdgeModel`, and compare with Keras on inputs that the export has not seen.
 
     Returns:
-        The report, the largest difference, and what the precision allows of the outputs' range. Fused 16-bit files run in TFLM
-        alone: there the export's own comparison on held-out samples counts.
+        The report, the mean difference, and what the precision allows. Fused 16-bit files run in TFLM alone: there the export's
+        own comparison on held-out samples counts.
     """
     report = keras_gates.export(case.model, folder, ("tflite",), **case.options)
     if "fused" in report.lowering and report.precision == "int16x8":
-        return report, report.max_difference, report.tolerance
+        return report, report.mean_difference, report.tolerance
     wanted = np.asarray(case.model(case.fresh, training=False))
     got = np.asarray(keras_gates.EdgeModel(f"{folder}/model.tflite").predict(case.fresh))
     assert got.shape == wanted.shape, (got.shape, wanted.shape)
-    span = max(float(np.ptp(wanted)), float(np.abs(wanted).max()), 1e-2)
-    return report, float(np.abs(got - wanted).max()), compare.TOLERANCE[report.precision] * span
+    worst = compare.compare([[x[None]] for x in wanted], [[x[None]] for x in got], report.precision).worst
+    return report, worst.mean, worst.wrong

@@ -19,6 +19,7 @@ from keras_gates._patch import patched
 from keras_gates.exporting.lowering import recurrent, wrappers
 from keras_gates.exporting.lowering.fused_lstm import fused_lstm
 from keras_gates.exporting.lowering.masks import Change, MaskTracker, Padding
+from keras_gates.exporting.lowering.stream_layers import StreamLayers, StreamMemory
 
 _JOINING = ("Concatenate", "Stack", "Maximum", "Minimum", "Vstack", "Hstack")
 
@@ -92,6 +93,7 @@ class LoweredModel:
         lowerings: Sequence[str] | str,
         paddings: dict[int, Padding] | None = None,
         memories: list[list[tf.Tensor]] | None = None,
+        layer_memory: StreamMemory | None = None,
     ) -> LoweredRun:
         """Call the model inside a TensorFlow function.
 
@@ -100,8 +102,12 @@ class LoweredModel:
             lowerings: The lowering of every recurrent call in the order of calls, or one for all.
             paddings: The padding of an input, by `id` of its tensor.
             memories: For the lowering "step": the states of every recurrent call that is not local.
+            layer_memory: In a stream: what convolutions and pooling remember.
         """
         trace = _Trace(self, lowerings, MaskTracker(paddings or {}, self.stream), list(memories or []))
+        if layer_memory is not None:
+            steps = next((x.shape[1] for x in getattr(self.model, "inputs", None) or () if len(x.shape) > 1), None)
+            trace.stream_layers = StreamLayers(layer_memory, steps, lambda: bool(trace.wrapping.depth))
         with patched(trace.changes()):
             trace.done.results = tree.flatten(self.model(inputs, training=False))
         return trace.done
@@ -117,6 +123,7 @@ class _Trace:
         self.wrapping = wrappers.WrapperState()
         self.given_state: list[bool] = []
         self.done = LoweredRun()
+        self.stream_layers: StreamLayers | None = None
 
     def changes(self) -> list[Change]:
         """Return what is to be replaced in the model's layers."""
@@ -145,12 +152,14 @@ class _Trace:
                     changes.append((operation, "call", _joining(operation.call)))
                 else:
                     changes += self.masks.operation_changes(operation)
+                    changes += self.stream_layers.operation_changes(operation) if self.stream_layers else []
         elif isinstance(layer, keras.layers.Bidirectional):
             changes.append((layer, "call", wrappers.bidirectional_call(layer, self.wrapping, self.lowered.guard)))
         elif isinstance(layer, keras.layers.TimeDistributed):
             changes.append((layer, "call", wrappers.time_distributed_call(layer.layer, self.wrapping)))
         else:
             changes += self.masks.layer_changes(layer)
+            changes += self.stream_layers.layer_changes(layer) if self.stream_layers else []
             if (
                 isinstance(layer, keras.layers.Embedding)
                 and type(layer).call is keras.layers.Embedding.call

@@ -19,7 +19,7 @@ from functools import cache
 
 from keras_gates.exporting.lowering.lower import LoopCall
 from keras_gates.exporting.lowering.recurrent import cells_of, why_not_standard
-from keras_gates.exporting.lowering.streamable import why_not_streamable
+from keras_gates.exporting.lowering.streamable import Streaming, streaming_of
 from keras_gates.exporting.model_inputs import Sample
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
@@ -38,9 +38,15 @@ class LoweringChoice:
 
 @dataclass(frozen=True)
 class Lowering:
-    """The lowering of every recurrent call, in the order of calls."""
+    """The lowering of every recurrent call, in the order of calls.
+
+    Attributes:
+        choices: one per call.
+        layer_memories: what convolutions and pooling remember in a stream: pairs (layer, shape for a batch of 1).
+    """
 
     choices: tuple[LoweringChoice, ...]
+    layer_memories: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,7 +66,7 @@ class Lowering:
     @property
     def is_step(self) -> bool:
         """Whether the file is the one-step model, with memories as inputs and outputs."""
-        return self.name == "step"
+        return self.name == "step" or bool(self.layer_memories)
 
     @property
     def layers(self) -> list[dict[str, str]]:
@@ -79,11 +85,27 @@ def choose(request: ExportRequest, calls: list[LoopCall], sample: Sample) -> Low
     Raises:
         ExportError: the requested lowering or mode is impossible; the layer and the reason are named.
     """
-    why_not_step = cache(lambda: why_not_streamable(request.model, request.inputs, calls, sample))
     wanted, stream = request.lowering, request.is_stream
+    events = (request.steps or 1) if stream else 1
+
+    @cache
+    def streaming() -> Streaming:
+        return streaming_of(request.model, request.inputs, calls, sample, events, stream)
+
+    def why_not_step() -> str:
+        return streaming().why_not
+
     if stream and (reason := why_not_step()):
         raise ExportError(f"mode='stream' takes events as they come, but {reason}. Export with mode='sequence'.")
     reasons = [why_not_fused(call, request.precision, request.target, request.mode) for call in calls]
+    if stream and (kept := streaming().layer_memories):
+        if wanted == "fused":
+            raise ExportError(
+                f"lowering='fused': {kept[0][0]} remembers events, for which the file needs explicit states. Use "
+                "lowering='auto' or 'step'."
+            )
+        because = f"{kept[0][0]} remembers events: explicit states"
+        return Lowering(tuple(LoweringChoice(call.name, "step", because) for call in calls), kept)
     if wanted == "auto":
         return Lowering(tuple(_by_rule(request, calls, reasons, why_not_step)))
     if wanted == "fused":
@@ -106,6 +128,16 @@ def choose(request: ExportRequest, calls: list[LoopCall], sample: Sample) -> Low
     if wanted in ("while", "unrolled") and stream:
         raise ExportError(f"lowering={wanted!r} starts from zero states; a stream needs lowering='fused' or 'step'.")
     return Lowering(tuple(LoweringChoice(call.name, wanted, "requested") for call in calls))
+
+
+def warnings_of(request: ExportRequest, lowering: Lowering) -> list[str]:
+    """Return what the user should know of a lowering before using its file."""
+    if request.precision == "int8" and request.is_stream and request.target == "micro" and lowering.is_fused:
+        return [
+            "TFLM built with CMSIS-NN clears the state of the fused int8 operator at every call: there the stream forgets, and "
+            "the self-test fails. Export for such boards with lowering='step'"
+        ]
+    return []
 
 
 def _by_rule(

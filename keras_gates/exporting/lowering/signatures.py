@@ -15,6 +15,7 @@ from keras_gates.exporting.lowering.lower import LoopCall, LoweredModel, Lowered
 from keras_gates.exporting.lowering.masks import Padding, padding_values
 from keras_gates.exporting.lowering.recurrent import cells_of
 from keras_gates.exporting.lowering.rules import Lowering
+from keras_gates.exporting.lowering.stream_layers import StreamMemory, stride_of
 from keras_gates.exporting.model_inputs import Inputs, output_names
 from keras_gates.exporting.options import ExportRequest
 
@@ -105,7 +106,10 @@ def signature_of(request: ExportRequest, lowering: Lowering, traced: Traced, ste
     model, inputs, guard = request.model, request.inputs, request.is_integer
     events = (request.steps or 1) if request.is_stream else 1 if lowering.is_step else None
     if lowering.is_step:
-        step = step_signature(model, inputs, traced.calls, request.batch, events or 1, guard=guard)
+        kept, stream = lowering.layer_memories, request.is_stream
+        step = step_signature(
+            model, inputs, traced.calls, request.batch, events or 1, guard=guard, is_stream=stream, kept=kept
+        )
         return dataclasses.replace(step, padded=traced.padded)
     lowerings = [choice.lowering for choice in lowering.choices]
     return _sequence_signature(request, lowerings, traced.padded, events, events or steps)
@@ -135,7 +139,11 @@ def _sequence_signature(
 
     def serve(**tensors):
         paddings = {id(tensors[of]): Padding(tensors[name], steps) for name, of in lengths.items()}
-        run = lowered.run(inputs.pack([tensors[port.name] for port in inputs.ports]), lowerings, paddings)
+        layer_memory = (
+            StreamMemory(steps) if request.is_stream else None
+        )  # nothing to remember, but shapes of the whole
+        events_in = inputs.pack([tensors[port.name] for port in inputs.ports])
+        run = lowered.run(events_in, lowerings, paddings, layer_memory=layer_memory)
         return _by_name(model, run.results, steps, inputs, over_time)
 
     specs = {port.name: port.spec(request.batch, steps) for port in inputs.ports}
@@ -148,7 +156,15 @@ def _sequence_signature(
 
 
 def step_signature(
-    model: keras.Model, inputs: Inputs, calls: list[LoopCall], batch: int, events: int, *, guard: bool
+    model: keras.Model,
+    inputs: Inputs,
+    calls: list[LoopCall],
+    batch: int,
+    events: int,
+    *,
+    guard: bool,
+    is_stream: bool = False,
+    kept: Sequence[tuple[str, tuple[int, ...]]] = (),
 ) -> LoweredSignature:
     """Return `step`: events and every layer's memory in, predictions and the memory after them out.
 
@@ -159,6 +175,8 @@ def step_signature(
         batch: Sequences per call.
         events: Time steps per call.
         guard: Guard joins of tensors, for integer quantization.
+        is_stream: Convolutions and pooling remember.
+        kept: What convolutions and pooling remember in a stream: pairs (layer, shape for a batch of 1).
     """
     lowered = LoweredModel(model, guard=guard, stream=True)
     states: list[list[dict[str, Any]]] = []
@@ -174,7 +192,17 @@ def step_signature(
                 name = f"{kind}_{number}" if len(sizes) < 3 else f"{kind}_{number}_{place}"
                 shape, memory = [batch, size], {"layer": layer.name, "kind": kind, "input": name}
                 states[-1].append(memory | {"output": f"{name}_next", "shape": shape})
-    flat = [state for each in states for state in each]
+    others: list[dict[str, Any]] = [
+        {
+            "layer": layer,
+            "kind": "state",
+            "input": f"window_{n}",
+            "output": f"window_{n}_next",
+            "shape": [batch, *shape[1:]],
+        }
+        for n, (layer, shape) in enumerate(kept, 1)
+    ]
+    flat = [state for each in states for state in each] + others
     over_time: dict[str, bool] = {}
 
     def step(**tensors):
@@ -182,9 +210,12 @@ def step_signature(
             tf.nest.pack_sequence_as(layer.state_size, [tensors[state["input"]] for state in each])
             for layer, each in zip(layers, states)
         ]
-        run = lowered.run(inputs.pack([tensors[port.name] for port in inputs.ports]), "step", memories=memories)
+        layer_memory = StreamMemory(events, [tensors[s["input"]] for s in others]) if is_stream else None
+        events_in = inputs.pack([tensors[port.name] for port in inputs.ports])
+        run = lowered.run(events_in, "step", memories=memories, layer_memory=layer_memory)
         results = _by_name(model, run.results, events, inputs, over_time)
         after = [x for memory in run.memories for x in tf.nest.flatten(memory)]
+        after += layer_memory.after if layer_memory else []
         return results | {state["output"]: tf.identity(x) for state, x in zip(flat, after)}
 
     specs = {port.name: port.spec(batch, events) for port in inputs.ports}
@@ -213,12 +244,13 @@ def _by_name(
     """Return the results by name, and note in `over_time` which of them have a time axis, while the graph is traced."""
     names = output_names(model, len(results))
     specs = tf.nest.flatten(getattr(model, "outputs", None) or [])
+    stride = stride_of(model)  # of convolutions and pooling, so that an output may have fewer time steps than the input
+    fixed = {inputs.steps, inputs.steps // stride} if inputs.steps else set()
     for number, (name, x) in enumerate(zip(names, results)):
         spec = specs[number].shape if len(specs) == len(results) else None
-        open_time = spec is not None and len(spec) > 1 and spec[1] in (None, inputs.steps)
-        over_time[name] = bool(
-            inputs.timed and len(x.shape) > 2 and x.shape[1] == steps and (spec is None or open_time)
-        )
+        open_time = spec is not None and len(spec) > 1 and (spec[1] is None or spec[1] in fixed)
+        timed = len(x.shape) > 2 and x.shape[1] in (steps, steps / stride)
+        over_time[name] = bool(inputs.timed and timed and (spec is None or open_time))
     return {name: tf.identity(x) for name, x in zip(names, results)}
 
 

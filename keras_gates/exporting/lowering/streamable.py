@@ -5,6 +5,7 @@ It is tried: every layer's output at the last event must be the one it has in th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,18 +14,49 @@ import tensorflow as tf
 
 from keras_gates import _compat
 from keras_gates.exporting.lowering.lower import LoopCall, LoweredModel
+from keras_gates.exporting.lowering.stream_layers import NotInStreams, StreamMemory
 from keras_gates.exporting.model_inputs import Inputs, Sample
 
 
-def why_not_streamable(model: keras.Model, inputs: Inputs, calls: list[LoopCall], sample: Sample) -> str:
-    """Return which layer cannot run event by event and why; empty if all can.
+@dataclass(frozen=True)
+class Streaming:
+    """Whether a model runs event by event.
+
+    Attributes:
+        why_not: the layer that cannot and the reason; empty if all can.
+        layer_memories: pairs (layer, shape for a batch of 1) of what convolutions and pooling remember.
+    """
+
+    why_not: str
+    layer_memories: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+def streaming_of(
+    model: keras.Model, inputs: Inputs, calls: list[LoopCall], sample: Sample, events: int, is_stream: bool
+) -> Streaming:
+    """Try whether a model runs event by event.
 
     Args:
         model: The model.
         inputs: Its inputs.
         calls: Its recurrent calls.
         sample: One whole sequence.
+        events: Time steps per call.
+        is_stream: The file is for a stream: convolutions and pooling remember too.
     """
+    kept: list[tuple[str, tuple[int, ...]]] = []
+    why_not = _why_not(model, inputs, calls, sample, events, kept if is_stream else None)
+    return Streaming(why_not, tuple(kept))
+
+
+def _why_not(
+    model: keras.Model,
+    inputs: Inputs,
+    calls: list[LoopCall],
+    sample: Sample,
+    events: int,
+    kept: list[tuple[str, tuple[int, ...]]] | None,
+) -> str:
     if not inputs.timed:
         return f"{model.name} has no input with a time axis"
     for call in calls:
@@ -33,22 +65,32 @@ def why_not_streamable(model: keras.Model, inputs: Inputs, calls: list[LoopCall]
         if call.given_state and not call.local:
             return f"{call.name} has an initial state that another layer computes from the whole sequence"
     whole, steps = _Watched(model), sample[[port.time for port in inputs.ports].index(True)].shape[1]
+    steps -= steps % events
+    if not steps:
+        return f"the sample has fewer than the {events} events of one call"
+    sample = [x[:, :steps] if port.time and inputs.steps is None else x for x, port in zip(sample, inputs.ports)]
     whole.run(inputs, sample, None)
-    stepped = _Watched(model)
+    stepped = _Watched(model, None if kept is None else StreamMemory(events))
     memories = [
         tf.nest.map_structure(lambda size: tf.zeros((1, size)), list(call.layer.state_size))
         for call in calls
         if not call.local
     ]
-    for step in range(steps):
-        part = [x[:, step : step + 1] if port.time else x for x, port in zip(sample, inputs.ports)]
+    for step in range(0, steps, events):
+        part = [x[:, step : step + events] if port.time else x for x, port in zip(sample, inputs.ports)]
         try:
             memories = stepped.run(inputs, part, memories)
+        except NotInStreams as error:
+            return f"{stepped.running}: {error}"
         except (ValueError, tf.errors.InvalidArgumentError) as error:
             return f"{stepped.running} does not take one event ({str(error).splitlines()[0]:.100})"
     for (layer, at_once), (_, at_last) in zip(whole.outputs, stepped.outputs):
-        if not _same(at_once, at_last, steps):
+        if kept is not None and isinstance(layer, keras.layers.ZeroPadding1D):
+            continue  # in a stream it changes nothing: the convolution after it starts from zeros
+        if not _same(at_once, at_last, steps // events):
             return f"{layer.name} ({type(layer).__name__}) needs the whole sequence"
+    if kept is not None and stepped.memory is not None:
+        kept += [(name, tuple(x.shape)) for name, x in zip(stepped.memory.names, stepped.memory.after)]
     return ""
 
 
@@ -60,16 +102,20 @@ class _Watched:
         running: name of the layer that was called last.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, memory: StreamMemory | None = None) -> None:
         self.outputs: list[tuple[Any, list[np.ndarray]]] = []
         self.running = model.name
+        self.memory = memory
         self._lowered = LoweredModel(model, stream=True, watch=(self._begin, self._end))
 
     def run(self, inputs: Inputs, sample: Sample, memories: list | None) -> list:
         self.outputs = []
         tensors = [tf.convert_to_tensor(x) for x in sample]
         lowering = "step" if memories else "unrolled"
-        return self._lowered.run(inputs.pack(tensors), lowering, memories=memories).memories
+        if self.memory is not None:
+            self.memory = StreamMemory(self.memory.events, self.memory.after or None)
+        run = self._lowered.run(inputs.pack(tensors), lowering, memories=memories, layer_memory=self.memory)
+        return run.memories
 
     def _begin(self, layer: keras.layers.Layer) -> None:
         self.running = layer.name
@@ -85,15 +131,19 @@ def _parent(model: keras.Model, layer: keras.layers.Layer) -> keras.layers.Layer
     return layer
 
 
-def _same(at_once: list[np.ndarray], at_last: list[np.ndarray], steps: int) -> bool:
+def _same(at_once: list[np.ndarray], at_last: list[np.ndarray], calls: int) -> bool:
     if len(at_once) != len(at_last):
         return False
     for one, other in zip(at_once, at_last):
-        if one.shape != other.shape:  # only a time axis may differ: the last event is compared
-            over_time = one.ndim == other.ndim > 1 and one.shape[1] == steps and other.shape[1] == 1
+        if (
+            one.shape != other.shape
+        ):  # only a time axis may differ, maybe folded into the batch of 1: the last event is compared
+            if len(one) != len(other):
+                one, other = one[None], other[None]
+            over_time = one.ndim == other.ndim > 1 and one.shape[1] == calls * other.shape[1]
             if not over_time or one.shape[2:] != other.shape[2:]:
                 return False
-            one = one[:, -1:]
+            one = one[:, -other.shape[1] :]
         if not np.allclose(one, other, rtol=1e-3, atol=1e-4):
             return False
     return True

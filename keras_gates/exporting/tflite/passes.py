@@ -154,6 +154,22 @@ def share_stm_scale(model: schema.ModelT, context: PassContext) -> None:
                 graph.tensors[operator.inputs[STATE]].quantization = copy.deepcopy(hidden.quantization)
 
 
+def share_output_scale(model: schema.ModelT, context: PassContext) -> None:
+    """Before a multiplication or addition with a constant (a BatchNormalization), the converter gives an LSTM's output a scale
+    that differs by some percent from that of its hidden state, although the operator stores the same numbers in both. The pass
+    gives the output the scale of the hidden state; elementwise operators take any.
+    """
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if operator_name(model, operator) != FUSED:
+                continue
+            output = operator.outputs[0]
+            readers = [operator_name(model, each) for each in graph.operators if output in list(each.inputs)]
+            if readers and output not in list(graph.outputs) and set(readers) <= {"MUL", "ADD", "SUB"}:
+                hidden = graph.tensors[operator.intermediates[HIDDEN]]
+                graph.tensors[output].quantization = copy.deepcopy(hidden.quantization)
+
+
 PASSES: tuple[Pass, ...] = (
     Pass("16-bit fused LSTMs", widen_to_int16, lambda context: context.is_int16_fused),
     Pass("One shared tensor of zeros", separate_memories),
@@ -161,6 +177,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("An LTM beyond ±10", remove_cell_clip),
     Pass("An LTM that stays under 0.5", limit_ltm_scale, lambda context: context.is_integer),
     Pass("STM calibrated as another constant", share_stm_scale, lambda context: context.is_integer),
+    Pass("An LSTM before a BatchNormalization", share_output_scale, lambda context: context.is_integer),
 )
 BEFORE_CONVERSION: tuple[tuple[str, Callable], ...] = (("Joined outputs", guarded),)
 KNOWN_LIMITS: tuple[tuple[str, str], ...] = (

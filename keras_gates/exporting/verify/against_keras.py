@@ -9,7 +9,7 @@ import numpy as np
 from keras_gates.edge import tflite
 from keras_gates.exporting import subprocess_worker
 from keras_gates.exporting.lowering.rules import Lowering
-from keras_gates.exporting.model_inputs import Sample
+from keras_gates.exporting.model_inputs import Sample, output_names
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite.metadata import TFLiteFile
@@ -68,15 +68,20 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
     else:
         result = _run_litert(request, file, [feeder.events(sample) for sample in held_out])
     wanted = compare.keras_outputs(request.model, request.inputs, held_out)
-    difference = compare.compare(wanted, result.predictions, request.precision)
+    difference = _compared(request, held_out, wanted, result.predictions)
     if not difference.acceptable:
+        worst = difference.worst
         raise ExportError(
-            f"the {request.precision} file ({lowering.name}) differs from Keras by up to {difference.largest:.3g} (mean "
-            f"{difference.mean:.3g}) over {difference.samples} samples; allowed are {difference.allowed:.3g} (mean "
-            f"{difference.mean_allowed:.3g}). Nothing was written. Use a finer precision, or calibrate with more and more "
-            "typical sequences."
+            f"the {request.precision} file ({lowering.name}) differs from Keras over {difference.samples} samples. {worst}; "
+            f"expected is a mean of at most {worst.wrong:.3g}. Nothing was written. Use a finer precision, or calibrate with "
+            "more and more typical sequences."
         )
-    notes, warnings = [], []
+    notes: list[str] = []
+    warnings = [
+        f"more than rounding explains (a mean of {each.usual:.3g}); {each}. Judge the file by its quality on a test set"
+        for each in difference.outputs
+        if not each.is_usual
+    ]
     if only_tflm:
         notes.append("LiteRT has no 16-bit kernel for the fused operator: verified in TFLM only")
     elif request.target == "micro" and not tflm.available():
@@ -87,9 +92,9 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
         apart = compare.compare(result.predictions[:MOST_MICRO], micro.predictions, request.precision)
         if not apart.acceptable:
             raise ExportError(
-                f"TFLM's predictions differ from LiteRT's by up to {apart.largest:.3g}; nothing was written."
+                f"TFLM's predictions differ from LiteRT's by up to {apart.worst.largest:.3g}; nothing was written."
             )
-        notes.append(f"TFLM and LiteRT differ by at most {apart.largest:.2g}")
+        notes.append(f"TFLM and LiteRT differ by at most {apart.worst.largest:.2g}")
     return Verification(
         difference,
         None if only_tflm else 1e6 * result.seconds,
@@ -99,6 +104,17 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
         notes,
         warnings,
     )
+
+
+def _compared(
+    request: ExportRequest, held_out: list[Sample], wanted: list[list[np.ndarray]], got: list[list[np.ndarray]]
+) -> Difference:
+    names = output_names(request.model, len(wanted[0]))
+    difference = compare.compare(wanted, got, request.precision, names)
+    if all(each.is_usual for each in difference.outputs):
+        return difference
+    rounding = compare.rounding_of(request.model, request.inputs, held_out, wanted)
+    return compare.compare(wanted, got, request.precision, names, rounding)
 
 
 def can_resize(request: ExportRequest, candidate: TFLiteFile, feeder: Feeder, data: Data) -> bool:

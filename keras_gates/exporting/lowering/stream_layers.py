@@ -1,0 +1,179 @@
+"""Layers other than recurrent ones that look over time, called event by event: convolutions, pooling, reshapes.
+
+A convolution keeps the events that its next window needs; a pooling over the whole sequence keeps its value so far. These
+memories are inputs and outputs of the step function like STM and LTM, and start at zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import keras
+import tensorflow as tf
+
+from keras_gates import _compat
+from keras_gates.exporting.lowering.masks import Change
+
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.DepthwiseConv1D, keras.layers.SeparableConv1D)
+_POOLING = (keras.layers.MaxPooling1D, keras.layers.AveragePooling1D)
+_RUNNING = (keras.layers.GlobalMaxPooling1D, keras.layers.GlobalAveragePooling1D)
+
+
+@dataclass
+class StreamMemory:
+    """The memories of these layers in one run, in the order of their calls.
+
+    Attributes:
+        events: time steps per call.
+        before: their values before the run; None is zeros.
+        after: their values after the run.
+        names: the layer of each memory.
+    """
+
+    events: int
+    before: Sequence[tf.Tensor] | None = None
+    after: list[tf.Tensor] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    def take(self, layer: keras.layers.Layer, shape: Sequence[int]) -> tf.Tensor:
+        """Return the layer's next memory."""
+        self.names.append(layer.name)
+        return tf.zeros(shape) if self.before is None else self.before[len(self.names) - 1]
+
+
+class NotInStreams(ValueError):
+    """A layer cannot run event by event; the message says why."""
+
+
+def stride_of(model: keras.Model) -> int:
+    """Return the number of events from one output of the strided layers over time to the next, 1 without any."""
+    inner = {
+        id(part)
+        for layer in _compat.flatten_layers(model)
+        if isinstance(layer, keras.layers.TimeDistributed)
+        for part in _compat.flatten_layers(layer, include_self=False)
+    }
+    strides = [
+        layer.strides[0]
+        for layer in _compat.flatten_layers(model)
+        if isinstance(layer, _CONVOLUTIONS + _POOLING) and id(layer) not in inner
+    ]
+    return math.prod(strides)
+
+
+class StreamLayers:
+    """The calls that take the place of the layers' own while one run of a model in a stream lasts.
+
+    Args:
+        memory: Takes and gives the memories.
+        steps: The number of time steps that the model fixes, None if it leaves time open.
+        is_local: Returns whether the current call is inside TimeDistributed, where time is another.
+    """
+
+    def __init__(self, memory: StreamMemory, steps: int | None, is_local: Callable[[], bool]) -> None:
+        self._memory, self._steps, self._is_local = memory, steps, is_local
+        self._padded: dict[int, tuple[tf.Tensor, int]] = {}
+
+    def layer_changes(self, layer: keras.layers.Layer) -> list[Change]:
+        """Return the changes for one layer."""
+        if isinstance(layer, _CONVOLUTIONS):
+            spaced = layer.dilation_rate[0] if hasattr(layer, "dilation_rate") else 1
+            return self._windowed(layer, (layer.kernel_size[0] - 1) * spaced + 1)
+        if isinstance(layer, _POOLING):
+            return self._windowed(layer, layer.pool_size[0])
+        calls = {
+            keras.layers.ZeroPadding1D: self._zeros,
+            keras.layers.GlobalMaxPooling1D: self._largest,
+            keras.layers.GlobalAveragePooling1D: self._average,
+            keras.layers.Reshape: self._reshaped,
+        }
+        make = calls.get(type(layer))
+        return [] if make is None else [(layer, "call", self._outside(layer, make(layer)))]
+
+    def operation_changes(self, operation: keras.Operation) -> list[Change]:
+        """Return the changes for one operation of a functional graph: `keras.ops.reshape` to the whole sequence."""
+        shape = getattr(operation, "newshape", ())
+        if type(operation).__name__ != "Reshape" or len(shape) < 2 or self._steps is None or shape[1] != self._steps:
+            return []
+
+        def reshape(x: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(x, (shape[0], self._memory.events, *shape[2:]))
+
+        return [(operation, "call", reshape)]
+
+    def _outside(self, layer: keras.layers.Layer, call: Callable) -> Callable:
+        own = layer.call
+        return lambda x, *args, **rest: own(x, *args, **rest) if self._is_local() else call(x)
+
+    def _windowed(self, layer: keras.layers.Layer, window: int) -> list[Change]:
+        stride, padding, own = layer.strides[0], layer.padding, layer.call
+
+        def call(x: tf.Tensor) -> tf.Tensor:
+            front = self._padded.pop(id(x), (x, 0))[1]
+            if padding == "causal":
+                front += window - 1
+            if padding == "same" and window > stride:
+                raise NotInStreams("padding='same' looks at later events; use padding='causal'")
+            if x.shape[1] % stride:
+                raise NotInStreams(f"it takes a multiple of {stride} events; pass steps={stride}")
+            if not max(window - stride, 0) <= front < max(window, 1):
+                raise NotInStreams(
+                    f"its first window of {window} is complete only after {window - front} events, where the stream returns one "
+                    f"value per {stride}; put ZeroPadding1D(({window - 1}, 0)) before it, or use padding='causal'"
+                )
+            if front:
+                kept = self._memory.take(layer, (x.shape[0], front, x.shape[2]))
+                x = tf.concat([kept, x], 1)
+                self._memory.after.append(x[:, -front:])
+            return own(x)
+
+        changes: list[Change] = [(layer, "call", self._outside(layer, call))]
+        return changes if padding != "causal" else [*changes, (layer, "padding", "valid")]
+
+    def _zeros(self, layer: keras.layers.ZeroPadding1D) -> Callable:
+        before, after = layer.padding
+
+        def call(x: tf.Tensor) -> tf.Tensor:
+            if after:
+                raise NotInStreams("it pads the end of the sequence, which a stream does not have; pad its start alone")
+            x = tf.identity(x)
+            self._padded[id(x)] = (x, before)
+            return x
+
+        return call
+
+    def _largest(self, layer: keras.layers.GlobalMaxPooling1D) -> Callable:
+        def call(x: tf.Tensor) -> tf.Tensor:
+            now = tf.reduce_max(x, axis=1, keepdims=layer.keepdims)
+            value, count = self._memory.take(layer, now.shape), self._memory.take(layer, (x.shape[0], 1))
+            # zeros are the value so far only after the first event
+            begun = tf.reshape(tf.minimum(count, 1.0), (x.shape[0],) + (1,) * (len(now.shape) - 1))
+            value = tf.maximum(value * begun + now * (1 - begun), now)
+            self._memory.after += [value, tf.minimum(count + 1.0, 1.0)]
+            return value
+
+        return call
+
+    def _average(self, layer: keras.layers.GlobalAveragePooling1D) -> Callable:
+        def call(x: tf.Tensor) -> tf.Tensor:
+            now = tf.reduce_mean(x, axis=1, keepdims=layer.keepdims)
+            value, count = self._memory.take(layer, now.shape), self._memory.take(layer, (x.shape[0], 1))
+            share = tf.reshape(1.0 / (count + 1.0), (x.shape[0],) + (1,) * (len(now.shape) - 1))
+            value = value + (now - value) * share
+            self._memory.after += [value, count + 1.0]
+            return value
+
+        return call
+
+    def _reshaped(self, layer: keras.layers.Reshape) -> Callable:
+        own = layer.call
+
+        def call(x: tf.Tensor) -> tf.Tensor:
+            shape = layer.target_shape
+            if self._steps is None or shape[0] != self._steps:
+                return own(x)
+            return tf.reshape(x, (x.shape[0], x.shape[1], *shape[1:]))
+
+        return call

@@ -1,0 +1,110 @@
+"""Deliberately broken copies of a .tflite file: each has one defect that a faulty converter could make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from keras_gates.edge.tflite import seal
+from keras_gates.exporting.tflite import flatbuffer
+from keras_gates.exporting.tflite.checks import FUSED, operator_name
+
+_TYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT8: np.int8, schema.TensorType.FLOAT16: np.float16}
+_WEIGHTED = (FUSED, "FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "GATHER", "DEQUANTIZE")
+_RECURRENT = (5, 6, 7, 8)
+_FORGET, _USE = (2, 6, 13), (4, 8, 15)
+
+
+def broken_files(data: bytes, seed: int) -> Iterator[tuple[str, bytes]]:
+    """Yield pairs of a defect and the broken file.
+
+    Args:
+        data: A file that `export` wrote.
+        seed: Which weight is chosen.
+    """
+    for defect in (_sign, _shuffled, _scale, _swapped, _forgetful):
+        model = flatbuffer.load(data)
+        if defect(model, np.random.default_rng(seed)):
+            yield defect.__name__.strip("_"), seal(flatbuffer.dump(model))
+
+
+def _weights(model: schema.ModelT) -> list[schema.TensorT]:
+    tensors = []
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if operator_name(model, operator) in _WEIGHTED:
+                inputs = [graph.tensors[i] for i in operator.inputs if i >= 0]
+                tensors += [
+                    x
+                    for x in inputs
+                    if x.type in _TYPES
+                    and len(x.shape) > 1
+                    and model.buffers[x.buffer].data is not None
+                    and not x.isVariable
+                ]
+    return tensors
+
+
+def _change(model: schema.ModelT, tensor: schema.TensorT, function) -> None:
+    buffer, kind = model.buffers[tensor.buffer], _TYPES[tensor.type]
+    values = np.frombuffer(bytes(buffer.data), kind)
+    buffer.data = np.frombuffer(function(values).astype(kind).tobytes(), np.uint8)
+
+
+def _chosen(model: schema.ModelT, random: np.random.Generator) -> schema.TensorT | None:
+    weights = _weights(model)
+    return weights[random.integers(len(weights))] if weights else None
+
+
+def _sign(model: schema.ModelT, random: np.random.Generator) -> bool:
+    tensor = _chosen(model, random)
+    if tensor is not None:
+        _change(model, tensor, lambda x: np.clip(-x.astype(np.float32), -127 if x.dtype == np.int8 else -np.inf, None))
+    return tensor is not None
+
+
+def _shuffled(model: schema.ModelT, random: np.random.Generator) -> bool:
+    tensor = _chosen(model, random)
+    if tensor is not None:
+        _change(model, tensor, random.permutation)
+    return tensor is not None
+
+
+def _scale(model: schema.ModelT, random: np.random.Generator) -> bool:
+    tensor = _chosen(model, random)
+    if tensor is None:
+        return False
+    if tensor.type == schema.TensorType.INT8:
+        tensor.quantization.scale = [2 * float(x) for x in tensor.quantization.scale]
+    else:
+        _change(model, tensor, lambda x: 2 * x)
+    return True
+
+
+def _fused(model: schema.ModelT) -> list[schema.OperatorT]:
+    return [each for graph in model.subgraphs for each in graph.operators if operator_name(model, each) == FUSED]
+
+
+def _swapped(model: schema.ModelT, random: np.random.Generator) -> bool:
+    for operator in _fused(model):
+        operator.inputs = list(operator.inputs)
+        for one, other in zip(_FORGET, _USE):
+            operator.inputs[one], operator.inputs[other] = operator.inputs[other], operator.inputs[one]
+    return bool(_fused(model))
+
+
+def _forgetful(model: schema.ModelT, random: np.random.Generator) -> bool:
+    """The hidden state is lost after every time step."""
+    tensors = [
+        graph.tensors[operator.inputs[place]]
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if operator_name(model, operator) == FUSED
+        for place in _RECURRENT
+    ]
+    stored = [tensor for tensor in tensors if model.buffers[tensor.buffer].data is not None]
+    for tensor in stored:
+        _change(model, tensor, np.zeros_like)
+    return bool(stored)
