@@ -76,6 +76,8 @@ CASES = {
         of_module("tensorflow.python.ops.control_flow_util", _compat.in_xla_context),
         "GraphOrParentsInXlaContext",
     ),
+    "tape_is_active": (of_module("tensorflow.python.eager.record", _compat.tape_is_active), "could_possibly_record"),
+    "in_torch_transform": (of_module("torch._C._functorch", _compat.in_torch_transform), "maybe_current_level"),
 }
 
 
@@ -90,8 +92,8 @@ def remove(monkeypatch, owner, name):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_private_name_is_there_and_its_absence_says_what_to_install(monkeypatch, case):
-    if case == "in_xla_context" and not TENSORFLOW:
-        pytest.skip("only TensorFlow's loop asks for it")
+    if case in ("in_xla_context", "tape_is_active") and not TENSORFLOW:
+        pytest.skip("only TensorFlow's loops ask for it")
     make, name = CASES[case]
     owner, call = make()
     assert call() is not None

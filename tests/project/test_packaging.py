@@ -64,7 +64,7 @@ def data_files():
         installed_as(path)
         for folder in ("keras_gates", "models")
         for path in sources(folder, "*")
-        if path.suffix not in ("", ".py", ".pyc", ".md") and (ROOT / path).is_file()
+        if path.suffix not in ("", ".py", ".pyc", ".md") and (ROOT / path).is_file() and "native" not in path.parts
     }
 
 
@@ -151,6 +151,8 @@ def test_the_wheel_holds_the_package_and_no_more(wheel):
     assert {"keras_gates/py.typed", "keras_gates/__init__.pyi", "keras_gates/models/data/sprites.png"} <= held
     assert {f"keras_gates/models/weights/{name}" for name in WEIGHTS} <= held
     assert data_files() <= held, data_files() - held
+    if shutil.which("g++"):  # the kernel is compiled from what the sdist holds; its sources stay there
+        assert {"keras_gates/native/_core.abi3.so", "keras_gates/native/_tensorflow.abi3.so"} <= held
     assert size < 20e6
     assert "Provides-Extra: edge" in information
     assert [line for line in information.splitlines() if line.startswith("Requires-Dist") and "extra" not in line] == [
