@@ -20,15 +20,17 @@ def extension(name, sources, libraries=()):
         libraries=list(libraries),
         language="c++",
         optional=True,
+        py_limited_api=True,  # nothing of Python is used: one wheel serves every version
     )
 
 
 # GCC's vector extension is what the kernel is written in: not for Microsoft's compiler
 setup(
+    options={"bdist_wheel": {"py_limited_api": "cp310"}},
     ext_modules=[]
     if sys.platform == "win32"
     else [
         extension("_core", ["baseline", "avx2", "avx512", "dispatch"]),
         extension("_tensorflow", ["tensorflow_op"], ["dl"] if sys.platform.startswith("linux") else []),
-    ]
+    ],
 )

@@ -35,6 +35,7 @@ from keras_gates import GateLSTM, GateLSTMCell
 
 GRID = "1/100/64/128 32/100/64/128 128/50/128/256 32/400/16/32 64/28/28/64 16/250/13/96 256/20/8/16 32/35/200/200"
 GRID = [*GRID.split(), "8/1000/32/64"]
+SHORT = ["32/7/12/128", "32/4/128/128"]  # encoder and decoder of Keras' addition example
 QUICK = ["32/100/64/128", "64/28/28/64"]
 VARIANTS = ("plain", "last", "masked", "stacked", "bidirectional", "mixed_bfloat16")
 BACKEND = keras.backend.backend()
@@ -205,7 +206,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two shapes, few repeats")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    shapes = arguments.shapes or (QUICK if arguments.quick else GRID)
+    shapes = arguments.shapes or (QUICK if arguments.quick else [*GRID, *SHORT])
     rows = []
     path = arguments.out / f"layers_{BACKEND}_{arguments.variant}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,7 @@ from keras_gates.layers.variants.projection import ProjectionUseGate as Projecti
 from keras_gates.layers.variants.zoneout import ZoneoutRememberGate as ZoneoutRememberGate
 from keras_gates.layers.variants.zoneout import ZoneoutUseGate as ZoneoutUseGate
 from keras_gates.loops.inputs import Weights as Weights
+from keras_gates.native.versions import show_versions as show_versions
 
 __version__: str
 __all__ = [
@@ -112,6 +113,7 @@ __all__ = [
     "plot_memory",
     "plot_units",
     "report",
+    "show_versions",
     "start_with_span",
     "to_keras",
     "to_torch",

@@ -169,3 +169,13 @@ def tape_is_active() -> bool:
     """
     module = importlib.import_module("tensorflow.python.eager.record")
     return _fetch(module, "could_possibly_record", module.__name__)()
+
+
+def in_torch_transform() -> bool:
+    """Return whether PyTorch runs inside a transform of `torch.func` (`vmap`, `grad`, `jacrev`, …).
+
+    Raises:
+        ImportError: this version of PyTorch has no `torch._C._functorch.maybe_current_level`.
+    """
+    module = importlib.import_module("torch._C._functorch")
+    return _fetch(module, "maybe_current_level", module.__name__)() is not None

@@ -48,12 +48,14 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "layers.variants.projection": ("ProjectionUseGate",),
     "layers.variants.zoneout": ("ZoneoutRememberGate", "ZoneoutUseGate"),
     "loops.inputs": ("Weights",),
+    "native.versions": ("show_versions",),
     # The zoo's layers are registered with the others; their names stay in keras_gates.models.
     "models.layers.alphabet": (),
     "models.layers.logmel": (),
     "models.layers.words": (),
 }
 MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}
+WITHOUT_KERAS = ("edge", "native.versions")
 PACKAGES = ("cli", "conversion", "edge", "exporting", "inspection", "layers", "loops", "models")
 HAS_KERAS = importlib.util.find_spec("keras") is not None
 
@@ -70,7 +72,7 @@ def load(name: str) -> Any:
     if name not in MODULE_OF:
         raise AttributeError(f"module 'keras_gates' has no attribute {name!r}")
     module = MODULE_OF[name]
-    if module != "edge" and not HAS_KERAS:
+    if module not in WITHOUT_KERAS and not HAS_KERAS:
         raise ImportError(
             f"keras_gates.{name} needs Keras, which is not installed here; only keras_gates.edge runs without it. For "
             "training and export: pip install 'keras-gates[tensorflow]' (or [jax], [torch])."

@@ -14,7 +14,7 @@ from keras import ops
 from keras_gates import native
 from keras_gates.loops.inputs import LoopInputs, LoopResult
 
-BACKENDS = ("tensorflow",)
+BACKENDS = ("tensorflow", "torch")
 
 
 def _binding() -> Any:
@@ -56,3 +56,11 @@ def run(inputs: LoopInputs) -> LoopResult:
     if not inputs.return_sequences:
         return outputs, ops.expand_dims(outputs, 1), [stm, ltm]
     return outputs[:, -1], outputs, [stm, ltm]
+
+
+if keras.backend.backend() == "torch":
+    import torch
+
+    # torch.compile takes the answers instead of tracing how they are found.
+    why_absent = torch.compiler.assume_constant_result(why_absent)
+    why_not_here = torch.compiler.assume_constant_result(why_not_here)

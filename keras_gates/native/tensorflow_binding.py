@@ -6,6 +6,7 @@ import ctypes
 import functools
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import tensorflow as tf
@@ -64,7 +65,7 @@ def why_absent() -> str | None:
     """Return why the operators cannot be used in this process, or None if they can."""
     try:
         operators()
-    except (ImportError, tf.errors.OpError) as error:
+    except (ImportError, OSError, tf.errors.OpError) as error:
         return native.why_absent() or str(error)
     return None
 
@@ -85,7 +86,7 @@ def why_not_here() -> str | None:
     strategy = type(tf.distribute.get_strategy()).__name__
     if strategy not in STRATEGIES:
         return f"{strategy} may run the graph in another process"
-    frame: Any = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
         if f"{module}.".startswith(EXPORTERS):

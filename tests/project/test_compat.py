@@ -77,6 +77,7 @@ CASES = {
         "GraphOrParentsInXlaContext",
     ),
     "tape_is_active": (of_module("tensorflow.python.eager.record", _compat.tape_is_active), "could_possibly_record"),
+    "in_torch_transform": (of_module("torch._C._functorch", _compat.in_torch_transform), "maybe_current_level"),
 }
 
 
@@ -92,7 +93,7 @@ def remove(monkeypatch, owner, name):
 @pytest.mark.parametrize("case", CASES)
 def test_a_private_name_is_there_and_its_absence_says_what_to_install(monkeypatch, case):
     if case in ("in_xla_context", "tape_is_active") and not TENSORFLOW:
-        pytest.skip("only TensorFlow's loop asks for it")
+        pytest.skip("only TensorFlow's loops ask for it")
     make, name = CASES[case]
     owner, call = make()
     assert call() is not None

@@ -67,6 +67,7 @@ def data_files():
         if path.suffix not in ("", ".py", ".pyc", ".md", ".toml")
         and (ROOT / path).is_file()
         and path.name not in WEIGHTS
+        and "native" not in path.parts
     }
 
 
@@ -161,7 +162,9 @@ def test_the_wheel_holds_the_package_and_no_more(wheel):
     assert {name for name in held if name.endswith(".py")} == modules
     assert {"keras_gates/py.typed", "keras_gates/__init__.pyi", "keras_gates/models/data/sprites.png"} <= held
     assert data_files() <= held, data_files() - held
-    assert size < 1e6, "a device carries no weights"
+    assert size < 3e6, "a device carries no weights"
+    if shutil.which("g++"):  # the kernel is compiled from what the sdist holds; its sources stay there
+        assert {"keras_gates/native/_core.abi3.so", "keras_gates/native/_tensorflow.abi3.so"} <= held
     assert "Provides-Extra: edge" in information
     assert [line for line in information.splitlines() if line.startswith("Requires-Dist") and "extra" not in line] == [
         "Requires-Dist: numpy"

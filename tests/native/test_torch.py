@@ -1,0 +1,85 @@
+"""The native loop with PyTorch: compiled by torch.compile, left out of exported programs; numbers are tested in tests/loops."""
+
+import numpy as np
+import pytest
+from helpers import BACKEND, FEATURES, TIME, UNITS, assert_close, data, numpy, randomise
+
+from keras_gates import GateLSTM
+from keras_gates.loops import why_absent
+
+if BACKEND != "torch":
+    pytest.skip("operators of PyTorch", allow_module_level=True)
+if why_absent():
+    pytest.skip(f"the native kernel is absent: {why_absent()}", allow_module_level=True)
+
+import torch
+
+X = data(4, TIME, FEATURES)
+
+
+def layer_of(**options):
+    layer = GateLSTM(UNITS, return_sequences=True, **options)
+    layer.build((None, None, FEATURES))
+    return randomise(layer)
+
+
+@pytest.fixture
+def layer():
+    return layer_of()
+
+
+def test_the_operators_are_consistent(layer):
+    """PyTorch's own checks: the schema, the shapes without data, and autograd's registration."""
+    from keras_gates.native import torch_binding
+
+    kernel, recurrent, bias = layer.cell.joint_weights()[:3]
+    weights = [weight.detach().requires_grad_() for weight in (kernel, recurrent, bias)]
+    mask = torch.tensor(np.random.default_rng(0).random(X.shape[:2]) < 0.7)
+    memories = [torch.zeros(len(X), UNITS) for _ in range(2)]
+    for counts, sequences, save in ((None, True, True), (mask, False, True)):
+        arguments = (torch.tensor(X), *memories, *weights, None, None, counts, sequences, False, False, save)
+        tests = ("test_schema", "test_faketensor", "test_autograd_registration")
+        torch.library.opcheck(torch_binding._lstm, arguments, test_utils=tests)
+
+
+def test_torch_compile_takes_it(layer):
+    def slopes(run):
+        events = torch.tensor(X, requires_grad=True)
+        outputs = run(events)
+        variables = [variable.value for variable in layer.trainable_variables]
+        return numpy([outputs.detach(), *torch.autograd.grad(outputs.square().sum(), [events, *variables])])
+
+    assert layer.explain().name == "native"
+    assert_close(slopes(torch.compile(layer, backend="aot_eager")), slopes(layer), "compiled", 1e-6)
+
+
+def test_an_exported_program_does_not_contain_it(layer):
+    program = torch.export.export(layer, (torch.tensor(X),), strict=False)
+    assert not any("keras_gates" in str(node.target) for node in program.graph.nodes)
+    assert_close(numpy(program.module()(torch.tensor(X)).detach()), numpy(layer(X).detach()), "exported", 1e-6)
+
+
+def test_transforms_of_functions_use_another_loop():
+    layer = layer_of(formulation="article", loop="auto")
+    names = []
+
+    def run(x):
+        names.append(layer.explain(masked=True).name)
+        return x * 2
+
+    torch.func.vmap(run)(torch.tensor(X))
+    assert names == ["stepped"]
+
+
+def test_an_empty_batch_and_an_empty_sequence(layer):
+    from keras_gates.native import torch_binding
+
+    weights = [None if weight is None else weight.detach() for weight in layer.cell.joint_weights()]
+    options = {"sequences": True, "go_backwards": False, "zeros": False}
+    for batch, time in ((0, 4), (2, 0)):
+        memories = [torch.ones(batch, UNITS), torch.zeros(batch, UNITS)]
+        mask = torch.ones(batch, time, dtype=torch.bool)
+        outputs, stm, _ = torch_binding.lstm(torch.zeros(batch, time, FEATURES), *memories, weights, mask, **options)
+        assert outputs.shape == (batch, time, UNITS)
+        if not time:
+            assert_close(numpy(stm), np.ones((batch, UNITS)), "STM")
