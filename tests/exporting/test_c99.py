@@ -131,10 +131,14 @@ def saturating(data, random):
     return dump(model)
 
 
-def test_the_selftest_sees_faults(tmp_path):
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("w[i] * x[i]", "w[i] * (x[i] + 1)"), ("memset(s->c2, 0", "memset(s->c2, 9")]
+)
+def test_the_selftest_sees_faults(tmp_path, right, wrong):
     write_c99(zoo("gesture-nano"), tmp_path)
     source = (tmp_path / "model.c").read_text()
-    (tmp_path / "model.c").write_text(source.replace("+ 0x4000", "+ 0x3000", 1))
+    assert right in source
+    (tmp_path / "model.c").write_text(source.replace(right, wrong))
     result = make(tmp_path, "CFLAGS=-O1")
     assert "FAILED" in result.stdout, result.stdout + result.stderr
     assert result.returncode != 0

@@ -31,6 +31,12 @@ _NEEDS = {
     "rescale_tflm": ("scale",),
     "conv_int8": ("scale",),
     "softmax_int8": ("arithmetic",),
+    "gates_float": ("exponential",),
+    "lstm_float": ("gates_float",),
+    "lstm_steps_float": ("lstm_float",),
+    "dense_float": ("clamp_float",),
+    "softmax_float": ("exponential",),
+    "logistic_float": ("gates_float",),
 }
 
 
