@@ -9,6 +9,8 @@ extern void initialise_monitor_handles(void);
 extern int main(void);
 
 void start(void);
+void _init(void) {} /* newlib calls both around main */
+void _fini(void) {}
 
 __attribute__((section(".vectors"), used)) static void *const vectors[2] = {stack_top, (void *)start};
 
