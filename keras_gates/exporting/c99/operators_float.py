@@ -9,7 +9,7 @@ from keras_gates.exporting.c99.program import Program
 from keras_gates.exporting.c99.shapes import pair
 from keras_gates.exporting.report import ExportError
 
-_BLOCK = 16  # as in templates/lstm_float.c
+_BLOCK = 32  # as in templates/lstm_float.c
 _LIMITS = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 _EXPRESSIONS = {"ADD": "l + r", "SUB": "l - r", "MUL": "l * r"}
 

@@ -5,7 +5,7 @@ typedef struct {
     float clip; /* of the cell state; 0: none */
 } lstm_float_t;
 
-enum { BLOCK = 16 };
+enum { BLOCK = 32 };
 
 /* One step; gates: room for 4 * units rounded up to a block, in the order input, forget, cell, output. */
 static void lstm_step_float(const lstm_float_t *m, const float *x, float *h, float *c, float *gates)
