@@ -155,8 +155,8 @@ def graph_of(data: bytes) -> Graph:
 
 def _value(place: int, tensor: Any, dtype: str, raw: Any) -> Value:
     quantization = tensor.quantization
-    scales = () if quantization is None or quantization.scale is None else quantization.scale
-    zeros = () if quantization is None or quantization.zeroPoint is None else quantization.zeroPoint
+    scales: Any = () if quantization is None or quantization.scale is None else quantization.scale
+    zeros: Any = () if quantization is None or quantization.zeroPoint is None else quantization.zeroPoint
     shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
     data = None
     if raw is not None and len(raw) and not tensor.isVariable:
