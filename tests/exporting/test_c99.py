@@ -193,6 +193,8 @@ def test_a_file_without_c_is_refused_in_one_sentence_and_nothing_is_written(tmp_
         write_c99((WEIGHTS / "digits-rows-dynamic.tflite").read_bytes(), out)
     with pytest.raises(ExportError, match=r"expected a \.tflite file"):
         write_c99(b"no file at all, but long enough", out)
+    with pytest.raises(ExportError, match="its checksum does not match"):
+        write_c99(zoo("gesture-nano").replace(b"sequence", b"sequenca", 1), out)
     with pytest.raises(ValueError, match="arithmetic must be of litert, tflm; got 'arm'"):
         write_c99(zoo("gesture-nano"), out, arithmetic="arm")
     assert not out.exists()

@@ -17,7 +17,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _ORDER = ("int32_t", "float", "int16_t", "int8_t")  # the largest first: no padding between the members
 _KEYWORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long register
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"""
-_RESERVED = {*_KEYWORDS.split(), "s", "t", "i"}
+_RESERVED = {*_KEYWORDS.split(), "s", "t", "i", "copy", "gather", "memcpy", "memset"}  # and what the functions use
 
 
 @dataclass(frozen=True)
