@@ -131,10 +131,14 @@ def saturating(data, random):
     return dump(model)
 
 
-def test_the_selftest_sees_faults(tmp_path):
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("w[i] * x[i]", "w[i] * (x[i] + 1)"), ("memset(s->c2, 0", "memset(s->c2, 9")]
+)
+def test_the_selftest_sees_faults(tmp_path, right, wrong):
     write_c99(zoo("gesture-nano"), tmp_path)
     source = (tmp_path / "model.c").read_text()
-    (tmp_path / "model.c").write_text(source.replace("+ 0x4000", "+ 0x3000", 1))
+    assert right in source
+    (tmp_path / "model.c").write_text(source.replace(right, wrong))
     result = make(tmp_path, "CFLAGS=-O1")
     assert "FAILED" in result.stdout, result.stdout + result.stderr
     assert result.returncode != 0
@@ -183,10 +187,14 @@ def test_a_token_out_of_range_fails_the_call(tmp_path):
 
 def test_a_file_without_c_is_refused_in_one_sentence_and_nothing_is_written(tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(ExportError, match=r"^the C has no \w+ of \w+: export"):
-        write_c99((WEIGHTS / "gesture-nano-dynamic.tflite").read_bytes(), out)
+    with pytest.raises(ExportError, match=r"^the C has no SUM of int8: export"):
+        write_c99(zoo("text-questions"), out)
+    with pytest.raises(ExportError, match=r"^the C has no UNIDIRECTIONAL_SEQUENCE_LSTM of float32 with int8 weights: "):
+        write_c99((WEIGHTS / "digits-rows-dynamic.tflite").read_bytes(), out)
     with pytest.raises(ExportError, match=r"expected a \.tflite file"):
         write_c99(b"no file at all, but long enough", out)
+    with pytest.raises(ExportError, match="its checksum does not match"):
+        write_c99(zoo("gesture-nano").replace(b"sequence", b"sequenca", 1), out)
     with pytest.raises(ValueError, match="arithmetic must be of litert, tflm; got 'arm'"):
         write_c99(zoo("gesture-nano"), out, arithmetic="arm")
     assert not out.exists()

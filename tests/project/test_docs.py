@@ -107,8 +107,8 @@ def test_commands(path):
             arguments = options.parser().parse_args(words[2:])
             if not (arguments.resume or arguments.list or arguments.model == "check"):
                 options.configuration(arguments)
-        elif words[:2] == ["keras-gates", "export"]:
-            importlib.import_module("keras_gates.cli.export").parser().parse_args(words[2:])
+        elif words[0] == "keras-gates" and words[1] in ("export", "c99"):
+            importlib.import_module(f"keras_gates.cli.{words[1]}").parser().parse_args(words[2:])
         elif words[0] == "keras-gates":
             cli.parser().parse_args(words[1:])
         elif words[0] in ("python", "pytest"):

@@ -16,6 +16,13 @@ from keras_gates.exporting.tflite.flatbuffer import load
 C_TYPES = {"float32": "float", "int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "bool": "int8_t"}
 
 
+class Options(dict[str, Any]):
+    """An operator's options by their name in the schema."""
+
+    def __missing__(self, key: str) -> Any:
+        raise ExportError(f"an operator lacks its option {key}: the file is damaged; export again.")
+
+
 @dataclass(frozen=True, eq=False)
 class Value:
     """One tensor.
@@ -60,7 +67,7 @@ class Node:
     inputs: tuple[Value | None, ...]
     outputs: tuple[Value, ...]
     intermediates: tuple[Value, ...]
-    options: dict[str, Any]
+    options: Options
 
     def input(self, place: int) -> Value:
         """Return an input that must be there."""
@@ -114,6 +121,10 @@ def graph_of(data: bytes) -> Graph:
         description = describe(file)
     except EdgeError as error:
         raise ExportError(str(error)) from error
+    if file.sealed is False:
+        raise ExportError(
+            "the file differs from what export wrote (its checksum does not match): copy or export it again."
+        )
     if len(file.signatures) > 1 or len(file.subgraphs) > 1:
         raise ExportError("the C takes a file with one signature and no loops: export with target='micro'.")
     if description.memory:
@@ -137,7 +148,7 @@ def graph_of(data: bytes) -> Graph:
             tuple(None if i < 0 else values[i] for i in parsed.inputs),
             tuple(values[i] for i in parsed.outputs),
             tuple(values[i] for i in parsed.intermediates),
-            {} if operator.builtinOptions is None else vars(operator.builtinOptions),
+            Options({} if operator.builtinOptions is None else vars(operator.builtinOptions)),
         )
         for number, (parsed, operator) in enumerate(
             zip(file.subgraphs[0].operators, model.subgraphs[0].operators, strict=True)
@@ -155,8 +166,8 @@ def graph_of(data: bytes) -> Graph:
 
 def _value(place: int, tensor: Any, dtype: str, raw: Any) -> Value:
     quantization = tensor.quantization
-    scales = () if quantization is None or quantization.scale is None else quantization.scale
-    zeros = () if quantization is None or quantization.zeroPoint is None else quantization.zeroPoint
+    scales: Any = () if quantization is None or quantization.scale is None else quantization.scale
+    zeros: Any = () if quantization is None or quantization.zeroPoint is None else quantization.zeroPoint
     shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
     data = None
     if raw is not None and len(raw) and not tensor.isVariable:

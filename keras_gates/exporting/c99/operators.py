@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from keras_gates.exporting.c99 import operators_float as real
 from keras_gates.exporting.c99 import operators_int8 as int8
 from keras_gates.exporting.c99 import shapes
 from keras_gates.exporting.c99.graph import Node
@@ -31,6 +32,15 @@ INT8: dict[str, Emit] = {
     "SOFTMAX": int8.softmax,
     "LOGISTIC": int8.logistic,
 }
+FLOAT: dict[str, Emit] = {
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": real.lstm,
+    "MUL": real.binary,
+    "ADD": real.binary,
+    "SUB": real.binary,
+    "FULLY_CONNECTED": real.dense,
+    "SOFTMAX": real.softmax,
+    "LOGISTIC": real.logistic,
+}
 # Of int32, as a program computes token numbers; what does not fit wraps, as in the runtimes.
 INT32 = {
     "ADD": "(int32_t)((uint32_t)l + (uint32_t)r)",
@@ -55,6 +65,8 @@ def emit(program: Program, node: Node) -> None:
         MOVES[node.kind](program, node)
     elif kind == "int8" and node.kind in INT8:
         INT8[node.kind](program, node)
+    elif kind == "float32" and node.kind in FLOAT:
+        FLOAT[node.kind](program, node)
     elif kind == "int32" and node.kind in INT32:
         _int32(program, node)
     else:

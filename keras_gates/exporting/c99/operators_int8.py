@@ -36,6 +36,8 @@ def lstm(program: Program, node: Node) -> None:
         raise ExportError(
             f"an LSTM with a cell state of scale {cell.scale}: calibrate on whole sequences of real inputs."
         )
+    if len(node.intermediates) < 5:
+        raise ExportError("an LSTM without the scale of its hidden state: the file is damaged; export again.")
     inner = node.intermediates[4]
     if inner.zero != hidden.zero:
         raise ExportError("an LSTM whose output and state have different zero points; export again.")
@@ -143,7 +145,7 @@ def _layer(program: Program, number: int, weights: np.ndarray, bias: np.ndarray,
 
 def _bias(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the values if no sum of a row leaves int32 whatever the input."""
-    largest = np.abs(values) + 128 * np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(1)
+    largest = np.abs(values) + 256 * np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(1)
     if largest.max(initial=0) >= _INT32:
         raise ExportError(
             "a layer whose sums leave 32 bits: its biases are too large for int8; calibrate on real inputs."

@@ -14,6 +14,7 @@ import numpy as np
 from keras_gates.exporting.c99.fixed_point import gate_table
 from keras_gates.exporting.c99.graph import C_TYPES, Node, Value
 from keras_gates.exporting.c99.schedule import Schedule
+from keras_gates.exporting.report import ExportError
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # What each helper calls; a file of the same name has its text, `binary` makes several from one.
@@ -31,6 +32,12 @@ _NEEDS = {
     "rescale_tflm": ("scale",),
     "conv_int8": ("scale",),
     "softmax_int8": ("arithmetic",),
+    "gates_float": ("exponential",),
+    "lstm_float": ("gates_float",),
+    "lstm_steps_float": ("lstm_float",),
+    "dense_float": ("clamp_float",),
+    "softmax_float": ("exponential",),
+    "logistic_float": ("gates_float",),
 }
 
 
@@ -80,6 +87,10 @@ class Program:
         """Return the C expression of its first item; a constant is written now."""
         if value.data is not None and value.index not in self.places:
             self.places[value.index] = self.array(f"constant{value.index}", value.data, C_TYPES[value.dtype])
+        if value.index not in self.places:
+            raise ExportError(
+                f"tensor {value.index} is read before anything computes it: the file is damaged; export again."
+            )
         return self.places[value.index]
 
     def call(self, node: Node, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,31 +44,33 @@ def answers(
     """
     file = read(data)
     if arithmetic == "tflm":
-        if not tflm.available():
-            raise ExportError(
-                "arithmetic='tflm' records TFLM's answers for the self-test: pip install --pre tflite-micro."
-            )
-        order = file.subgraphs[0].inputs
-        places = [[value.index for value in graph.inputs].index(index) for index in order]
-        back = [file.subgraphs[0].outputs.index(value.index) for value in graph.outputs]
-        calls = [[[sample[place] for place in places]] for sample in samples]
-        try:
-            results, _ = tflm.run_tflm(data, calls)
-        except ChildError as error:
-            raise ExportError(
-                f"TFLM does not run this file, so the C cannot be checked with its arithmetic: {error}"
-            ) from error
-        return [[call[0][place] for place in back] for call in results]
+        return _tflm_answers(data, graph, samples)
+    results = []
     try:
         if not file.sealed:
             probe(data)
-        runtime, results = ReferenceRuntime(data, file, graph.description), []
+        runtime = ReferenceRuntime(data, file, graph.description)
         for sample in samples:
             runtime.reset()
             results.append([np.array(output) for output in runtime.run(sample)])
     except EdgeError as error:
         raise ExportError(str(error)) from error
     return results
+
+
+def _tflm_answers(data: bytes, graph: Graph, samples: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+    if not tflm.available():
+        raise ExportError("arithmetic='tflm' records TFLM's answers for the self-test: pip install --pre tflite-micro.")
+    subgraph = read(data).subgraphs[0]
+    places = [[value.index for value in graph.inputs].index(index) for index in subgraph.inputs]
+    back = [subgraph.outputs.index(value.index) for value in graph.outputs]
+    try:
+        results, _ = tflm.run_tflm(data, [[[sample[place] for place in places]] for sample in samples])
+    except ChildError as error:
+        raise ExportError(
+            f"TFLM does not run this file, so the C cannot be checked with its arithmetic: {error}"
+        ) from error
+    return [[call[0][place] for place in back] for call in results]
 
 
 def random_inputs(graph: Graph, count: int, seed: int = 0) -> list[list[np.ndarray]]:
@@ -86,7 +87,7 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> list[list[np.ndarr
         for value in graph.inputs:
             port = graph.ports[value.index]
             if value.dtype == "float32":
-                values = random.normal(size=value.shape)
+                values: np.ndarray = random.normal(size=value.shape)
             elif value.dtype == "int32":
                 values = random.integers(0, _limit(graph, value.index, port.role == "lengths"), value.shape)
             else:
@@ -106,4 +107,4 @@ def _limit(graph: Graph, index: int, lengths: bool) -> int:
         for node in graph.nodes
         if node.kind == "GATHER" and node.input(1).index == index
     ]
-    return min(tables, default=math.prod(()) * 1000)
+    return min(tables, default=1000)

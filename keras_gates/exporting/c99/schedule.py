@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keras_gates.exporting.c99.graph import Graph, Node, Value
+from keras_gates.exporting.report import ExportError
 
 _POINTWISE = {"MUL", "ADD", "SUB", "MINIMUM", "MAXIMUM", "FLOOR_MOD", "LESS", "SELECT", "SELECT_V2", "LOGISTIC", "TANH"}
 _POINTWISE |= {"RELU", "QUANTIZE", "DEQUANTIZE"}
@@ -171,8 +172,6 @@ def slice_ranges(node: Node) -> list[range]:
     shape, options = node.input(0).shape, node.options
     begins, ends, strides = (node.constant(i).reshape(-1).tolist() for i in (1, 2, 3))
     if options["ellipsisMask"] or options["newAxisMask"] or options.get("offset"):
-        from keras_gates.exporting.report import ExportError
-
         raise ExportError(
             "the C has no STRIDED_SLICE with an ellipsis, a new axis or an offset; slice with begin and end."
         )

@@ -8,7 +8,7 @@ from string import Template
 
 import numpy as np
 
-from keras_gates.exporting.c99.program import Program, rows
+from keras_gates.exporting.c99.program import Program
 from keras_gates.exporting.c99.source import Parameter, Source
 
 _TEMPLATE = Path(__file__).parent / "templates" / "selftest.in"
@@ -82,6 +82,3 @@ def _pushes(source: Source, number: int) -> list[str]:
         f"        (void){name}_push(&state, {', '.join(arguments)});",
         f"    wrong += {differ};",
     ]
-
-
-__all__ = ["rows", "selftest"]

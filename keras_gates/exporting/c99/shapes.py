@@ -132,8 +132,8 @@ def pad(program: Program, node: Node) -> None:
     x, y = node.input(0), node.output
     _same_quantization(node, x)
     steps, before = contiguous(program.shape(y)), node.constant(1)[:, 0].tolist()
-    if x.dtype not in ("int8", "int32") or (x.dtype == "int32" and y.zero):
-        raise ExportError(f"the C has PAD of int8 and int32 only, this file pads {x.dtype}.")
+    if x.dtype not in ("int8", "int32", "float32") or (x.dtype != "int8" and y.zero):
+        raise ExportError(f"the C has PAD of int8, int32 and float32 only, this file pads {x.dtype}.")
     program.call(node, f"memset({program.place(y)}, {y.zero}, {program.size(y)} * {_BYTES[x.dtype]});")
     offset = sum(int(n) * step for n, step in zip(before, steps))
     shape = program.shape(x)

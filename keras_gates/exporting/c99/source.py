@@ -17,7 +17,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _ORDER = ("int32_t", "float", "int16_t", "int8_t")  # the largest first: no padding between the members
 _KEYWORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long register
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"""
-_RESERVED = {*_KEYWORDS.split(), "s", "t", "i"}
+_RESERVED = {*_KEYWORDS.split(), "s", "t", "i", "copy", "gather", "memcpy", "memset"}  # and what the functions use
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _header(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outpu
 
 def _code(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...]) -> str:
     name, signature = program.name, _signature(inputs, outputs)
-    resets = _lines(program.resets)
+    resets, lines = _lines(program.resets), (*program.events, *program.end)
     if program.schedule.whole:
         body = f"int {name}_run({name}_state *s, {signature})\n{{\n    {name}_reset(s);\n"
         body += _lines(program.events) + "    return 0;\n}\n"
@@ -202,9 +202,7 @@ def _code(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs
         )
     return Template(_TEMPLATES.joinpath("code.in").read_text(encoding="utf-8")).substitute(
         name=name,
-        includes="#include <float.h>\n"
-        if any("FLT_MAX" in line for line in (*program.resets, *program.events))
-        else "",
+        includes="#include <float.h>\n" if "FLT_MAX" in "".join((*program.resets, *lines, *program.constants)) else "",
         arithmetic={"litert": "LiteRT's reference kernels", "tflm": "TensorFlow Lite Micro"}[program.arithmetic],
         helpers="\n".join(program.helpers.values()),
         constants="\n".join(program.constants),

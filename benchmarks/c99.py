@@ -1,0 +1,160 @@
+"""C99 without a runtime: bit equality over the zoo, speed beside LiteRT, flash and RAM on Cortex-M processors.
+
+python benchmarks/c99.py equal            # every int8 file, both arithmetics, sequences that differ
+python benchmarks/c99.py speed            # microseconds per sequence beside LiteRT, one thread, one run
+python benchmarks/c99.py cores            # the self-test under qemu, flash, state and stack per processor
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from keras_gates.exporting.c99.graph import graph_of
+from keras_gates.exporting.c99.reference import answers, random_inputs
+from keras_gates.exporting.c99.write import write_c99
+from keras_gates.exporting.report import ExportError
+
+ROOT = Path(__file__).parents[1]
+START = ROOT / "tests" / "support" / "cortex_m"
+FLAGS = ["-std=c99", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]  # as in the Makefile
+# board, compiler flags, where its flash and RAM begin
+CORES = {
+    "M0": ("microbit", ["-mcpu=cortex-m0"], "0x00000000", "0x20000000", "0x4000"),
+    "M3": ("mps2-an385", ["-mcpu=cortex-m3"], "0x00000000", "0x20000000", "0x20000"),
+    "M4": ("mps2-an386", ["-mcpu=cortex-m4"], "0x00000000", "0x20000000", "0x20000"),
+    "M7": ("mps2-an500", ["-mcpu=cortex-m7"], "0x00000000", "0x20000000", "0x20000"),
+    "M33": ("mps2-an505", ["-mcpu=cortex-m33+nodsp+nofp"], "0x10000000", "0x38000000", "0x20000"),
+    "M55": ("mps3-an547", ["-mcpu=cortex-m55+nomve+nofp"], "0x00000000", "0x20000000", "0x20000"),
+}
+
+
+def compiled(folder: Path, name: str, flags: list[str]) -> ctypes.CDLL:
+    """Compile a written model to a shared library and load it."""
+    library = folder / f"{name}.so"
+    subprocess.run(["gcc", *flags, "-fPIC", "-shared", folder / f"{name}.c", "-o", library], check=True)
+    return ctypes.CDLL(str(library))
+
+
+def pointers(arrays: list[np.ndarray]) -> list[ctypes.c_void_p]:
+    """Return what ctypes passes for arrays."""
+    return [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
+
+
+def equal(pattern: str, sequences: int) -> None:
+    """Print, per file and arithmetic, how many sequences differ in any byte."""
+    state = ctypes.create_string_buffer(1 << 20)
+    for path in sorted(ROOT.joinpath("models/weights").glob(f"{pattern}-int8.tflite")):
+        for arithmetic in ("litert", "tflm"):
+            data = path.read_bytes()
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    write_c99(data, folder, arithmetic=arithmetic)
+                    library = compiled(Path(folder), "model", FLAGS)
+            except ExportError as error:
+                print(f"{path.stem:26s} {arithmetic:6s} {error}")
+                continue
+            graph = graph_of(data)
+            samples, wrong = random_inputs(graph, sequences, seed=1), 0
+            for sample, expected in zip(samples, answers(data, graph, arithmetic, samples)):
+                outputs = [np.empty(v.shape, v.dtype) for v in graph.outputs]
+                library.model_run(state, *pointers([*sample, *outputs]))
+                wrong += any((a != b).any() for a, b in zip(outputs, expected))
+            print(f"{path.stem:26s} {arithmetic:6s} {wrong} of {sequences} sequences differ", flush=True)
+
+
+def speed(files: list[str]) -> None:
+    """Print the median microseconds of a sequence for C and for LiteRT, interleaved."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    calls = {}
+    state, kept = ctypes.create_string_buffer(1 << 20), []
+    for file in files:
+        data = Path(file).read_bytes()
+        graph = graph_of(data)
+        with tempfile.TemporaryDirectory() as folder:
+            write_c99(data, folder)
+            library = compiled(Path(folder), "model", FLAGS)
+        sample = random_inputs(graph, 1)[0]
+        outputs = [np.empty(v.shape, v.dtype) for v in graph.outputs]
+        arguments = pointers([*sample, *outputs])
+        kept.append((sample, outputs))
+        interpreter = Interpreter(model_content=data, num_threads=1)
+        interpreter.allocate_tensors()
+        for detail, value in zip(interpreter.get_input_details(), sample):
+            interpreter.set_tensor(detail["index"], value)
+        calls[Path(file).stem, "LiteRT"] = interpreter.invoke
+        calls[Path(file).stem, "C"] = lambda run=library.model_run, arguments=arguments: run(state, *arguments)
+    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
+    for _ in range(110):
+        for key, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            seconds[key].append(time.perf_counter() - begin)
+    for file in dict.fromkeys(name for name, _ in calls):
+        litert, c = (float(np.median(seconds[file, kind][10:])) * 1e6 for kind in ("LiteRT", "C"))
+        print(f"{file:26s} LiteRT {litert:8.0f} us   C {c:8.0f} us   {litert / c:5.2f} x")
+
+
+def cores(files: list[str]) -> None:
+    """Print flash, state and deepest stack frame per processor, and whether its self-test passes under qemu."""
+    for file in files:
+        for core, (board, cpu, flash, ram, size) in CORES.items():
+            with tempfile.TemporaryDirectory() as folder:
+                write_c99(Path(file).read_bytes(), folder)
+                print(
+                    f"{Path(file).stem:22s} {core:4s} {_emulated(Path(folder), board, cpu, flash, ram, size)}",
+                    flush=True,
+                )
+
+
+def _emulated(folder: Path, board: str, cpu: list[str], flash: str, ram: str, size: str) -> str:
+    gcc = ["arm-none-eabi-gcc", *cpu, "-mthumb", "-Os"]
+    subprocess.run([*gcc, "-std=c99", "-fstack-usage", "-c", "model.c"], cwd=folder, check=True)
+    sections = subprocess.run(["arm-none-eabi-size", "model.o"], cwd=folder, capture_output=True, text=True, check=True)
+    text, data, bss = map(int, sections.stdout.splitlines()[1].split()[:3])
+    frames = sum(int(line.split("\t")[1]) for line in (folder / "model.su").read_text().splitlines())
+    (folder / "size.c").write_text('#include "model.h"\nchar size[sizeof(model_state)];\n')
+    subprocess.run([*gcc, "-c", "size.c"], cwd=folder, check=True)
+    shown = subprocess.run(["arm-none-eabi-nm", "-S", "size.o"], cwd=folder, capture_output=True, text=True, check=True)
+    state = int(shown.stdout.split()[1], 16)
+    link = ["-nostartfiles", "--specs=rdimon.specs", "-T", START / "board.ld"]
+    link += [f"-Wl,--defsym={name}={value}" for name, value in (("FLASH", flash), ("RAM", ram), ("RAM_SIZE", size))]
+    program = [START / "startup.c", "model.o", "selftest.c", "-o", "selftest.elf"]
+    subprocess.run([*gcc, *link, *program], cwd=folder, check=True)
+    run = ["qemu-system-arm", "-M", board, "-nographic", "-semihosting-config", "enable=on,target=native"]
+    try:
+        result = subprocess.run(
+            [*run, "-kernel", "selftest.elf"], cwd=folder, capture_output=True, text=True, timeout=120
+        )
+        answer = re.sub(r"\s+", " ", result.stdout + result.stderr)[:80]
+    except subprocess.TimeoutExpired:
+        answer = "no answer in 120 s"
+    return f"flash {text} data {data} bss {bss} state {state} stack (all frames) {frames}: {answer}"
+
+
+def main() -> None:
+    """Run the command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("what", choices=("equal", "speed", "cores"))
+    options.add_argument("files", nargs="*", help=".tflite files for speed and cores; a pattern of zoo names for equal")
+    options.add_argument("--sequences", type=int, default=20)
+    chosen = options.parse_args()
+    if chosen.what == "equal":
+        equal(chosen.files[0] if chosen.files else "*", chosen.sequences)
+    else:
+        weights = ROOT / "models" / "weights"
+        files = chosen.files or [str(weights / f"{name}-int8.tflite") for name in ("gesture-nano", "speech-nano")]
+        (speed if chosen.what == "speed" else cores)(files)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

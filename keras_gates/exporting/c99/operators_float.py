@@ -1,0 +1,105 @@
+"""float32 operators in C."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_gates.exporting.c99.graph import Node
+from keras_gates.exporting.c99.program import Program
+from keras_gates.exporting.c99.shapes import pair
+from keras_gates.exporting.report import ExportError
+
+_BLOCK = 32  # as in templates/lstm_float.c
+_LIMITS = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
+_EXPRESSIONS = {"ADD": "l + r", "SUB": "l - r", "MUL": "l * r"}
+
+
+def lstm(program: Program, node: Node) -> None:
+    """UNIDIRECTIONAL_SEQUENCE_LSTM with float32 weights."""
+    absent = (9, 10, 11, 16, 17, 20, 21, 22, 23)
+    if any(i < len(node.inputs) and node.inputs[i] is not None for i in absent) or node.options["projClip"]:
+        raise ExportError(
+            "the C has no LSTM with peepholes, a projection or layer normalization; use the standard layer."
+        )
+    if node.options["timeMajor"] or node.options["fusedActivationFunction"] != 4:
+        raise ExportError("the C has the LSTM with tanh and the batch as first axis only; use the standard layer.")
+    if any(node.input(i).dtype != "float32" for i in range(1, 9)):
+        raise ExportError(
+            "the C has no UNIDIRECTIONAL_SEQUENCE_LSTM of float32 with int8 weights: export in float32 or int8."
+        )
+    bias, kernel, recurrent = (
+        np.concatenate([node.constant(i) for i in span]) for span in (range(12, 16), range(1, 5), range(5, 9))
+    )
+    units, inputs, number = recurrent.shape[1], kernel.shape[1], node.number
+    columns = np.concatenate([bias[None], kernel.T, recurrent.T])
+    columns = np.pad(columns, ((0, 0), (0, -4 * units % _BLOCK)))
+    blocks = columns.reshape(len(columns), -1, _BLOCK).swapaxes(0, 1)
+    weights = program.array(f"lstm_weights{number}", blocks, "float")
+    clip = f"{float(node.options['cellClip'])!r}f"
+    model = program.struct(f"lstm{number}", "lstm_float_t", f"{weights}, {inputs}, {units}, {clip}")
+    program.state += [f"float c{number}[{units}];", f"float h{number}[{units}];"]
+    program.resets += [f"memset(s->{kind}{number}, 0, sizeof s->{kind}{number});" for kind in "ch"]
+    program.gates["float"] = max(program.gates.get("float", 0), columns.shape[1])
+    program.use("lstm_float")
+    memory = f"s->h{number}, s->c{number}, s->gates"
+    x, y = program.place(node.input(0)), program.place(node.output)
+    if y == f"s->h{number}":
+        program.call(node, f"lstm_step_float({model}, {x}, {memory});")
+    else:
+        program.use("lstm_steps_float")
+        program.call(node, f"lstm_float({model}, {x}, {program.shape(node.input(0))[1]}, {memory}, {y});")
+
+
+def binary(program: Program, node: Node) -> None:
+    """ADD, SUB and MUL."""
+    low, high = _limits(node)
+    expression, name = _EXPRESSIONS[node.kind], f"{node.kind.lower()}_float"
+    if (low, high) != ("-FLT_MAX", "FLT_MAX"):
+        program.use("clamp_float")
+        expression = f"clamp_float({expression}, {low}, {high})"
+        name += f"_{node.options['fusedActivationFunction']}"
+    program.use_binary(name, "float32", expression)
+    places = ", ".join(program.place(value) for value in (node.input(0), node.input(1), node.output))
+    program.call(node, f"{name}({places}, {pair(program, node)});")
+
+
+def dense(program: Program, node: Node) -> None:
+    """FULLY_CONNECTED."""
+    x, w, number = node.input(0), node.input(1), node.number
+    if w.dtype != "float32":
+        raise ExportError("the C has no FULLY_CONNECTED of float32 with int8 weights: export in float32 or int8.")
+    units, inputs = w.shape
+    given = len(node.inputs) > 2 and node.inputs[2] is not None
+    weights = program.array(f"weights{number}", node.constant(1), "float")
+    bias = program.array(f"bias{number}", node.constant(2) if given else np.zeros(units), "float")
+    low, high = _limits(node)
+    model = program.struct(f"dense{number}", "dense_float_t", f"{weights}, {bias}, {inputs}, {units}, {low}, {high}")
+    rows = program.size(x) // inputs
+    program.call(
+        node, f"{program.use('dense_float')}({model}, {program.place(x)}, {rows}, {program.place(node.output)});"
+    )
+
+
+def softmax(program: Program, node: Node) -> None:
+    """SOFTMAX over the last axis."""
+    x, n = node.input(0), node.input(0).shape[-1]
+    sizes = f"{float(node.options['beta'])!r}f, {program.size(x) // n}, {program.place(node.output)}, {n}"
+    program.call(node, f"{program.use('softmax_float')}({program.place(x)}, {sizes});")
+
+
+def logistic(program: Program, node: Node) -> None:
+    """LOGISTIC."""
+    x = node.input(0)
+    call = program.use("logistic_float")
+    program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(node.output)});")
+
+
+def _limits(node: Node) -> tuple[str, str]:
+    """The fused activation as C: FLT_MAX where it does not clamp."""
+    activation = node.options["fusedActivationFunction"]
+    if activation not in _LIMITS:
+        raise ExportError(
+            f"the C has no {node.kind} with fused activation number {activation}; use a layer of its own for it."
+        )
+    low, high = _LIMITS[activation]
+    return "-FLT_MAX" if np.isinf(low) else f"{low!r}f", "FLT_MAX" if np.isinf(high) else f"{high!r}f"

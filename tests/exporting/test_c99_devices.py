@@ -1,0 +1,40 @@
+"""C99 on a Cortex-M4 under qemu: the self-test's recorded answers of LiteRT and TFLM, bit for bit."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ai_edge_litert", reason="the answers come from ai-edge-litert")
+from keras_gates.exporting.c99.write import write_c99
+
+ROOT = Path(__file__).parents[2]
+START = ROOT / "tests" / "support" / "cortex_m"
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+COMPILER, EMULATOR = shutil.which("arm-none-eabi-gcc"), shutil.which("qemu-system-arm")
+
+pytestmark = pytest.mark.skipif(
+    not (COMPILER and EMULATOR), reason="needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm"
+)
+
+
+@pytest.mark.parametrize("arithmetic", ["litert", "tflm"])
+@pytest.mark.parametrize("file", ["gesture-nano", "text-questions-nano"])
+def test_the_selftest_passes_on_an_emulated_cortex_m4(tmp_path, file, arithmetic):
+    if arithmetic == "tflm":
+        pytest.importorskip("tflite_micro", reason="the answers come from TFLM")
+    data = (ROOT / "models" / "weights" / f"{file}-int8.tflite").read_bytes()
+    write_c99(data, tmp_path, arithmetic=arithmetic)
+    machine = [COMPILER, "-mcpu=cortex-m4", "-mthumb", "-Os"]
+    subprocess.run([*machine, *STRICT, "-c", "model.c", "-o", "model.o"], cwd=tmp_path, check=True)
+    sizes = subprocess.run(["arm-none-eabi-size", "model.o"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    _, data_bytes, bss_bytes, *_ = map(int, sizes.stdout.splitlines()[1].split()[:4])
+    assert (data_bytes, bss_bytes) == (0, 0)  # no static data that changes
+    link = ["-nostartfiles", "--specs=rdimon.specs", "-T", START / "board.ld", "-Wl,--defsym=RAM_SIZE=0x20000"]
+    program = [START / "startup.c", "model.o", "selftest.c", "-o", "selftest.elf"]
+    subprocess.run([*machine, *link, *program], cwd=tmp_path, check=True)
+    board = [EMULATOR, "-M", "mps2-an386", "-nographic", "-semihosting-config", "enable=on,target=native", "-kernel"]
+    result = subprocess.run([*board, "selftest.elf"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "passed" in result.stdout
