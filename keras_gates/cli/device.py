@@ -222,9 +222,9 @@ def _stream(model: EdgeModel, arguments: argparse.Namespace) -> None:
         first = next(iter(prediction.values())) if isinstance(prediction, dict) else prediction
         for row in first if model.description.stride > 1 else [first]:
             if arguments.json:
-                best_of = {"best": model.best(row)} if model.labels else {}
-                content = {"event": stream.count - 1, "values": row.tolist(), **best_of}
-                print(json.dumps(content, ensure_ascii=False, default=float), flush=True)
+                best_of: dict[str, Any] = {"best": model.best(row)} if model.labels else {}
+                line: dict[str, Any] = {"event": stream.count - 1, "values": row.tolist(), **best_of}
+                print(json.dumps(line, ensure_ascii=False, default=float), flush=True)
                 continue
             best = "\t".join(f"{label}\t{value:.3f}" for label, value in model.best(row)) if model.labels else ""
             print(f"{stream.count - 1}\t{best or _short(row)}", flush=True)

@@ -48,8 +48,9 @@ def plain_steps(
         By the names of `keras_gates.LayerTrace`: factors, results and memories after each event, `(batch, time, units)`, in
         the order of the events.
     """
-    weights = [None if w is None else to_numpy(w) for w in cell.joint_weights()]
-    kernel, recurrent, bias, kept_kernel, kept_bias = weights
+    kernel, recurrent, *rest = cell.joint_weights()
+    kernel, recurrent = to_numpy(kernel), to_numpy(recurrent)
+    bias, kept_kernel, kept_bias = (None if w is None else to_numpy(w) for w in rest)
     u = cell.units
     # sigmoid(z) = tanh(z / 2) / 2 + 1 / 2: one tanh per step computes all four blocks (input, forget, candidate, output).
     half = np.full(4 * u, 0.5, kernel.dtype)
@@ -64,7 +65,7 @@ def plain_steps(
     memories = np.empty((time, batch, u), kernel.dtype)
     hidden, shown, keeps = (np.empty_like(memories) for _ in range(3))
     steps = range(time - 1, -1, -1) if backwards else range(time)
-    all_read = read.all(axis=0)
+    all_read = np.all(read, axis=0).tolist()
     for t in steps:
         z = np.tanh(projected[:, t] + stm @ recurrent, out=factors[t])
         z *= half
