@@ -66,6 +66,13 @@ class ExportRequest:
                 f"{self.precision} needs calibration=…: about a hundred whole sequences of real inputs, from which the "
                 "converter measures the range of every tensor."
             )
+        texts = [port.keras_name for port in self.inputs.ports if port.dtype == "string"]
+        if self.needs_tflite and texts:
+            raise ExportError(
+                f"input {texts[0]!r} takes texts, a .tflite takes tokens: export the model after its TextVectorization layer, "
+                'with metadata={"vocabulary": layer.get_vocabulary()}, so that EdgeModel makes the tokens. '
+                'formats=["saved_model"] keeps the layer.'
+            )
         labels, outputs = (self.metadata or {}).get("labels"), getattr(self.model, "outputs", None)
         classes = outputs[0].shape[-1] if outputs else None
         if labels is not None and classes not in (None, 1, len(labels)):

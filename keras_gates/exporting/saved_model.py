@@ -59,6 +59,8 @@ def _batch(model: keras.Model) -> int | None:
 
 def _add_step(archive: keras.export.ExportArchive, model: keras.Model, inputs: Inputs) -> str:
     """Add `step` and `initial_state`, or return the reason why not."""
+    if any(port.dtype == "string" for port in inputs.ports):
+        return "the model takes texts, of which one is a whole sequence"
     steps = inputs.steps or DEFAULT_STEPS
     calls = signatures.trace_calls(model, inputs, 1, steps, right_padded=False).calls
     if not calls:

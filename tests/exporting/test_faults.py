@@ -164,3 +164,13 @@ def test_a_nested_mask_through_time_distributed(tmp_path):
     export(model, tmp_path, ["tflite"], calibration=x)
     wanted = model.predict(x[:3], verbose=0)
     np.testing.assert_allclose(EdgeModel(tmp_path / "model.tflite").predict(x[:3]), wanted, atol=1e-5)
+
+
+def test_texts_are_refused_in_one_sentence_that_names_the_way(tmp_path):
+    texts = keras.Input((), dtype="string", name="text")
+    words = keras.layers.TextVectorization(output_sequence_length=4, vocabulary=["a", "b"])
+    model = keras.Model(texts, GateLSTM(3)(keras.layers.Embedding(4, 2)(words(texts))))
+    with pytest.raises(ExportError, match=r"'text' takes texts.*vocabulary"):
+        export(model, tmp_path, ["tflite"])
+    report = export(model, tmp_path, ["saved_model"])
+    assert any("texts" in note for note in report.notes)

@@ -60,12 +60,19 @@ def test_an_int8_stream_is_tested_over_several_calls_and_its_fused_form_warns():
     import dataclasses
 
     from keras_gates.exporting.lowering import rules
+    from keras_gates.exporting.model_inputs import Inputs
     from keras_gates.exporting.options import ExportRequest
 
     text = (Path(__file__).parents[1] / "data/pinned/c/selftest.cc").read_text()
     assert int(re.search(r"(\d+) golden calls", text).group(1)) > 2
     request = ExportRequest(
-        model=None, inputs=None, precision="int8", mode="stream", target="micro", calibration=X, lowering="fused"
+        model=None,
+        inputs=Inputs((), list),
+        precision="int8",
+        mode="stream",
+        target="micro",
+        calibration=X,
+        lowering="fused",
     )
     fused, step = (rules.Lowering((rules.LoweringChoice("lstm", name, ""),)) for name in ("fused", "step"))
     assert "CMSIS-NN" in rules.warnings_of(request, fused)[0]

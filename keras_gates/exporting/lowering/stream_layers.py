@@ -94,7 +94,7 @@ class StreamLayers:
 
     def operation_changes(self, operation: keras.Operation) -> list[Change]:
         """Return the changes for one operation of a functional graph: `keras.ops.reshape` to the whole sequence."""
-        shape = getattr(operation, "newshape", ())
+        shape: tuple[int, ...] = getattr(operation, "newshape", ())
         if type(operation).__name__ != "Reshape" or len(shape) < 2 or self._steps is None or shape[1] != self._steps:
             return []
 
