@@ -8,6 +8,7 @@ from keras_gates import inspection as inspection
 from keras_gates import layers as layers
 from keras_gates import loops as loops
 from keras_gates import models as models
+from keras_gates import native as native
 from keras_gates.conversion.keras_lstm import convert as convert
 from keras_gates.conversion.keras_lstm import from_keras as from_keras
 from keras_gates.conversion.keras_lstm import to_keras as to_keras

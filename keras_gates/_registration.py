@@ -56,7 +56,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
 }
 MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}
 WITHOUT_KERAS = ("edge", "native.versions")
-PACKAGES = ("cli", "conversion", "edge", "exporting", "inspection", "layers", "loops", "models")
+PACKAGES = ("cli", "conversion", "edge", "exporting", "inspection", "layers", "loops", "models", "native")
 HAS_KERAS = importlib.util.find_spec("keras") is not None
 
 
