@@ -44,7 +44,7 @@ def test_a_stream_says_at_every_event_what_keras_says_of_the_sequence_so_far(nam
     assert stream.count == TIME
 
 
-@pytest.mark.parametrize("name", ["stream", "micro", "article_int8"])
+@pytest.mark.parametrize("name", ["stream", "micro", "micro_step", "article_int8"])
 def test_a_stream_ends_where_predict_ends(name):
     model = EdgeModel(exported(name).path)
     np.testing.assert_array_equal(model.stream().push(X[3])[-1], model.predict(X[3:4])[0])

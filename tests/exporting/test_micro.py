@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from exported import LABELS, X, exported
 
+from keras_gates import EdgeModel
+
 pytest.importorskip(
     "tflite_micro", reason="the kit is measured and tested in tflite-micro (pip install --pre tflite-micro)"
 )
 COMPILER = shutil.which("g++")
 DECLARATIONS = Path(__file__).parents[1] / "support/tflm_declarations"
-NAMES = ["float", "micro", "micro16", "article_int8", "words", "several"]
+NAMES = ["float", "micro", "micro_step", "micro16", "article_int8", "words", "several"]
 RUN = """
 import ctypes, sys
 import numpy
@@ -78,6 +80,7 @@ def test_an_int8_stream_is_tested_over_several_calls_and_its_fused_form_warns():
     assert "CMSIS-NN" in rules.warnings_of(request, fused)[0]
     assert not rules.warnings_of(request, step)
     assert not rules.warnings_of(dataclasses.replace(request, target="cpu"), fused)
+    assert EdgeModel(exported("micro_step").path).description.lowering == "step"
 
 
 @pytest.mark.skipif(COMPILER is None, reason="needs g++")

@@ -151,7 +151,8 @@ CASES = {
     "int8_joined": (joined, {"precision": "int8"}),
     "int8_micro_stream": (
         lambda: layered(GateLSTM(6), inputs=events(None)),
-        {"precision": "int8", "target": "micro", "mode": "stream"},
+        # Requested by name since CMSIS-NN was found to clear this operator's state: "auto" is the step lowering.
+        {"precision": "int8", "target": "micro", "mode": "stream", "lowering": "fused"},
     ),
     "int8_words": (lambda: words("standard"), {"precision": "int8", "target": "micro"}),
     "int8_unrolled": (lambda: words("article"), {"precision": "int8"}),

@@ -74,7 +74,11 @@ RECIPES = {
     "float": (classifier, {}),
     "int8": (classifier, {"precision": "int8", "calibration": X}),
     "stream": (classifier, {"mode": "stream"}),
-    "micro": (classifier, {"mode": "stream", "target": "micro", "precision": "int8", "calibration": X}),
+    "micro": (
+        classifier,
+        {"mode": "stream", "target": "micro", "precision": "int8", "calibration": X, "lowering": "fused"},
+    ),
+    "micro_step": (classifier, {"mode": "stream", "target": "micro", "precision": "int8", "calibration": X}),
     "micro16": (classifier, {"mode": "stream", "target": "micro", "precision": "int16x8", "calibration": X}),
     "article": (functools.partial(classifier, formulation="article"), {"mode": "stream", "calibration": X}),
     "article_int8": (

@@ -132,7 +132,7 @@ def choose(request: ExportRequest, calls: list[LoopCall], sample: Sample) -> Low
 
 def warnings_of(request: ExportRequest, lowering: Lowering) -> list[str]:
     """Return what the user should know of a lowering before using its file."""
-    if request.precision == "int8" and request.is_stream and request.target == "micro" and lowering.is_fused:
+    if _forgets_under_cmsis_nn(request) and lowering.is_fused:
         return [
             "TFLM built with CMSIS-NN clears the state of the fused int8 operator at every call: there the stream forgets, and "
             "the self-test fails. Export for such boards with lowering='step'"
@@ -140,10 +140,16 @@ def warnings_of(request: ExportRequest, lowering: Lowering) -> list[str]:
     return []
 
 
+def _forgets_under_cmsis_nn(request: ExportRequest) -> bool:
+    return request.precision == "int8" and request.is_stream and request.target == "micro"
+
+
 def _by_rule(
     request: ExportRequest, calls: list[LoopCall], reasons: list[str], why_not_step: Callable[[], str]
 ) -> list[LoweringChoice]:
     because = next((f"{call.name} cannot be fused: {reason}" for call, reason in zip(calls, reasons) if reason), "")
+    if not because and _forgets_under_cmsis_nn(request):
+        because = "TFLM built with CMSIS-NN clears the state of the fused int8 operator at every call"
     no_loop = request.is_integer or request.target == "micro"
     steppable = no_loop and not any(call.masked or call.local for call in calls)
     if because and (request.is_stream or (steppable and not why_not_step())):
