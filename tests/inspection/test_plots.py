@@ -189,3 +189,13 @@ def test_each_event_has_its_own_picture_beyond_32():
     pictures = np.linspace(0, 1, 40)[:, None, None] * np.ones((1, 4, 4))
     strip = keras_gates.plot_gates(trace, labels=pictures).axes[0].get_images()[0].get_array()
     np.testing.assert_array_equal(np.asarray(strip)[0, ::4], pictures[:, 0, 0])
+
+
+@pytest.mark.parametrize("time", [5, 62, 400])
+def test_ticks_are_evenly_spaced_integers(time):
+    figure = keras_gates.plot_gates(layer_trace(time, 3))
+    (axes,) = [axes for axes in figure.axes if axes.get_xlabel() == "event"]
+    ticks = axes.get_xticks()
+    assert 0 in ticks
+    assert len({*np.diff(ticks)}) == 1
+    assert all(tick == round(tick) for tick in ticks)

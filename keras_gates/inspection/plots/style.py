@@ -115,8 +115,9 @@ def label_events(axes: Any, labels: Any, time: int) -> None:
             range(time), shown, rotation=0 if characters else 90, fontsize=8, family="monospace" if characters else None
         )
         return
-    ticks = np.unique(np.linspace(0, time - 1, min(time, 11)).round().astype(int))
-    axes.set_xticks(ticks, [str(t) for t in ticks])
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(12, integer=True, steps=[1, 2, 5, 10]))
 
 
 def draw_events(axes: Any, labels: Any, time: int) -> None:
