@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_gates._compat import flatten_layers
 from keras_gates.layers.arguments import positive_integer, resolve, serialize
 from keras_gates.layers.gate_checks import check_store
 from keras_gates.layers.initializers import forget_bias_of_one, joint_columns
@@ -57,7 +58,8 @@ class Gate(keras.layers.Layer):
         Raises:
             ValueError: the file has another number of weights here, or none, because another class wrote it.
         """
-        check_store(self, bool(self.weights), store)
+        of_parts = {id(weight) for part in flatten_layers(self, include_self=False) for weight in part.weights}
+        check_store(self, any(id(weight) not in of_parts for weight in self.weights), store)
         super().load_own_variables(store)
 
     def get_config(self) -> dict:

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "dog_or_wolf.ipynb"
 
@@ -44,5 +45,5 @@ def test_what_the_notebook_says(after):
     assert held[bear] > held[bear + 1 : bear + 6].max(), "more is held of the bear than of the words after it"
     scores = {(row["factor"], row["held"]): row["scores"]["accuracy"] for row in names["worth"]}
     assert scores["forget", "closed"] < 0.65 < 0.9 < scores[None, None]
-    assert sum(type(value).__name__ == "Figure" for value in values) == 4
+    assert sum(isinstance(value, Figure) for value in values) == 4
     assert "bear" in names["page_text"]

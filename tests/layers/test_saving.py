@@ -174,6 +174,30 @@ def test_round_trips(which, tmp_path):
     assert_close(numpy(fresh(EVENTS)), wanted, ".weights.h5", absolute=1e-6)
 
 
+@keras.saving.register_keras_serializable("test_saving")
+class DenseForgetGate(Gate):
+    """All its weights are those of a sublayer."""
+
+    def build(self, event_shape):
+        self.dense = keras.layers.Dense(self.units, activation="sigmoid")
+        self.dense.build(event_shape)
+
+    def call(self, event, ltm):
+        return ltm * self.dense(event)
+
+
+def test_a_gate_whose_weights_are_a_sublayers_comes_back(tmp_path):
+    layer = GateLSTM(UNITS, forget=DenseForgetGate(UNITS))
+    model = keras.Sequential([keras.Input((TIME, FEATURES)), layer])
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    wanted = numpy(model(EVENTS))
+    assert_close(numpy(keras.saving.load_model(tmp_path / "model.keras")(EVENTS)), wanted, ".keras")
+    layer.cell.forget.dense.kernel.assign(0 * layer.cell.forget.dense.kernel)
+    model.load_weights(tmp_path / "model.weights.h5")
+    assert_close(numpy(model(EVENTS)), wanted, ".weights.h5")
+
+
 def test_saved_paths_name_the_gates(tmp_path):
     import h5py
 

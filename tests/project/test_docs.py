@@ -31,7 +31,7 @@ MODULES = sorted(
     info.name
     for package in (keras_gates, keras_gates.models)
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
-    if not info.name.endswith("__main__")
+    if not info.name.endswith(("__main__", "native._core", "native._tensorflow"))  # libraries, not modules
 )
 
 

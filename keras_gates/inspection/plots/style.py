@@ -117,7 +117,9 @@ def label_events(axes: Any, labels: Any, time: int) -> None:
         return
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(12, integer=True, steps=[1, 2, 5, 10]))
+    even = MaxNLocator(12, integer=True, steps=[1, 2, 5, 10]).tick_values(0, time - 1)
+    ticks = [int(tick) for tick in even if 0 <= tick < time]
+    axes.set_xticks(ticks, map(str, ticks))
 
 
 def draw_events(axes: Any, labels: Any, time: int) -> None:
