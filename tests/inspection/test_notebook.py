@@ -33,6 +33,7 @@ def after(tmp_path_factory):
     return names, values
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the notebook is written for the default backend")
 def test_what_the_notebook_says(after):
     names, values = after

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow  # a process with its own backend for each
 WORKER = Path(__file__).parents[1] / "support" / "zoo_backend_worker.py"
 
 

@@ -11,7 +11,7 @@ SOURCES = [CORE / f"{name}.cpp" for name in ("baseline", "avx2", "avx512", "disp
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 FLAGS = ["-std=c++17", "-ffp-contract=fast", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{CORE}"]
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs g++ or clang++")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(COMPILER is None, reason="needs g++ or clang++")]
 
 
 @pytest.mark.parametrize(

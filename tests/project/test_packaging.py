@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # sdist, wheels and two virtual environments
 ROOT = Path(__file__).parents[2]
 SITE = Path(sysconfig.get_path("purelib"))
 NOT_SOURCE = {".git", "build", "dist", "runs", "site", "__pycache__", ".venv", "venv"}
