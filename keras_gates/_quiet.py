@@ -1,4 +1,4 @@
-"""Importing TensorFlow without the log lines that its C++ code prints while it is loaded."""
+"""Running TensorFlow and LiteRT without the log lines that their C++ code prints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import IO
 
 
 @contextlib.contextmanager
@@ -17,14 +18,34 @@ def quietly() -> Iterator[None]:
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0":
         yield
         return
-    sys.stderr.flush()
-    original = os.dup(2)
-    with open(os.devnull, "wb") as null:
-        os.dup2(null.fileno(), 2)
-    try:
+    with _discarded(2):
         yield
+
+
+@contextlib.contextmanager
+def without_native_log() -> Iterator[None]:
+    """Discard what C++ code writes to standard error inside the block; what Python writes there passes."""
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # replaced by something without a file
+        yield
+        return
+    with _discarded(descriptor) as original, contextlib.redirect_stderr(original):
+        yield
+
+
+@contextlib.contextmanager
+def _discarded(descriptor: int) -> Iterator[IO[str]]:
+    """Discard what is written to a descriptor; yields a stream to where it led before."""
+    sys.stderr.flush()
+    original = os.dup(descriptor)
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), descriptor)
+    try:
+        with open(original, "w", closefd=False) as stream:
+            yield stream
     finally:
-        os.dup2(original, 2)
+        os.dup2(original, descriptor)
         os.close(original)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_gates._quiet import without_native_log
 from keras_gates.cli.inputs import read_arrays, read_batch, read_events, write_arrays
 from keras_gates.cli.table import print_table
 from keras_gates.edge import EdgeError, EdgeModel
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with contextlib.ExitStack() as stack:
             if not arguments.verbose:
-                stack.enter_context(_without_log_output())
+                stack.enter_context(without_native_log())
             model = EdgeModel(arguments.file, num_threads=arguments.threads, probe=True if arguments.probe else None)
             if arguments.quiet:
                 stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
@@ -89,26 +90,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"keras-gates: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-@contextlib.contextmanager
-def _without_log_output() -> Iterator[None]:
-    """Keep what LiteRT's C++ code logs from standard error; what Python writes there passes."""
-    try:
-        descriptor = sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):  # replaced by something without a file
-        yield
-        return
-    sys.stderr.flush()
-    original = os.dup(descriptor)
-    with open(os.devnull, "wb") as null:
-        os.dup2(null.fileno(), descriptor)
-    try:
-        with open(original, "w", closefd=False) as stream, contextlib.redirect_stderr(stream):
-            yield
-    finally:
-        os.dup2(original, descriptor)
-        os.close(original)
 
 
 def _command(

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_gates._quiet import quietly
+from keras_gates._quiet import look_for_devices, quietly
 from keras_gates.edge import EdgeError
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def import_keras() -> None:
     try:
         with quietly():
             import keras  # noqa: F401
-            import tensorflow as tf
+            import tensorflow  # noqa: F401
 
-            tf.config.list_physical_devices()  # logs complaints on machines without a GPU; asked here, they are silenced
+            look_for_devices()
     except ImportError as error:
         raise EdgeError(f"{INSTALL} ({error})") from None
 

@@ -60,7 +60,6 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--data-dir", metavar="FOLDER", help="folder of the TFDS data sets (default: ~/tensorflow_datasets)"
     )
-
     data.add_argument(
         "--group",
         metavar="COLUMN",
