@@ -91,7 +91,7 @@ class Runtime:
             raise EdgeError(
                 f"expected the LiteRT runtime, got {error}; install it: pip install ai-edge-litert"
             ) from None
-        return _litert(Interpreter, model_content=self._data, num_threads=self._num_threads)
+        return call_litert(Interpreter, model_content=self._data, num_threads=self._num_threads)
 
     def _load(self) -> None:
         description = self.description
@@ -99,9 +99,9 @@ class Runtime:
         self._process = os.getpid()
         self._runner = None
         if description.subgraph and description.signature:
-            self._runner = _litert(self._interpreter.get_signature_runner, description.signature.key)
+            self._runner = call_litert(self._interpreter.get_signature_runner, description.signature.key)
         else:
-            _litert(self._interpreter.allocate_tensors)
+            call_litert(self._interpreter.allocate_tensors)
         self._shapes = [port.tensor.shape for port in description.inputs]
         if description.variables and len(self._file.signatures) > 1:
             self._allocate_all()
@@ -122,16 +122,16 @@ class Runtime:
     def _allocate_all(self) -> None:
         """Run each signature once, because variables can be reset only after every graph has allocated its own."""
         for key in self._file.signatures:
-            runner = _litert(self._interpreter.get_signature_runner, key)
+            runner = call_litert(self._interpreter.get_signature_runner, key)
             details = runner.get_input_details().items()
-            _litert(runner, **{name: np.ones(detail["shape"], detail["dtype"]) for name, detail in details})
+            call_litert(runner, **{name: np.ones(detail["shape"], detail["dtype"]) for name, detail in details})
 
     def reset(self) -> None:
         """Set STM and LTM to zero, those of the operators and explicit ones."""
         if self._process != os.getpid():
             self._load()
         if self.description.variables:
-            _litert(self._interpreter.reset_all_variables)
+            call_litert(self._interpreter.reset_all_variables)
         inputs = self.description.inputs
         self._states = [stored(inputs[pair.source], {}) for pair in self.description.memory]
 
@@ -178,21 +178,21 @@ class Runtime:
         self._load_again_after_fork()
         inputs, outputs = self.description.inputs, self.description.outputs
         if self._runner is not None:
-            named = _litert(self._runner, **{port.name: value for port, value in zip(inputs, values)})
+            named = call_litert(self._runner, **{port.name: value for port, value in zip(inputs, values)})
             return [named[port.name] for port in outputs]
         shapes = [value.shape for value in values]
         if shapes != self._shapes:
             self._resize(shapes)
         for port, value in zip(inputs, values):
-            _litert(self._interpreter.set_tensor, port.tensor.index, value)
-        _litert(self._interpreter.invoke)
-        return [_litert(self._interpreter.get_tensor, port.tensor.index) for port in outputs]
+            call_litert(self._interpreter.set_tensor, port.tensor.index, value)
+        call_litert(self._interpreter.invoke)
+        return [call_litert(self._interpreter.get_tensor, port.tensor.index) for port in outputs]
 
     def _resize(self, shapes: list[tuple[int, ...]]) -> None:
         variables = self._variables()
         for port, shape in zip(self.description.inputs, shapes):
-            _litert(self._interpreter.resize_tensor_input, port.tensor.index, shape)
-        _litert(self._interpreter.allocate_tensors)
+            call_litert(self._interpreter.resize_tensor_input, port.tensor.index, shape)
+        call_litert(self._interpreter.allocate_tensors)
         self._shapes = shapes
         self._set_variables(variables)  # allocating clears them
 
@@ -213,11 +213,13 @@ class Runtime:
 
     def _variables(self) -> dict[str, np.ndarray]:
         tensors = self._variable_tensors()
-        return {f"memory_{i}": _litert(self._interpreter.get_tensor, tensor.index) for i, tensor in enumerate(tensors)}
+        return {
+            f"memory_{i}": call_litert(self._interpreter.get_tensor, tensor.index) for i, tensor in enumerate(tensors)
+        }
 
     def _set_variables(self, saved: Mapping[str, np.ndarray]) -> None:
         for i, tensor in enumerate(self._variable_tensors()):
-            _litert(self._interpreter.set_tensor, tensor.index, saved[f"memory_{i}"])
+            call_litert(self._interpreter.set_tensor, tensor.index, saved[f"memory_{i}"])
 
     def _variable_tensors(self) -> tuple[Tensor, ...]:
         if self.description.variables and self.description.subgraph:
@@ -261,7 +263,12 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
-def _litert(call: Any, *args: Any, **kwargs: Any) -> Any:
+def call_litert(call: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a function of LiteRT.
+
+    Raises:
+        EdgeError: LiteRT refuses; its reason in one line.
+    """
     try:
         return call(*args, **kwargs)
     except (RuntimeError, ValueError, TypeError, MemoryError) as error:

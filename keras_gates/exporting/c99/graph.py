@@ -89,6 +89,21 @@ class Node:
         return self.outputs[0]
 
 
+def check_lstm(node: Node) -> None:
+    """Check that a UNIDIRECTIONAL_SEQUENCE_LSTM is the standard one.
+
+    Raises:
+        ExportError: It has peepholes, a projection or layer normalization, another activation, or time as its first axis.
+    """
+    absent = (9, 10, 11, 16, 17, 20, 21, 22, 23)
+    if any(i < len(node.inputs) and node.inputs[i] is not None for i in absent) or node.options["projClip"]:
+        raise ExportError(
+            "the C has no LSTM with peepholes, a projection or layer normalization; use the standard layer."
+        )
+    if node.options["timeMajor"] or node.options["fusedActivationFunction"] != 4:
+        raise ExportError("the C has the LSTM with tanh and the batch as first axis only; use the standard layer.")
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A file's graph and what its metadata adds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_gates.exporting.c99.graph import Node
+from keras_gates.exporting.c99.graph import Node, check_lstm
 from keras_gates.exporting.c99.program import Program
 from keras_gates.exporting.c99.shapes import pair
 from keras_gates.exporting.report import ExportError
@@ -16,13 +16,7 @@ _EXPRESSIONS = {"ADD": "l + r", "SUB": "l - r", "MUL": "l * r"}
 
 def lstm(program: Program, node: Node) -> None:
     """UNIDIRECTIONAL_SEQUENCE_LSTM with float32 weights."""
-    absent = (9, 10, 11, 16, 17, 20, 21, 22, 23)
-    if any(i < len(node.inputs) and node.inputs[i] is not None for i in absent) or node.options["projClip"]:
-        raise ExportError(
-            "the C has no LSTM with peepholes, a projection or layer normalization; use the standard layer."
-        )
-    if node.options["timeMajor"] or node.options["fusedActivationFunction"] != 4:
-        raise ExportError("the C has the LSTM with tanh and the batch as first axis only; use the standard layer.")
+    check_lstm(node)
     if any(node.input(i).dtype != "float32" for i in range(1, 9)):
         raise ExportError(
             "the C has no UNIDIRECTIONAL_SEQUENCE_LSTM of float32 with int8 weights: export in float32 or int8."

@@ -12,7 +12,7 @@ from keras_gates.exporting.c99.fixed_point import (
     sigmoid_table,
     softmax_table,
 )
-from keras_gates.exporting.c99.graph import Node, Value
+from keras_gates.exporting.c99.graph import Node, Value, check_lstm
 from keras_gates.exporting.c99.program import Program, numbers
 from keras_gates.exporting.c99.shapes import pair
 from keras_gates.exporting.report import ExportError
@@ -24,13 +24,7 @@ _INT32 = 2**31
 def lstm(program: Program, node: Node) -> None:
     """UNIDIRECTIONAL_SEQUENCE_LSTM with int8 weights and activations, and an int16 cell state."""
     x, hidden, cell, y = node.input(0), node.input(18), node.input(19), node.output
-    absent = (9, 10, 11, 16, 17, 20, 21, 22, 23)
-    if any(i < len(node.inputs) and node.inputs[i] is not None for i in absent) or node.options["projClip"]:
-        raise ExportError(
-            "the C has no LSTM with peepholes, a projection or layer normalization; use the standard layer."
-        )
-    if node.options["timeMajor"] or node.options["fusedActivationFunction"] != 4:
-        raise ExportError("the C has the LSTM with tanh and the batch as first axis only; use the standard layer.")
+    check_lstm(node)
     fraction = -round(float(np.log2(cell.scale)))
     if np.float32(2.0**-fraction) != cell.scale or not 9 <= fraction <= 15:
         raise ExportError(

@@ -99,9 +99,7 @@ class Program:
 
     def array(self, name: str, values: Any, kind: str) -> str:
         """Define a constant array and return its name."""
-        flat = np.asarray(values).reshape(-1).tolist()
-        items = [_number(item, kind) for item in flat]
-        self.constants.append(f"static const {kind} {name}[{len(items)}] = {{\n{rows(items)}}};")
+        self.constants.append(array(name, values, kind))
         return name
 
     def struct(self, name: str, kind: str, fields: str) -> str:
@@ -134,6 +132,18 @@ class Program:
         if helper == "dense_int8":
             return "dot", f"rescale_{self.arithmetic}"
         return _NEEDS.get(helper, ())
+
+
+def array(name: str, values: Any, kind: str) -> str:
+    """Return the definition of a constant array.
+
+    Args:
+        name: Its name.
+        values: Its items, an array of any shape.
+        kind: Its C type.
+    """
+    items = [_number(item, kind) for item in np.asarray(values).reshape(-1).tolist()]
+    return f"static const {kind} {name}[{len(items)}] = {{\n{rows(items)}}};"
 
 
 def rows(items: list[str]) -> str:

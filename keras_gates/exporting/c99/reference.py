@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.edge.runtime import Runtime, _litert, probe
+from keras_gates.edge.runtime import Runtime, call_litert, probe
 from keras_gates.edge.tflite import EdgeError, read
 from keras_gates.exporting.c99.graph import Graph
 from keras_gates.exporting.report import ExportError
@@ -22,7 +22,7 @@ class ReferenceRuntime(Runtime):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         resolver = OpResolverType.BUILTIN_REF
-        return _litert(Interpreter, model_content=self._data, experimental_op_resolver_type=resolver, num_threads=1)
+        return call_litert(Interpreter, model_content=self._data, experimental_op_resolver_type=resolver, num_threads=1)
 
 
 def answers(

@@ -8,7 +8,7 @@ from string import Template
 
 import numpy as np
 
-from keras_gates.exporting.c99.program import Program
+from keras_gates.exporting.c99.program import array
 from keras_gates.exporting.c99.source import Parameter, Source
 
 _TEMPLATE = Path(__file__).parent / "templates" / "selftest.in"
@@ -29,7 +29,7 @@ def selftest(
     floats = any(p.type == "float" for p in source.outputs)
     for number, (sample, answer) in enumerate(zip(samples, answers, strict=True)):
         for p, values in zip((*source.inputs, *source.outputs), (*sample, *answer), strict=True):
-            golden.append(_array(p, number, values))
+            golden.append(array(f"{p.name}_{number}", values, p.type))
         inputs = ", ".join(f"{p.name}_{number}" for p in source.inputs)
         buffers = ", ".join(p.name for p in source.outputs)
         differ = " || ".join(_differs(p, f"{p.name}_{number}") for p in source.outputs)
@@ -62,12 +62,6 @@ def _differs(p: Parameter, expected: str) -> str:
     if p.type == "float":
         return f"differ({p.name}, {expected}, {p.size})"
     return f"memcmp({p.name}, {expected}, sizeof {p.name}) != 0"
-
-
-def _array(p: Parameter, number: int, values: np.ndarray) -> str:
-    program = Program("", "", None)  # type: ignore[arg-type]
-    program.array(f"{p.name}_{number}", values, p.type)
-    return program.constants[0]
 
 
 def _pushes(source: Source, number: int) -> list[str]:
