@@ -206,9 +206,8 @@ class GateLSTM(keras.layers.RNN):
                 f"{tuple(sequences.shape)}. Leave empty sequences out, or pad them and pass a mask."
             )
         if not keras.backend.is_float_dtype(sequences.dtype):
-            sequences = ops.cast(
-                sequences, self.compute_dtype
-            )  # Keras casts floats alone; a product promotes the others
+            # Keras casts floats alone; a product promotes the others.
+            sequences = ops.cast(sequences, self.compute_dtype)
         if initial_state is not None:
             self._check_initial_state(sequences, initial_state)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
@@ -240,9 +239,6 @@ class GateLSTM(keras.layers.RNN):
             return self._general_loop(sequences, initial_state, mask, training)
         if training and 0.0 < self.dropout < 1.0:
             sequences = sequences * ops.expand_dims(self.cell.get_dropout_mask(sequences[:, 0, :]), 1)
-        if keras.backend.backend() == "torch" and self.stateful:
-            # The new states overwrite these in place before the backward pass reads them.
-            initial_state = [ops.copy(state) for state in initial_state]
         stm, ltm = initial_state
         inputs = loops.LoopInputs(
             sequences,

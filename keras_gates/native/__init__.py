@@ -10,6 +10,11 @@ import functools
 import importlib.machinery
 from pathlib import Path
 
+NO_SECOND_GRADIENT = (
+    "GateLSTM: the native loop has a first gradient only; a gradient of a gradient was requested. Build the layer with "
+    "loop='portable'."
+)
+
 
 def library(name: str) -> Path | None:
     """Return the path of the compiled library of this name (`"_core"`, `"_tensorflow"`), or None if it was not compiled."""

@@ -182,7 +182,4 @@ def _gradient(op: Any, d_outputs: Any, d_stm: Any, d_ltm: Any, _: Any) -> list[A
 
 
 def _no_second_gradient(op: Any, *_: Any) -> Any:
-    raise ValueError(
-        "GateLSTM: the native loop has a first gradient only; a gradient of a gradient was requested. "
-        "Build the layer with loop='portable'."
-    )
+    raise ValueError(native.NO_SECOND_GRADIENT)

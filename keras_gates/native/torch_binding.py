@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from keras_gates import native
 from keras_gates._compat import in_torch_transform
 from keras_gates.native.structures import ARRAYS, Call, Gradients, functions
 
@@ -124,10 +125,7 @@ def _backward(ctx: Any, d_outputs: Any, d_stm: Any, d_ltm: Any, _: Any) -> tuple
 
 
 def _no_second_gradient(ctx: Any, *_: Any) -> Any:
-    raise ValueError(
-        "GateLSTM: the native loop has a first gradient only; a gradient of a gradient was requested. "
-        "Build the layer with loop='portable'."
-    )
+    raise ValueError(native.NO_SECOND_GRADIENT)
 
 
 _lstm.register_autograd(_backward, setup_context=_keep)

@@ -130,12 +130,14 @@ def choose(request: ExportRequest, calls: list[LoopCall], sample: Sample) -> Low
     return Lowering(tuple(LoweringChoice(call.name, wanted, "requested") for call in calls))
 
 
+_CMSIS_NN = "TFLM built with CMSIS-NN clears the state of the fused int8 operator at every call"
+
+
 def warnings_of(request: ExportRequest, lowering: Lowering) -> list[str]:
     """Return what the user should know of a lowering before using its file."""
     if _forgets_under_cmsis_nn(request) and lowering.is_fused:
         return [
-            "TFLM built with CMSIS-NN clears the state of the fused int8 operator at every call: there the stream forgets, and "
-            "the self-test fails. Export for such boards with lowering='step'"
+            f"{_CMSIS_NN}: there the stream forgets, and the self-test fails. Export for such boards with lowering='step'"
         ]
     return []
 
@@ -149,7 +151,7 @@ def _by_rule(
 ) -> list[LoweringChoice]:
     because = next((f"{call.name} cannot be fused: {reason}" for call, reason in zip(calls, reasons) if reason), "")
     if not because and _forgets_under_cmsis_nn(request):
-        because = "TFLM built with CMSIS-NN clears the state of the fused int8 operator at every call"
+        because = _CMSIS_NN
     no_loop = request.is_integer or request.target == "micro"
     steppable = no_loop and not any(call.masked or call.local for call in calls)
     if because and (request.is_stream or (steppable and not why_not_step())):
