@@ -179,7 +179,7 @@ def data(
         augment_batch=_with_noise(recordings.noise, samples) if recordings.noise else _augmented,
         show=lambda x, y: f"{len(x) / rate:.1f} s of audio",
         notes=recordings.notes,
-        class_weights=class_weights(recordings.train[1]) if recordings.notes else None,
+        class_weights=None if source in ("builtin", "tfds") else class_weights(recordings.train[1]),
         **recordings.about,
     )
 

@@ -243,7 +243,7 @@ def data(
         show=lambda x, y: x.decode() if isinstance(x, bytes) else str(x),
         notes=texts.notes,
         table={"kind": "texts", "column": "text"},
-        class_weights=class_weights(texts.train[1]) if texts.notes else None,
+        class_weights=None if source in ("builtin", "tfds") else class_weights(texts.train[1]),
         **texts.about,
     )
 

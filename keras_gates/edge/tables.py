@@ -19,7 +19,6 @@ import numpy as np
 
 from keras_gates.edge.tflite import EdgeError
 
-TEXT_TABLES = (".csv", ".tsv", ".txt", ".gz")
 SUFFIXES = (".csv", ".tsv", ".gz", ".xlsx", ".xls", ".ods", ".parquet")
 _SEPARATORS = ("\t", ";", "|", ",")  # the comma last: it also occurs in texts and as a decimal comma
 _ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp932", "gb18030", "euc_kr", "big5"]

@@ -258,14 +258,8 @@ def _grid(index: Any) -> tuple[str | None, Any]:
     pandas = need("pandas", "a table")
     steps = pandas.Series(np.diff(index))
     usual = steps.mode().iloc[0]
-    candidates = (
-        [pandas.tseries.frequencies.to_offset(usual).freqstr, *_GRIDS] if usual.days < 1 or usual.days % 7 else []
-    )
-    if usual == pandas.Timedelta("1D"):
-        candidates = ["B", "D"]
-    elif not candidates:
-        candidates = [pandas.tseries.frequencies.to_offset(usual).freqstr]
-    for frequency in candidates:
+    own = pandas.tseries.frequencies.to_offset(usual).freqstr
+    for frequency in ("B", "D") if usual == pandas.Timedelta("1D") else (own, *_GRIDS):
         grid = pandas.date_range(index[0], index[-1], freq=frequency)
         if len(grid) and index.isin(grid).all():
             return frequency, grid
@@ -273,6 +267,7 @@ def _grid(index: Any) -> tuple[str | None, Any]:
 
 
 def _gap(table: Table, local: Any, rows: np.ndarray, name: str, frequency: str | None, grid: Any) -> str:
+    pandas = need("pandas", "a table")
     steps = np.diff(local.asi8)
     usual = np.median(steps)
     if grid is None:
@@ -282,10 +277,8 @@ def _gap(table: Table, local: Any, rows: np.ndarray, name: str, frequency: str |
         place = int(np.flatnonzero(np.diff(grid.get_indexer(local)) > 1)[0]) + 1
         missing = f"; {len(grid) - len(local)} times are missing on the grid of pandas' frequency {frequency!r}"
         advice = "--set fill=previous or fill=interpolate adds them"
-    distance, common = (
-        need("pandas", "a table").Timedelta(int(step), unit=local.unit) for step in (steps[place - 1], usual)
-    )
-    hour = need("pandas", "a table").Timedelta("1h")
+    distance, common = (pandas.Timedelta(int(step), unit=local.unit) for step in (steps[place - 1], usual))
+    hour = pandas.Timedelta("1h")
     if local.tz is None and abs(distance - common) == hour and common <= hour:
         advice += "; if it is a change of daylight-saving time, --set timezone=Europe/Berlin or yours"
     return (

@@ -82,7 +82,7 @@ def labelled_files(
 
 
 def visible(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return the files of a folder with these suffixes; not `._1.wav` and the like, which macOS writes beside `1.wav`.
+    """Return the files of a folder with these suffixes; not `._1.wav` and the like, which macOS writes next to `1.wav`.
 
     Args:
         folder: that exists.

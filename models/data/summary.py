@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -81,12 +79,3 @@ def precision_notes(values: np.ndarray, names: Sequence[str]) -> list[str]:
                 f"differ by {variation:.3g}; subtract a constant, or leave it out"
             )
     return notes
-
-
-def repeated(items: Sequence[Any]) -> int:
-    """Return how many of the items occurred before.
-
-    Args:
-        items: hashable.
-    """
-    return sum(count - 1 for count in Counter(items).values())

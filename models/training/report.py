@@ -122,7 +122,7 @@ def write_report(
 
 
 def baseline_lines(judgement: Judgement, baselines: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a table of simple models beside the trained one, and a sentence if one of them is better.
+    """Return a table of simple models, and a sentence if one of them is better.
 
     Args:
         judgement: of the trained model.

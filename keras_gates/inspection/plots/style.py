@@ -133,9 +133,7 @@ def draw_events(axes: Any, labels: Any, time: int) -> None:
         axes.set_yticks([])
         return
     pictures = np.asarray(labels)
-    strip = np.concatenate(
-        list(pictures if pictures.max() <= 1 else pictures / 255), axis=1
-    )  # each event's own picture
+    strip = np.concatenate(list(pictures if pictures.max() <= 1 else pictures / 255), axis=1)
     extent = (-0.5, time - 0.5, 0, 1)
     axes.imshow(np.clip(strip, 0, 1), extent=extent, aspect="auto", cmap="gray", vmin=0, vmax=1)
     axes.set(xlim=(-0.5, time - 0.5), ylim=(0, 1), yticks=[])
