@@ -6,6 +6,7 @@ theirs in `keras_gates.models.forecast_study`.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -18,6 +19,7 @@ from keras_gates.edge.frontends import LogMel
 MOST = 5000  # examples to fit
 MOST_TEXTS = 20_000
 MOST_TOKENS = 1_000_000
+MOST_NUMBERS = 50_000_000  # of all examples together
 MOST_PIXELS = 2000
 ORDER = {"character": 5, "word": 3}
 
@@ -35,14 +37,15 @@ def baselines(data: Any, seconds: float = 60.0) -> list[dict[str, Any]]:
     Example:
         baselines(find("gesture").data())[0]      # {"baseline": "majority", "score": "accuracy", "value": 0.2, …}
     """
-    if data.batches is not None:
+    if data.batches is not None and data.vocabulary:
         return _timed(
             [(f"{n}-gram", lambda n=n: ngram_bits(data, n)) for n in (2, _order(data))], "bits per token", seconds
         )
     if not data.labels:
         return []
-    x, y = data.arrays("train", MOST_TEXTS)
-    new, actual = data.arrays("test", MOST_TEXTS)
+    most_to_fit, most = _limits(data.train.element_spec[0])
+    x, y = data.arrays("train", most_to_fit)
+    new, actual = data.arrays("test", most)
     if np.ndim(y) != 1 or not np.issubdtype(np.asarray(y).dtype, np.integer):
         return []
 
@@ -52,13 +55,17 @@ def baselines(data: Any, seconds: float = 60.0) -> list[dict[str, Any]]:
     models = [("majority", lambda: accuracy(np.full(len(actual), np.bincount(y).argmax())))]
     if x.dtype == object:
         models.append(("TF-IDF, linear SVM", lambda: accuracy(tfidf_svm(x, y, new))))
-    elif (features := summary_features(x[:MOST], data)) is not None and (
-        tested := summary_features(new, data)
-    ) is not None:
-        models.append(
-            ("logistic regression on summary features", lambda: accuracy(logistic(features, y[:MOST], tested)))
-        )
+    elif (features := summary_features(x, data)) is not None and (tested := summary_features(new, data)) is not None:
+        models.append(("logistic regression on summary features", lambda: accuracy(logistic(features, y, tested))))
     return _timed(models, "accuracy", seconds)
+
+
+def _limits(spec: Any) -> tuple[int, int]:
+    """How many examples are read to fit and to score: films would fill the memory."""
+    if spec.dtype.name == "string":
+        return MOST_TEXTS, MOST_TEXTS
+    most = max(1, MOST_NUMBERS // max(1, math.prod(size or 1 for size in spec.shape)))
+    return min(MOST, most), most
 
 
 def _timed(models: list[tuple[str, Any]], score: str, seconds: float) -> list[dict[str, Any]]:

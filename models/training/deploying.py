@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +107,7 @@ def file_metadata(zoo: ZooModel, data: Any, preset: str) -> Mapping[str, Any]:
 
 def run_saved_model(path: Path, x: np.ndarray) -> np.ndarray:
     """Return the predictions of a SavedModel, loaded by TensorFlow alone."""
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it warns that the file has no gradients
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]
     name = next(iter(serve.structured_input_signature[1]))
     return next(iter(serve(**{name: tf.constant(x)}).values())).numpy()

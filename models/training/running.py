@@ -19,6 +19,7 @@ import keras
 
 import keras_gates
 from keras_gates._files import write_json
+from keras_gates._quiet import without_native_log
 from keras_gates.models import registry
 from keras_gates.models.registry import Judgement, UserError, ZooModel
 from keras_gates.models.training import (
@@ -109,9 +110,14 @@ def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
         if not job.writes or folder is None:
             return 0
         if keras.backend.backend() == "tensorflow":
+            print("Scoring the test split")
             judgement = evaluate(task, folder)
-            exports = export(task, config, folder)
+            print("Exporting, and comparing each file with Keras")
+            with without_native_log():
+                exports = export(task, config, folder)
+            print("Comparing with simple models")
             simple = compare_simple(task, config, judgement)
+            print("Writing the report")
             folder = write_report(task, config, training, judgement, exports, simple, folder)
             report.print_results(judgement, exports, folder / "report.md", simple)
             return 1 if exports.failures else 0

@@ -93,3 +93,9 @@ def test_scores_of_files_without_classes():
     data = SimpleNamespace(build={"variance": [4.0]})
     assert forecast.score(data, output, actual) == {"mse": 1.0, "inside": 1.0}
     assert language.score(None, np.full((1, 4, 8), 1 / 8), np.zeros((1, 4), int)) == {"bits": 3.0}
+
+
+def test_films_are_read_in_part_and_have_a_majority():
+    (row,) = baselines.baselines(find("show").data())
+    assert row["baseline"] == "majority"
+    assert row["value"] == pytest.approx(0.5, abs=0.1)

@@ -330,3 +330,14 @@ def test_help_and_list_start_without_keras():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_the_main_command_ends_with_a_report_and_no_log_lines(tmp_path):
+    """`python train.py` as in the README, for one epoch."""
+    command = [sys.executable, str(ROOT / "train.py"), "--epochs", "1", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (run,) = tmp_path.iterdir()
+    assert {"model.keras", "model.tflite", "report.md", "report.html"} <= {path.name for path in run.iterdir()}
+    assert str(run / "report.md") in done.stdout
