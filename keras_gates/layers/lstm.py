@@ -256,9 +256,10 @@ class GateLSTM(keras.layers.RNN):
         return loops.run(choice.name, inputs)
 
     def _general_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool) -> tuple:
-        """Run `keras.layers.RNN` over the cell; unrolled where JAX would not let a gate change its state inside a loop."""
-        unroll = self.unroll
-        self.unroll: bool = unroll or (keras.backend.backend() == "jax" and self.cell.gates_keep_state)
+        """Run `keras.layers.RNN` over the cell; unrolled where JAX would not let a gate change its state inside a loop, never on
+        PyTorch, where both loops are Python's and Keras' unrolled one fails on a mask read backwards."""
+        unroll, backend = self.unroll, keras.backend.backend()
+        self.unroll: bool = (unroll and backend != "torch") or (backend == "jax" and self.cell.gates_keep_state)
         try:
             return super().inner_loop(sequences, initial_state, mask, training=training)
         finally:

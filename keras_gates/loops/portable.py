@@ -49,7 +49,8 @@ def run(inputs: LoopInputs) -> LoopResult:
         ProjectedStep(inputs.weights, inputs.activation, inputs.recurrent_activation),
         return_sequences=inputs.return_sequences,
         go_backwards=inputs.go_backwards,
-        unroll=inputs.unroll,
+        # On PyTorch both loops are Python's, and Keras' unrolled one fails on a mask read backwards.
+        unroll=inputs.unroll and keras.backend.backend() != "torch",
         zero_output_for_mask=inputs.zero_output_for_mask,
     )
     # One large matmul over all time steps is many times faster than one per step; only the recurrent one must wait.

@@ -156,7 +156,7 @@ def _backward(
     ]
     d_kernel, d_recurrent, d_bias, d_kept_kernel, d_kept_bias = d_weights
     recurrent_t, kept_t = recurrent.t(), None if kept_kernel is None else kept_kernel.t()
-    length = max(1, ROWS // batch)
+    length = max(1, ROWS // max(1, batch))
     for start in reversed(range(0, time, length)):
         chunk = slice(start, start + length)
         counts = None if mask is None else mask[chunk, :, None]
@@ -181,7 +181,7 @@ def _backward(
             d_stm = d_before if skips is None else d_before.addcmul_(skips, d_stm)
             d_ltm = d_kept * kept_by
         d_gates, d_source = slopes.view(-1, 4 * units), through.view(-1, units)
-        d_events[chunk] = torch.mm(d_gates, kernel.t()).view(steps, batch, -1)
+        d_events[chunk] = torch.mm(d_gates, kernel.t()).view(steps, batch, len(kernel))
         d_kernel.addmm_(events[chunk].flatten(0, 1).t(), d_gates)
         d_recurrent.addmm_(stm_before.flatten(0, 1).t(), d_gates)
         if d_bias is not None:

@@ -269,3 +269,17 @@ def test_stateful_training_with_a_mask(loop):
     theirs = keras.layers.LSTM(UNITS, stateful=True, kernel_initializer="ones", recurrent_initializer="identity")
     ours = GateLSTM(UNITS, stateful=True, kernel_initializer="ones", recurrent_initializer="identity", loop=loop)
     assert_close(np.array(history(ours)["loss"]), np.array(history(theirs)["loss"]), loop)
+
+
+@pytest.mark.parametrize("formulation", ["standard", "article"])
+@pytest.mark.parametrize("loop", ["auto", "stepped"])
+def test_a_batch_of_no_rows_has_no_output_and_no_gradient(loop, formulation):
+    if loop == "stepped" and BACKEND != "torch":
+        pytest.skip("the stepped loop is PyTorch's")
+    layer = GateLSTM(UNITS, return_sequences=True, loop=loop, formulation=formulation)
+    layer.build((None, None, FEATURES))
+    nothing = ops.zeros((0, 5, FEATURES))
+    if BACKEND == "torch":
+        layer(nothing).sum().backward()
+        assert all(not numpy(v.value.grad).any() for v in layer.trainable_variables)
+    assert layer(nothing).shape == (0, 5, UNITS)
