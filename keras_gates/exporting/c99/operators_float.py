@@ -81,10 +81,10 @@ def softmax(program: Program, node: Node) -> None:
     program.call(node, f"{program.use('softmax_float')}({program.place(x)}, {sizes});")
 
 
-def logistic(program: Program, node: Node) -> None:
-    """LOGISTIC."""
+def unary(program: Program, node: Node) -> None:
+    """LOGISTIC and TANH."""
     x = node.input(0)
-    call = program.use("logistic_float")
+    call = program.use(f"{node.kind.lower()}_float")
     program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(node.output)});")
 
 

@@ -127,13 +127,39 @@ def concatenate(program: Program, node: Node) -> None:
         at += own[axis]
 
 
+def pack(program: Program, node: Node) -> None:
+    """PACK: operands side by side along a new axis."""
+    y = node.output
+    shape = program.shape(y)
+    axis, steps = node.options["axis"] % len(shape), contiguous(shape)
+    for place in range(len(node.inputs)):
+        x = node.input(place)
+        _same_quantization(node, x)
+        own = program.shape(x)
+        rest = [step for i, step in enumerate(steps) if i != axis]
+        source, target = (x, 0, contiguous(own)), (y, place * steps[axis], rest)
+        _copy(program, node, f"{node.number}_{place}", list(own), source, target)
+
+
+def unpack(program: Program, node: Node) -> None:
+    """UNPACK: the slices along an axis."""
+    x = node.input(0)
+    shape = program.shape(x)
+    axis, steps = node.options["axis"] % len(shape), contiguous(shape)
+    rest = [step for i, step in enumerate(steps) if i != axis]
+    for place, y in enumerate(node.outputs):
+        own = program.shape(y)
+        source, target = (x, place * steps[axis], rest), (y, 0, contiguous(own))
+        _copy(program, node, f"{node.number}_{place}", list(own), source, target)
+
+
 def pad(program: Program, node: Node) -> None:
     """PAD: the quantized zero around."""
     x, y = node.input(0), node.output
     _same_quantization(node, x)
     steps, before = contiguous(program.shape(y)), node.constant(1)[:, 0].tolist()
-    if x.dtype not in ("int8", "int32", "float32") or (x.dtype != "int8" and y.zero):
-        raise ExportError(f"the C has PAD of int8, int32 and float32 only, this file pads {x.dtype}.")
+    if x.dtype not in ("int8", "int16", "int32", "float32") or (x.dtype != "int8" and y.zero):
+        raise ExportError(f"the C has PAD of int8, int16, int32 and float32 only, this file pads {x.dtype}.")
     program.call(node, f"memset({program.place(y)}, {y.zero}, {program.size(y)} * {_BYTES[x.dtype]});")
     offset = sum(int(n) * step for n, step in zip(before, steps))
     shape = program.shape(x)
@@ -167,12 +193,12 @@ def maximum(program: Program, node: Node) -> None:
     _same_quantization(node, x)
     shape = program.shape(x)
     axes = sorted({int(axis) % len(shape) for axis in np.atleast_1d(node.constant(1)).reshape(-1)})
-    if axes != list(range(axes[0], axes[-1] + 1)) or x.dtype not in ("int8", "float32"):
-        raise ExportError("the C has REDUCE_MAX over neighbouring axes of int8 or float32 only.")
-    kind = "int8" if x.dtype == "int8" else "float"
+    if axes != list(range(axes[0], axes[-1] + 1)) or x.dtype not in ("int8", "int16", "float32"):
+        raise ExportError("the C has REDUCE_MAX over neighbouring axes of int8, int16 or float32 only.")
+    kind = "float" if x.dtype == "float32" else x.dtype
     outer, middle = math.prod(shape[: axes[0]]), math.prod(shape[axes[0] : axes[-1] + 1])
     inner = math.prod(shape[axes[-1] + 1 :])
-    lowest = "INT8_MIN" if kind == "int8" else "-FLT_MAX"
+    lowest = "-FLT_MAX" if kind == "float" else f"{kind.upper()}_MIN"
     clear = f"for (int32_t i = 0; i < {outer * inner}; ++i)\n        ({program.place(y)})[i] = {lowest};"
     if node.number in program.schedule.running:
         program.resets.append(clear)
@@ -196,5 +222,5 @@ def select(program: Program, node: Node) -> None:
 
 def _same_quantization(node: Node, x: Value) -> None:
     y = node.output
-    if x.dtype == "int8" and len(x.scales) and (x.scales[0] != y.scales[0] or x.zero != y.zero):
+    if x.dtype in ("int8", "int16") and len(x.scales) and (x.scales[0] != y.scales[0] or x.zero != y.zero):
         raise ExportError(f"{node.kind} between different quantizations; export again.")

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from keras_gates.exporting.c99 import memory
 from keras_gates.exporting.c99.graph import C_TYPES, Graph, Value
 from keras_gates.exporting.c99.operators import emit
 from keras_gates.exporting.c99.program import Program
+from keras_gates.exporting.c99.reference import CALLS
 from keras_gates.exporting.c99.schedule import schedule
 from keras_gates.exporting.c99.storage import place_all
 
@@ -53,6 +55,7 @@ class Source:
         header, code: The two texts.
         inputs, outputs: Parameters in their order.
         streams: Whether there is NAME_push.
+        calls: Calls of NAME_push that a recorded sequence takes, if the file has explicit memory; else 1.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Source:
     inputs: tuple[Parameter, ...]
     outputs: tuple[Parameter, ...]
     streams: bool
+    calls: int = 1
 
 
 def identifier(name: str) -> str:
@@ -83,16 +87,18 @@ def source_of(graph: Graph, name: str, arithmetic: str) -> Source:
     program = Program(name, arithmetic, schedule(graph))
     inputs, outputs = _parameters(graph, program, "in"), _parameters(graph, program, "out")
     names = {p.value.index: p.name for p in (*inputs, *outputs)}
-    copies = place_all(program, graph, names, _fixed(program))
+    copies = place_all(program, graph, names, _fixed(program) | memory.places_of(program, graph))
     for node in (*program.schedule.events, *program.schedule.end):
         emit(program, node)
     for kind, count in program.gates.items():
         program.state.append(f"{kind} gates[{count}];")
     types = {p.name: p.type for p in outputs}
     timed = {p.name for p in outputs if p.timed}
+    by_event = not (program.schedule.whole or program.schedule.by_call)
     for target, place, count in copies:
         statement = f"memcpy({target}, {place}, {count} * sizeof({types[target]}));"
-        (program.events if target in timed or program.schedule.whole else program.end).append(statement)
+        (program.events if target in timed or not by_event else program.end).append(statement)
+    memory.feed_back(program, graph)
     streams = not program.schedule.whole
     return Source(
         name,
@@ -101,6 +107,7 @@ def source_of(graph: Graph, name: str, arithmetic: str) -> Source:
         inputs,
         outputs,
         streams,
+        CALLS if graph.memory else 1,
     )
 
 
@@ -114,7 +121,7 @@ def _fixed(program: Program) -> dict[int, str]:
     places = {}
     for node in program.schedule.events:
         value = node.output
-        if node.kind == "UNIDIRECTIONAL_SEQUENCE_LSTM" and not program.schedule.whole:
+        if node.kind == "UNIDIRECTIONAL_SEQUENCE_LSTM" and not (program.schedule.whole or program.schedule.by_call):
             places[value.index] = f"s->h{node.number}"
         elif node.number in program.schedule.running:
             places[value.index] = f"s->top{node.number}"
@@ -160,10 +167,12 @@ def _header(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outpu
     labels = graph.description.labels
     push = ""
     if not program.schedule.whole:
-        ends = [p.name for p in outputs if not p.timed]
+        by_call = program.schedule.by_call
+        ends = [] if by_call else [p.name for p in outputs if not p.timed]
+        what = f"{big}_EVENTS events" if by_call and time > 1 else "One event"
         skipped = f" {' and '.join(ends)} may be null: no prediction then, which is faster." if ends else ""
         push = (
-            f"/* One event; the state continues. Returns as {program.name}_run.{skipped} */\n"
+            f"/* {what}; the state continues. Returns as {program.name}_run.{skipped} */\n"
             f"int {program.name}_push({program.name}_state *s, {_signature(inputs, outputs)});\n"
         )
     else:
@@ -185,6 +194,11 @@ def _code(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs
     if program.schedule.whole:
         body = f"int {name}_run({name}_state *s, {signature})\n{{\n    {name}_reset(s);\n"
         body += _lines(program.events) + "    return 0;\n}\n"
+    elif program.schedule.by_call:
+        arguments = ", ".join(p.name for p in (*inputs, *outputs))
+        body = f"int {name}_push({name}_state *s, {signature})\n{{\n{_lines(program.events)}    return 0;\n}}\n\n"
+        body += f"int {name}_run({name}_state *s, {signature})\n{{\n    {name}_reset(s);\n"
+        body += f"    return {name}_push(s, {arguments});\n}}\n"
     else:
         ends = [p.name for p in outputs if not p.timed]
         end = _lines(program.end)
