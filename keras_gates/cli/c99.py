@@ -19,9 +19,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--name", default="model", help="prefix of every name in the C (default: %(default)s)")
     options.add_argument(
         "--arithmetic",
-        default="litert",
-        choices=("litert", "tflm"),
-        help="whose answers the integers give bit for bit: LiteRT's reference kernels, or TFLM (default: %(default)s)",
+        default="auto",
+        choices=("auto", "litert", "tflm"),
+        help="whose answers the integers give bit for bit: LiteRT's reference kernels or TFLM (default: LiteRT if it can run it)",
     )
     return options
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -156,6 +156,12 @@ def graph_of(data: bytes) -> Graph:
         _value(place, tensor, parsed.dtype, model.buffers[tensor.buffer].data)
         for place, (tensor, parsed) in enumerate(zip(tensors, file.subgraphs[0].tensors, strict=True))
     ]
+    for parsed in file.subgraphs[0].operators:  # constants in float16 are constants in float32
+        if parsed.name == "DEQUANTIZE" and values[parsed.inputs[0]].dtype == "float16":
+            half = values[parsed.inputs[0]].data
+            if half is None:
+                raise ExportError("the C has no float16 activations; export in float32 or int8.")
+            values[parsed.outputs[0]] = replace(values[parsed.outputs[0]], data=half.astype(np.float32))
     nodes = tuple(
         Node(
             number,
@@ -168,6 +174,7 @@ def graph_of(data: bytes) -> Graph:
         for number, (parsed, operator) in enumerate(
             zip(file.subgraphs[0].operators, model.subgraphs[0].operators, strict=True)
         )
+        if parsed.name != "DEQUANTIZE" or values[parsed.outputs[0]].data is None
     )
     ports = {port.tensor.index: port for port in (*description.inputs, *description.outputs)}
     feeds = {pair.source for pair in description.memory}

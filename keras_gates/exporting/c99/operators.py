@@ -17,6 +17,8 @@ MOVES: dict[str, Emit] = {
     "STRIDED_SLICE": shapes.strided_slice,
     "REVERSE_V2": shapes.reverse,
     "CONCATENATION": shapes.concatenate,
+    "SLICE": shapes.cut,
+    "SPLIT": shapes.cut,
     "PACK": shapes.pack,
     "UNPACK": shapes.unpack,
     "PAD": shapes.pad,
@@ -35,6 +37,7 @@ INT8: dict[str, Emit] = {
     "SOFTMAX": int8.softmax,
     "LOGISTIC": int8.activation,
     "TANH": int8.activation,
+    "SUM": int8.total,
 }
 INT16: dict[str, Emit] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": int8.lstm,
@@ -53,6 +56,7 @@ FLOAT: dict[str, Emit] = {
     "SUB": real.binary,
     "FULLY_CONNECTED": real.dense,
     "SOFTMAX": real.softmax,
+    "CONV_2D": real.conv,
     "LOGISTIC": real.unary,
     "TANH": real.unary,
 }
@@ -66,6 +70,9 @@ INT32 = {
     "MAXIMUM": "l > r ? l : r",
     "FLOOR_MOD": "l % r != 0 && (l % r < 0) != (r < 0) ? l % r + r : l % r",
     "LESS": "(int8_t)(l < r)",
+    "GREATER": "(int8_t)(l > r)",
+    "EQUAL": "(int8_t)(l == r)",
+    "NOT_EQUAL": "(int8_t)(l != r)",
 }
 
 

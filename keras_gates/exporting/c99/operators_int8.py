@@ -17,7 +17,7 @@ from keras_gates.exporting.c99.fixed_point import (
 )
 from keras_gates.exporting.c99.graph import Node, Value, check_lstm
 from keras_gates.exporting.c99.program import Program, numbers
-from keras_gates.exporting.c99.shapes import pair
+from keras_gates.exporting.c99.shapes import axes_of, image_grid, pair
 from keras_gates.exporting.report import ExportError
 
 _GATES = "ifco"  # in the order of the file: input, forget, cell, output
@@ -173,31 +173,33 @@ def _bias(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def conv(program: Program, node: Node) -> None:
     """CONV_2D."""
-    x, w, y, options = node.input(0), node.input(1), node.output, node.options
+    x, w, y = node.input(0), node.input(1), node.output
     weights = node.constant(1)
     bias = node.constant(2).astype(np.int64) if len(node.inputs) > 2 and node.inputs[2] is not None else 0
-    low, high = limits(options["fusedActivationFunction"], y.scale, y.zero)
-    channels, *kernel, depth = w.shape
-    if depth != x.shape[3]:
-        raise ExportError("the C has no grouped CONV_2D; use separate convolutions.")
+    low, high = limits(node.options["fusedActivationFunction"], y.scale, y.zero)
+    channels = len(weights)
     pairs = [decompose(channel_factor(x, scale, y)) for scale in w.scales]
-    strides, dilation = (
-        (options["strideH"], options["strideW"]),
-        (options["dilationHFactor"], options["dilationWFactor"]),
-    )
-    before = [0, 0]
-    if options["padding"] == 0:  # SAME
-        for i in (0, 1):
-            reach = (kernel[i] - 1) * dilation[i] + 1
-            before[i] = max((y.shape[1 + i] - 1) * strides[i] + reach - x.shape[1 + i], 0) // 2
     every = pairs if len(pairs) > 1 else pairs * channels
     fields = _layer(program, node.number, weights, np.zeros(channels, np.int64) + bias, every)
-    sizes = ", ".join(map(str, (*x.shape[1:], *y.shape[1:])))
-    grids = ", ".join(map(numbers, (kernel, strides, dilation, before)))
-    fields += f", {sizes}, {grids}, {x.zero}, {y.zero}, {low}, {high}"
+    fields += f", {image_grid(node)}, {x.zero}, {y.zero}, {low}, {high}"
     model = program.struct(f"conv{node.number}", "conv_int8_t", fields)
     images = program.shape(x)[0]
     program.call(node, f"{program.use('conv_int8')}({model}, {program.place(x)}, {images}, {program.place(y)});")
+
+
+def total(program: Program, node: Node) -> None:
+    """SUM over neighbouring axes."""
+    x, y = node.input(0), node.output
+    if not program.micro:
+        raise ExportError(
+            f"LiteRT 2.3's reference SUM reads {x.dtype} as uint8, so the C has it as TFLM only: arithmetic='tflm' "
+            "(--arithmetic tflm)."
+        )
+    outer, middle, inner = axes_of(program, node)
+    factor = decompose(float(x.scale) / float(y.scale))
+    q = program.array(f"quantization{node.number}", [x.zero, y.zero, *factor], "int32_t")
+    call = program.use(f"sum_{x.dtype}")
+    program.call(node, f"{call}({program.place(x)}, {outer}, {middle}, {inner}, {program.place(y)}, {q});")
 
 
 def softmax(program: Program, node: Node) -> None:

@@ -95,7 +95,7 @@ def _tflm_answers(data: bytes, graph: Graph, samples: Sequence[Sequence[np.ndarr
         results, _ = tflm.run_tflm(data, sequences, graph.description.feedback(subgraph))
     except ChildError as error:
         raise ExportError(
-            f"TFLM does not run this file, so the C cannot be checked with its arithmetic: {error}"
+            f"TFLM does not run this file, so the C cannot be checked with its arithmetic: {str(error).splitlines()[-1]}"
         ) from error
     if graph.memory:
         return [[np.stack([call[place] for call in calls]) for place in back] for calls in results]

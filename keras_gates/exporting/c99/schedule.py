@@ -165,6 +165,8 @@ def _time_after(node: Node, timed: list[Value], axis: dict[int, int]) -> int:
         return place
     if node.kind == "CONCATENATION" and node.options["axis"] % len(y.shape) != place and len(timed) == len(node.inputs):
         return place
+    if node.kind == "SLICE" and x is node.input(0) and y.shape[place] == steps:
+        return place
     if node.kind == "STRIDED_SLICE" and node.input(1).data is not None:
         ranges = slice_ranges(node)
         if ranges[place] == range(steps) and not node.options["shrinkAxisMask"]:

@@ -94,6 +94,22 @@ def strided_slice(program: Program, node: Node) -> None:
     )
 
 
+def cut(program: Program, node: Node) -> None:
+    """SLICE, and SPLIT into equal parts."""
+    x = node.input(1 if node.kind == "SPLIT" else 0)
+    shape = program.shape(x)
+    steps = contiguous(shape)
+    at = 0
+    for place, y in enumerate(node.outputs):
+        own = program.shape(y)
+        if node.kind == "SPLIT":
+            axis = int(node.constant(0).reshape(-1)[0]) % len(shape)
+            offset, at = at * steps[axis], at + own[axis]
+        else:
+            offset = sum(int(n) * step for n, step in zip(node.constant(1).reshape(-1), steps))
+        _copy(program, node, f"{node.number}_{place}", list(own), (x, offset, steps), (y, 0, contiguous(own)))
+
+
 def reverse(program: Program, node: Node) -> None:
     """REVERSE_V2."""
     x, y = node.input(0), node.output
@@ -187,17 +203,50 @@ def gather(program: Program, node: Node) -> None:
     program.call(node, f"if ({program.use('gather')}({model}, {places}))\n        return -1;")
 
 
+def image_grid(node: Node) -> str:
+    """Return a CONV_2D's sizes, kernel, strides, dilation and padding as the fields of its struct.
+
+    Raises:
+        ExportError: It is grouped.
+    """
+    x, y = node.input(0), node.output
+    _, *kernel, depth = node.input(1).shape
+    if depth != x.shape[3]:
+        raise ExportError("the C has no grouped CONV_2D; use separate convolutions.")
+    strides, dilation = (
+        (node.options["strideH"], node.options["strideW"]),
+        (node.options["dilationHFactor"], node.options["dilationWFactor"]),
+    )
+    before = [0, 0]
+    if node.options["padding"] == 0:  # SAME
+        for i in (0, 1):
+            reach = (kernel[i] - 1) * dilation[i] + 1
+            before[i] = max((y.shape[1 + i] - 1) * strides[i] + reach - x.shape[1 + i], 0) // 2
+    sizes = ", ".join(map(str, (*x.shape[1:], *y.shape[1:])))
+    return f"{sizes}, {', '.join(map(numbers, (kernel, strides, dilation, before)))}"
+
+
+def axes_of(program: Program, node: Node) -> tuple[int, int, int]:
+    """Return the items before, along and behind the axes over which an operator reduces.
+
+    Raises:
+        ExportError: They are not neighbours.
+    """
+    shape = program.shape(node.input(0))
+    axes = sorted({int(axis) % len(shape) for axis in np.atleast_1d(node.constant(1)).reshape(-1)})
+    if axes != list(range(axes[0], axes[-1] + 1)):
+        raise ExportError(f"the C has {node.kind} over neighbouring axes only.")
+    return math.prod(shape[: axes[0]]), math.prod(shape[axes[0] : axes[-1] + 1]), math.prod(shape[axes[-1] + 1 :])
+
+
 def maximum(program: Program, node: Node) -> None:
     """REDUCE_MAX over one axis: of the whole tensor, or so far in a stream."""
     x, y = node.input(0), node.output
     _same_quantization(node, x)
-    shape = program.shape(x)
-    axes = sorted({int(axis) % len(shape) for axis in np.atleast_1d(node.constant(1)).reshape(-1)})
-    if axes != list(range(axes[0], axes[-1] + 1)) or x.dtype not in ("int8", "int16", "float32"):
-        raise ExportError("the C has REDUCE_MAX over neighbouring axes of int8, int16 or float32 only.")
+    outer, middle, inner = axes_of(program, node)
+    if x.dtype not in ("int8", "int16", "float32"):
+        raise ExportError("the C has REDUCE_MAX of int8, int16 or float32 only.")
     kind = "float" if x.dtype == "float32" else x.dtype
-    outer, middle = math.prod(shape[: axes[0]]), math.prod(shape[axes[0] : axes[-1] + 1])
-    inner = math.prod(shape[axes[-1] + 1 :])
     lowest = "-FLT_MAX" if kind == "float" else f"{kind.upper()}_MIN"
     clear = f"for (int32_t i = 0; i < {outer * inner}; ++i)\n        ({program.place(y)})[i] = {lowest};"
     if node.number in program.schedule.running:

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from keras_gates.exporting.c99 import memory
+from keras_gates.exporting.c99.frontends import FrontEnd, Trigger, front_end
 from keras_gates.exporting.c99.graph import C_TYPES, Graph, Value
 from keras_gates.exporting.c99.operators import emit
 from keras_gates.exporting.c99.program import Program
@@ -15,6 +16,7 @@ from keras_gates.exporting.c99.reference import CALLS
 from keras_gates.exporting.c99.schedule import schedule
 from keras_gates.exporting.c99.storage import place_all
 
+_TRIGGER = Trigger()
 _TEMPLATES = Path(__file__).parent / "templates"
 _ORDER = ("int32_t", "float", "int16_t", "int8_t")  # the largest first: no padding between the members
 _KEYWORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long register
@@ -56,6 +58,7 @@ class Source:
         inputs, outputs: Parameters in their order.
         streams: Whether there is NAME_push.
         calls: Calls of NAME_push that a recorded sequence takes, if the file has explicit memory; else 1.
+        listens: Whether there is NAME_listen.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Source:
     outputs: tuple[Parameter, ...]
     streams: bool
     calls: int = 1
+    listens: bool = False
 
 
 def identifier(name: str) -> str:
@@ -73,13 +77,14 @@ def identifier(name: str) -> str:
     return f"{word}_" if word in _RESERVED else word
 
 
-def source_of(graph: Graph, name: str, arithmetic: str) -> Source:
+def source_of(graph: Graph, name: str, arithmetic: str, trigger: Trigger = _TRIGGER) -> Source:
     """Write the C of a graph.
 
     Args:
         graph: What `graph_of` returned.
         name: Prefix of every public name, an identifier.
         arithmetic: "litert" or "tflm".
+        trigger: When NAME_listen reports a class.
 
     Raises:
         ExportError: There is no C for one of its operators.
@@ -100,14 +105,16 @@ def source_of(graph: Graph, name: str, arithmetic: str) -> Source:
         (program.events if target in timed or not by_event else program.end).append(statement)
     memory.feed_back(program, graph)
     streams = not program.schedule.whole
+    front = front_end(program, graph, trigger)
     return Source(
         name,
-        _header(graph, program, inputs, outputs),
-        _code(graph, program, inputs, outputs),
+        _header(graph, program, inputs, outputs, front.header),
+        _code(graph, program, inputs, outputs, front),
         inputs,
         outputs,
         streams,
         CALLS if graph.memory else 1,
+        front.listens,
     )
 
 
@@ -149,7 +156,9 @@ def _signature(inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...]) ->
     return ", ".join([f"const {p.type} *{p.name}" for p in inputs] + [f"{p.type} *{p.name}" for p in outputs])
 
 
-def _header(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...]) -> str:
+def _header(
+    graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...], front: str
+) -> str:
     big, macros = program.name.upper(), []
     time = next((port.steps for port in graph.description.events if port.time), 1)
     macros.append(f"#define {big}_EVENTS {time} /* of a sequence in {program.name}_run */")
@@ -184,11 +193,13 @@ def _header(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outpu
         labels="".join(f"\n/* Class {n}: {_comment(label)} */" for n, label in enumerate(labels)),
         state="\n".join(f"    {line}" for line in state),
         signature=_signature(inputs, outputs),
-        push=push,
+        push=push + front,
     )
 
 
-def _code(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...]) -> str:
+def _code(
+    graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...], front: FrontEnd
+) -> str:
     name, signature = program.name, _signature(inputs, outputs)
     resets, lines = _lines(program.resets), (*program.events, *program.end)
     if program.schedule.whole:
@@ -219,9 +230,9 @@ def _code(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs
         includes="#include <float.h>\n" if "FLT_MAX" in "".join((*program.resets, *lines, *program.constants)) else "",
         arithmetic={"litert": "LiteRT's reference kernels", "tflm": "TensorFlow Lite Micro"}[program.arithmetic],
         helpers="\n".join(program.helpers.values()),
-        constants="\n".join(program.constants),
+        constants="\n".join([*program.constants, front.tables]).rstrip(),
         resets=resets or "    (void)s;\n",
-        body=body,
+        body=body + front.code,
     )
 
 
