@@ -59,6 +59,7 @@ class Source:
         streams: Whether there is NAME_push.
         calls: Calls of NAME_push that a recorded sequence takes, if the file has explicit memory; else 1.
         listens: Whether there is NAME_listen.
+        labelled: Whether the file names its classes.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Source:
     streams: bool
     calls: int = 1
     listens: bool = False
+    labelled: bool = False
 
 
 def identifier(name: str) -> str:
@@ -115,6 +117,7 @@ def source_of(graph: Graph, name: str, arithmetic: str, trigger: Trigger = _TRIG
         streams,
         CALLS if graph.memory else 1,
         front.listens,
+        bool(graph.description.labels),
     )
 
 

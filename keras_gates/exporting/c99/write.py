@@ -8,9 +8,10 @@ from pathlib import Path
 from keras_gates._files import write_text
 from keras_gates.exporting.c99.frontends import Trigger
 from keras_gates.exporting.c99.graph import Node, graph_of
+from keras_gates.exporting.c99.projects import project_files
 from keras_gates.exporting.c99.reference import answers, random_inputs
 from keras_gates.exporting.c99.selftest import selftest
-from keras_gates.exporting.c99.source import identifier, makefile, source_of
+from keras_gates.exporting.c99.source import identifier, source_of
 from keras_gates.exporting.report import ExportError
 
 ARITHMETICS = ("litert", "tflm")
@@ -23,7 +24,7 @@ class C99:
     """What `write_c99` wrote.
 
     Attributes:
-        files: Paths of ``NAME.h``, ``NAME.c``, ``selftest.c`` and ``Makefile``.
+        files: Paths of the files; for "make" ``NAME.h``, ``NAME.c``, ``selftest.c`` and ``Makefile``.
         name: Prefix of every public name.
         streams: Whether there is ``NAME_push``; otherwise the model runs whole sequences only.
         listens: Whether there is ``NAME_listen``, which takes 16-bit sound.
@@ -36,7 +37,13 @@ class C99:
 
 
 def write_c99(
-    data: bytes, out: str | Path, *, name: str = "model", arithmetic: str = "auto", trigger: Trigger = _TRIGGER
+    data: bytes,
+    out: str | Path,
+    *,
+    name: str = "model",
+    arithmetic: str = "auto",
+    trigger: Trigger = _TRIGGER,
+    project: str = "make",
 ) -> C99:
     """Write C99 that computes what a ``.tflite`` file computes, without a runtime.
 
@@ -51,6 +58,7 @@ def write_c99(
         arithmetic: "auto", "litert" (LiteRT's reference kernels, ``BUILTIN_REF``) or "tflm" (TensorFlow Lite Micro, and
             CMSIS-NN).
         trigger: When ``NAME_listen`` reports a class, for a file with a log-mel front end.
+        project: Layout of the folder: "make", "qemu" (an emulated Cortex-M), "arduino", "platformio", "esp-idf" or "zephyr".
 
     Returns:
         The paths, and what the C can do.
@@ -76,15 +84,12 @@ def write_c99(
     source = source_of(graph, name, arithmetic, trigger)
     samples = random_inputs(graph, _GOLDEN)
     runtime = {"litert": "LiteRT (BUILTIN_REF)", "tflm": "TFLM"}[arithmetic]
-    texts = {
-        f"{name}.h": source.header,
-        f"{name}.c": source.code,
-        "selftest.c": selftest(source, runtime, samples, answers(data, graph, arithmetic, samples)),
-        "Makefile": makefile(name),
-    }
+    texts = project_files(
+        project, source, selftest(source, runtime, samples, answers(data, graph, arithmetic, samples))
+    )
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
         write_text(out / path, text)
     return C99(tuple(out / path for path in texts), name, source.streams, source.listens)
 
