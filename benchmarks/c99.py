@@ -24,7 +24,7 @@ from keras_gates.exporting.c99.write import write_c99
 from keras_gates.exporting.report import ExportError
 
 ROOT = Path(__file__).parents[1]
-START = ROOT / "tests" / "support" / "cortex_m"
+START = ROOT / "keras_gates" / "exporting" / "c99" / "templates"
 FLAGS = ["-std=c99", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]  # as in the Makefile
 # board, compiler flags, where its flash and RAM begin
 CORES = {
