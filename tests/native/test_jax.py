@@ -1,4 +1,4 @@
-"""The native loop with JAX: inside jit, under vmap, in float64, left out of exported programs; numbers are tested in tests/loops."""
+"""The native loop with JAX: in jit, under vmap, in float64, left out of exported programs; numbers are tested in tests/loops."""
 
 import keras
 import numpy as np
