@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
         choices=("litert", "tflm"),
         help="whose answers the integers give bit for bit: LiteRT's reference kernels, or TFLM (default: %(default)s)",
     )
+    options.add_argument("--quiet", action="store_true", help="print errors only")
+    options.add_argument("--json", action="store_true", help="print one JSON object instead of a sentence")
+    options.add_argument("--verbose", action="store_true", help="show tracebacks")
     return options
 
 
@@ -43,8 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = Path(options.file).read_bytes()
         c99 = write_c99(data, options.out, name=options.name, arithmetic=options.arithmetic)
     except (ExportError, OSError) as error:
+        if options.verbose:
+            raise
         print(f"keras-gates c99: {error}", file=sys.stderr)
         return 2
+    if options.quiet:
+        return 0
+    if options.json:
+        print(json.dumps({"files": [str(Path(options.out) / path.name) for path in c99.files], "streams": c99.streams}))
+        return 0
     calls = f"{c99.name}_run and {c99.name}_push" if c99.streams else f"{c99.name}_run"
     print(
         f"{', '.join(path.name for path in c99.files)} in {options.out}: {calls}; `make -C {options.out}` runs the self-test"
