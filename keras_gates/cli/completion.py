@@ -149,7 +149,9 @@ def _fish(commands: Mapping[str, Command]) -> str:
             lines.append(f"{here} -a {_quoted(' '.join(command.words))}")
         for option in command.options:
             spelled = [f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in option.flags]
-            value = f" -x -a {_quoted(' '.join(option.choices))}" if option.choices else " -r" if option.takes_value else ""
+            value = (
+                f" -x -a {_quoted(' '.join(option.choices))}" if option.choices else " -r" if option.takes_value else ""
+            )
             lines.append(f"{here} {' '.join(spelled)}{value} -d {_quoted(option.help)}")
     return "\n".join(lines) + "\n"
 

@@ -28,8 +28,8 @@ LARGEST = 1_900_000  # bytes
 OVERHEAD = 40_000  # bytes for what is not an example: title, names, patched answers
 MOST_EXAMPLES = 24
 MOST_NUMBERS = 400
-MOST_PATCHED = 6  # examples of which each is patched into each other
-PATCHED_EVENTS = 20
+MOST_PATCHED = 4  # examples of which each is patched into each other
+PATCHED_EVENTS = 16
 
 
 @leaves_model_unchanged

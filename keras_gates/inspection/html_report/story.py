@@ -51,14 +51,13 @@ def story_of(
     answers = answers_of(predictions, names.labels or names.vocabulary, numbers[:end] if coded else None, truth)
     strength = None if seen.strength is None or seen.strength.shape[1] != time else seen.strength[example, :end]
     room = share - len(json.dumps(events)) - len(json.dumps(answers))
-    cut = [layer.without_padding(example) if layer not in same else _cut(layer, end) for layer in layers]
+    cut = [_cut(layer, end if layer.time == time else layer.end_of(example)) for layer in _last_first(layers)]
     story = {
         "time": end,
         "events": events,
         "answers": answers,
         "influence": None if strength is None else packed(_relative(strength)),
-        # The layer that the answer is read from comes first.
-        "layers": [_layer(one, seen.weights.get(one.name), example, room // len(cut)) for one in reversed(cut)],
+        "layers": [_layer(one, seen.weights.get(one.name), example, room // len(cut)) for one in cut],
         "truth": "" if truth is None or answers["kind"] == "forecast" else named(truth, names.labels),
     }
     return story, _opening(predictions, strength, truth, names.labels)
@@ -80,6 +79,17 @@ def _relative(array: np.ndarray) -> np.ndarray:
     """Return an array scaled so that its largest size is 1."""
     largest = np.abs(array).max(initial=0.0)
     return array / largest if largest > 0 else array
+
+
+def _last_first(layers: Sequence[LayerTrace]) -> list[LayerTrace]:
+    """Return the layer first that the answer is read from; of two directions the forward one comes first."""
+    groups: list[list[LayerTrace]] = []
+    for layer in layers:
+        if layer.direction == "backward" and groups and groups[-1][-1].direction == "forward":
+            groups[-1].append(layer)
+        else:
+            groups.append([layer])
+    return [layer for group in reversed(groups) for layer in group]
 
 
 def _cut(layer: LayerTrace, end: int) -> LayerTrace:

@@ -135,7 +135,7 @@ function bars(canvas, held, largest, at, room, sign) {
   const taken = [], ranked = Array.from(sizes.keys()).sort((one, other) => sizes[other] - sizes[one]);
   pen.textAlign = "center";
   for (const t of ranked.slice(0, 24)) {
-    const x = Math.min(width - 24, Math.max(GUTTER, axisX(t, time, width)));
+    const x = Math.min(width - 32, Math.max(GUTTER, axisX(t, time, width)));
     if (sizes[t] < 0.08 * largest || taken.length > 4 || taken.some((other) => Math.abs(other - x) < 66)) continue;
     taken.push(x);
     sign(pen, t, x);
