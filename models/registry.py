@@ -223,6 +223,26 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
     return path if format == "tflite" else keras.saving.load_model(path, compile=False)
 
 
+def from_preset(preset: str, **options: Any) -> Any:
+    """Return a trained model by one name, as KerasHub's `from_preset` takes it.
+
+    Args:
+        preset: "MODEL" or "MODEL/PRESET", e.g. "digits" or "text/sentiment-nano".
+        **options: `format` and `precision` of `load`.
+
+    Returns:
+        What `load` returns: a `keras.Model`, or the `Path` of a .tflite file.
+
+    Raises:
+        UserError: as for `load`.
+
+    Example:
+        model = keras_gates.models.from_preset("text/sentiment-nano")
+    """
+    name, _, chosen = preset.partition("/")
+    return load(name, chosen or None, **options)
+
+
 def card(name: str, preset: str | None = None) -> dict[str, Any]:
     """Return the card of the weights that `load` returns for the same name and preset: scores, sizes, command and data, from
     the JSON file next to them; empty if none are shipped.

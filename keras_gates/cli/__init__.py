@@ -1,4 +1,4 @@
-"""``keras-gates``: train, export, look, and on the device info, predict, stream and bench."""
+"""``keras-gates``: train, export, look, completion, and on the device info, predict, stream and bench."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _DELEGATES = {
     "c99": ("write a .tflite as C99 without a runtime", "keras_gates.cli.c99"),
     "fit": ("tell whether a model fits a microcontroller", "keras_gates.cli.fit"),
     "look": ("write an interactive report of what the gates of a model do", "keras_gates.cli.look"),
+    "completion": ("print a script that completes commands in bash, zsh or fish", "keras_gates.cli.completion"),
 }
 _INTRODUCTION = """Train, export and run LSTM models whose gates have names.
 
@@ -27,6 +28,7 @@ _INTRODUCTION = """Train, export and run LSTM models whose gates have names.
   keras-gates predict model.tflite x.npy      predict a batch
   keras-gates stream model.tflite x.csv       predict one event at a time, as on a sensor
   keras-gates bench model.tflite              measure latency and memory on this machine
+  keras-gates completion bash                 print a script that completes these commands in a shell
 
 info, predict, stream and bench need only NumPy and ai-edge-litert."""
 
@@ -61,6 +63,18 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=f"{what}; see `keras-gates {name} --help`", add_help=False)
     device.add_commands(commands)
     return root
+
+
+def command_parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command by its name."""
+    root = argparse.ArgumentParser(prog="keras-gates")
+    commands = root.add_subparsers()
+    device.add_commands(commands)
+    parsers = {}
+    for name, (_, module) in _DELEGATES.items():
+        module = "keras_gates.models.training.options" if name == "train" else module
+        parsers[name] = importlib.import_module(module).parser()
+    return {**parsers, **commands.choices}
 
 
 class _Version(argparse.Action):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,9 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=float, default=0.5, help="average from which it reports a class (default: %(default)s)"
     )
     options.add_argument("--background", default="", help="labels that it never reports, separated by commas")
+    options.add_argument("--quiet", action="store_true", help="print errors only")
+    options.add_argument("--json", action="store_true", help="print one JSON object instead of a sentence")
+    options.add_argument("--verbose", action="store_true", help="show tracebacks")
     return options
 
 
@@ -66,8 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             project=options.project,
         )
     except (ExportError, OSError) as error:
+        if options.verbose:
+            raise
         print(f"keras-gates c99: {error}", file=sys.stderr)
         return 2
+    if options.quiet:
+        return 0
+    if options.json:
+        print(json.dumps({"files": [str(Path(options.out) / path.name) for path in c99.files], "streams": c99.streams}))
+        return 0
     calls = f"{c99.name}_run and {c99.name}_push" if c99.streams else f"{c99.name}_run"
     calls += f", {c99.name}_listen" if c99.listens else ""
     then = {"make": "runs the self-test", "qemu": "compiles for an emulated Cortex-M4"}.get(options.project)

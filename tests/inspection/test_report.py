@@ -12,7 +12,9 @@ import pytest
 from helpers import data, randomise
 
 import keras_gates
-from keras_gates.inspection.html_report.build import packed
+from keras_gates.inspection.html_report.answers import change_of_answer
+from keras_gates.inspection.html_report.packing import packed
+from keras_gates.inspection.html_report.patching import patched_predictions
 from keras_gates.inspection.html_report.predictions import predictions_by_event
 
 WORDS = ["", "<b>bear</b>", "</script><script>document.documentElement.dataset.evil=1</script>", "tree", "dog"]
@@ -42,10 +44,26 @@ def picture_model():
 
 NUMBERS = np.array([[1, 2, 3, 4], [3, 1, 0, 0]], "int32")
 PICTURES = np.random.default_rng(0).integers(0, 255, (2, 6, 8, 8, 3)).astype("float32")
+# Text whose contrast with what is behind it is below 4.5 to 1 (WCAG 2.1), and everything that the page can do.
 DRIVE = """<script>
 const said = [], root = document.documentElement, look = (id) => document.getElementById(id).textContent;
 const press = (key) => document.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
-window.onunhandledrejection = () => { root.dataset.errors = "rejected"; };
+const numbers = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+const light = (rgb) => rgb.slice(0, 3).map((p) => (p /= 255) <= 0.03928 ? p / 12.92 : ((p + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, p, k) => sum + p * [0.2126, 0.7152, 0.0722][k], 0);
+function pale() {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), bad = [];
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement, style = getComputedStyle(element);
+    if (!walker.currentNode.data.trim() || !element.getClientRects().length || element.closest("[aria-hidden]")) continue;
+    let behind = element, inside = element.namespaceURI.endsWith("svg");
+    while (behind && (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)")) behind = behind.parentElement;
+    const a = light(numbers(inside ? style.fill : style.color)), b = light(numbers(getComputedStyle(behind).backgroundColor));
+    if ((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5) bad.push(walker.currentNode.data);
+  }
+  return bad;
+}
+said.push(look("now"));
 press("Home"); said.push(look("now"));
 press("ArrowRight"); said.push(look("now"));
 const before = document.getElementById("answers").textContent; press("End");
@@ -59,32 +77,44 @@ for (const gate of ["learn", "forget", "remember", "use"]) {
 }
 press(" "); press(" ");
 window.dispatchEvent(new Event("resize"));
+const more = { pale: pale(), link: document.getElementById("link").getAttribute("href") };
+more.alike = document.querySelectorAll("#alike li").length;
+const slider = document.getElementById("at").getBoundingClientRect(), held = document.getElementById("held"), T = steps();
+more.thumb = slider.left + 8 + (slider.width - 16) * (T > 1 ? chosen.at / (T - 1) : 0);
+more.bar = held.getBoundingClientRect().left + axisX(chosen.at, T, held.clientWidth);
+const jump = document.querySelector("#alike button");
+if (jump) { jump.click(); more.jumped = [chosen.example, chosen.at]; }
 root.dataset.said = JSON.stringify(said);
+pagePicture().then((url) => { more.png = url; root.dataset.more = JSON.stringify(more); });
 </script></body>"""
 
 
-def driven(path, tmp_path):
-    """The page's text after `DRIVE` ran in a headless browser: what it said, and the whole DOM."""
-    page = path.read_text(encoding="utf-8").replace("</body>", DRIVE)
-    page = page.replace(
-        "<head>", '<head><script>onerror=()=>{document.documentElement.dataset.errors="early"}</script>', 1
-    )
+def browsed(page, tmp_path, *flags):
+    """The DOM of a page after its scripts ran, and what a headless browser wrote to the console meanwhile."""
+    always = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
+    command = [CHROMIUM, *always.split(), "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", *flags]
+    command += ["--virtual-time-budget=4000", "--dump-dom", page]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def driven(path, tmp_path, view="", dark=False):
+    """The page's text after `DRIVE` ran in a headless browser: what it said, what it measured, and the whole DOM."""
     copy = tmp_path / "driven.html"
-    copy.write_text(page, encoding="utf-8")
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
-    command = [
-        CHROMIUM,
-        *flags.split(),
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--virtual-time-budget=3000",
-        "--dump-dom",
-    ]
-    dom = subprocess.run([*command, copy.as_uri()], capture_output=True, text=True, timeout=120, check=True).stdout
+    copy.write_text(path.read_text(encoding="utf-8").replace("</body>", DRIVE), encoding="utf-8")
+    dom, console = browsed(
+        copy.as_uri() + view, tmp_path, *(["--blink-settings=preferredColorScheme=0"] if dark else [])
+    )
     root = re.search("<html[^>]*>", dom)[0]
+    assert not console
     assert 'data-ready="yes"' in root, "the page's script did not come to its end"
     assert "data-errors" not in root, root
     assert "data-evil" not in root, "text of the user was run"
-    return json.loads(html.unescape(re.search('data-said="([^"]*)"', root)[1])), dom
+    said, more = (json.loads(html.unescape(re.search(f'data-{name}="([^"]*)"', root)[1])) for name in ("said", "more"))
+    assert more["pale"] == [], "text without contrast"
+    assert more["png"].startswith("data:image/png;base64,")
+    assert len(more["png"]) > 20_000, "a picture of the whole page"
+    return said, more, dom
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt-get install chromium)")
@@ -98,25 +128,122 @@ def test_words_in_a_browser(tmp_path):
         truth=[0, 2],
         title="</title><b>",
     )
-    said, dom = driven(path, tmp_path)
-    assert said[:2] == ["event 0 of 0–3 “<b>bear</b>”", f"event 1 of 0–3 “{WORDS[2]}”"]
-    assert said[2] is True, "the answer changes event by event"
-    assert said[3].startswith("Unit 0 ")
-    assert said[4:6] == [1, 1]
-    assert said[6:] == ["Learn ", "Forget", "Rememb", "Use ga"]
-    assert "True answer at the end: wolf" in dom
+    said, more, dom = driven(path, tmp_path, "#example=0&t=2")
+    assert said[:3] == ["event 2 of 0–3 “tree”", "event 0 of 0–3 “<b>bear</b>”", f"event 1 of 0–3 “{WORDS[2]}”"]
+    assert said[3] is True, "the answer changes event by event"
+    assert said[4].startswith("Unit 0 ")
+    assert said[5:7] == [1, 1]
+    assert said[7:] == ["Learn ", "Forget", "Rememb", "Use ga"]
+    assert "True answer at the end: dog" in dom, "that of the text it jumped to"
+    assert more["link"].startswith("#example=1&t=0&layer=backward_reader"), "playing starts again at the end"
+    assert more["alike"] > 1
+    assert more["jumped"][0] == 0, "an event of the other text is like this one"
+    assert abs(more["thumb"] - more["bar"]) < 1, "the slider stands under the bar of its event"
+    assert "With the long-term memory of example 0 put in after event" in dom
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt-get install chromium)")
-def test_pictures_and_a_model_without_memory_in_a_browser(tmp_path):
-    said, dom = driven(
-        keras_gates.report(picture_model(), PICTURES, tmp_path / "a.html", labels=["dog", "wolf"]), tmp_path
-    )
-    assert said[0] == "event 0 of 0–5"
-    assert dom.count('title="event ') == 6
+def test_pictures_and_a_model_without_memory_in_a_dark_browser(tmp_path):
+    page = keras_gates.report(picture_model(), PICTURES, tmp_path / "a.html", labels=["dog", "wolf"])
+    said, more, _ = driven(page, tmp_path, "#example=1&t=3", dark=True)
+    assert said[:2] == ["event 3 of 0–5", "event 0 of 0–5"]
+    assert abs(more["thumb"] - more["bar"]) < 1
     bare = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax")], name="bare")
-    _, dom = driven(keras_gates.report(bare, data(2, 4), tmp_path / "b.html"), tmp_path)
+    _, _, dom = driven(keras_gates.report(bare, data(2, 4), tmp_path / "b.html"), tmp_path)
     assert "no recurrent layer" in dom
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt-get install chromium)")
+def test_an_error_in_the_console_would_be_seen(tmp_path):
+    page = tmp_path / "broken.html"
+    page.write_text("<script>console.error('broken on purpose')</script>", encoding="utf-8")
+    assert "broken on purpose" in browsed(page.as_uri(), tmp_path)[1][0]
+
+
+def content_of(path):
+    page = path.read_text(encoding="utf-8")
+    return json.loads(re.search('<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+
+
+def test_padding_is_no_event_and_the_last_layer_comes_first(tmp_path):
+    layers = [
+        keras.Input((None,), dtype="int32"),
+        keras.layers.Embedding(len(WORDS), 3, mask_zero=True),
+        keras_gates.GateLSTM(5, return_sequences=True, name="lower"),
+        keras.layers.Bidirectional(keras_gates.GateLSTM(4, name="upper")),
+        keras.layers.Dense(3, "softmax"),
+    ]
+    model = randomise(keras.Sequential(layers), scale=1.0)
+    stories = content_of(keras_gates.report(model, NUMBERS, tmp_path / "r.html", vocabulary=WORDS))["examples"]
+    assert [story["time"] for story in stories] == [4, 2]
+    assert [layer["name"] for layer in stories[1]["layers"]] == ["forward_upper", "backward_upper", "lower"]
+    assert stories[1]["events"]["items"] == [WORDS[3], WORDS[1]]
+    assert all(layer["time"] == 2 for layer in stories[1]["layers"])
+    assert unpacked(stories[1]["answers"]["values"]).shape == (2, 3)
+
+
+def test_it_opens_with_the_example_whose_answer_changes_at_what_counts(tmp_path):
+    """A running sum: only in the second example does one event turn the answer."""
+    model = keras.Sequential(
+        [keras.Input((6, 1)), keras.layers.SimpleRNN(1, activation="linear"), keras.layers.Dense(1, "sigmoid")]
+    )
+    model.set_weights([np.ones((1, 1)), np.ones((1, 1)), np.zeros(1), np.ones((1, 1)), np.zeros(1)])
+    x = np.full((3, 6, 1), 0.2, "float32")
+    x[1], x[2] = -0.2, -0.2
+    x[1, 3] = 5.0
+    path = keras_gates.report(model, x, tmp_path / "r.html", labels=["down", "up"], truth=[1, 1, 0])
+    assert content_of(path)["start"] == 1
+    assert change_of_answer(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])) == (3, 0.3)
+    assert change_of_answer(np.array([[0.9, 0.1], [0.8, 0.2]])) == (0, 0.0)
+
+
+def test_a_patched_memory_is_that_of_the_other_example():
+    """Compared with Keras' own layer, continued from the hidden state of one example and the cell state of the other."""
+    lstm = keras.layers.LSTM(4, return_sequences=True, return_state=True)
+    x = data(3, 7, 3)
+    lstm(x)
+    inputs = keras.Input((7, 3))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalMaxPooling1D()(lstm(inputs)[0])))
+    patches = [(0, 2, 3), (1, 0, 0), (2, 1, 6)]
+    predictions = patched_predictions(model, x, keras_gates.trace(model, x), patches)
+    for (receiver, donor, event), prediction in zip(patches, predictions):
+        outputs, stm, _ = lstm(x[receiver : receiver + 1, : event + 1])
+        ltm = lstm(x[donor : donor + 1, : event + 1])[2]
+        if event < 6:
+            rest = lstm(x[receiver : receiver + 1, event + 1 :], initial_state=[stm, ltm])[0]
+            outputs = keras.ops.concatenate([outputs, rest], axis=1)
+        wanted = model.layers[-1](keras.ops.max(outputs, axis=1))
+        assert np.allclose(prediction, keras.ops.convert_to_numpy(wanted)[0], atol=1e-5)
+    unchanged = patched_predictions(model, x, keras_gates.trace(model, x), [(1, 1, 2)])
+    assert np.allclose(unchanged, model.predict(x[1:2], verbose=0), atol=1e-5)
+
+
+def test_forecasts_with_their_band_and_the_next_characters(tmp_path):
+    inputs = keras.Input((8, 2))
+    steps = keras.layers.Dense(3 * 2 * 3)(keras_gates.GateLSTM(4)(inputs))
+    model = randomise(keras.Model(inputs, keras.layers.Reshape((3, 2, 3))(steps)), scale=1.0)
+    x, actual = data(2, 8, 2), data(2, 3, 2)
+    path = keras_gates.report(model, x, tmp_path / "f.html", labels=["shop", "web"], truth=actual)
+    answers = content_of(path)["examples"][0]["answers"]
+    assert (answers["kind"], answers["names"]) == ("forecast", ["shop", "web"])
+    assert np.allclose(unpacked(answers["values"])[-1], model.predict(x[:1], verbose=0)[0], atol=0.02)
+    assert np.allclose(unpacked(answers["actual"]), actual[0], atol=0.02)
+    if CHROMIUM:
+        assert "band between its lowest and highest quantile" in driven(path, tmp_path)[2]
+
+    letters = [chr(97 + k) for k in range(20)]
+    inputs = keras.Input((None,), dtype="int32")
+    events = keras_gates.GateLSTM(6, return_sequences=True)(keras.layers.Embedding(20, 3)(inputs))
+    model = randomise(keras.Model(inputs, keras.layers.Dense(20, "softmax")(events)), scale=1.0)
+    numbers = np.random.default_rng(0).integers(0, 20, (2, 9))
+    path = keras_gates.report(model, numbers, tmp_path / "l.html", vocabulary=letters)
+    answers, wanted = content_of(path)["examples"][1]["answers"], model.predict(numbers, verbose=0)[1]
+    for t in range(9):
+        best = [letters[k] for k in np.argsort(-wanted[t])[:8]]
+        assert [answers["names"][k] for k in answers["top"][t]] == best, "the step's own next characters"
+    assert np.allclose(unpacked(answers["came"]), wanted[np.arange(8), numbers[1, 1:]], atol=0.01)
+    if CHROMIUM:
+        assert f"What came: “{letters[numbers[1, 8]]}”" in driven(path, tmp_path, "#example=0&t=7")[2]
 
 
 def test_errors(tmp_path):
@@ -142,8 +269,10 @@ def test_what_is_in_the_file(tmp_path):
         for name, array in layer["arrays"].items():
             largest = np.nanmax(np.abs(wanted[name][0]))
             assert np.allclose(unpacked(array), wanted[name][0], atol=max(1, largest) / 200), name
-        gradient = keras_gates.influence(model, NUMBERS[:1]).ltm[layer["name"]][0]
-        assert np.allclose(unpacked(layer["weights"]), gradient / np.abs(gradient).max(-1, keepdims=True), atol=1 / 100)
+        gradient = keras_gates.influence(model, NUMBERS[:1], method="gradient").ltm[layer["name"]][0]
+        assert np.allclose(unpacked(layer["weights"]), gradient / np.abs(gradient).max(), atol=1 / 100)
+    by_event = keras_gates.influence(model, NUMBERS[:1], method="integrated", steps=8).strength[0]
+    assert np.allclose(unpacked(story["influence"]), by_event / np.abs(by_event).max(), atol=1 / 100)
     assert list(tmp_path.iterdir()) == [path], "nothing else is left behind"
 
 
@@ -154,7 +283,7 @@ def test_of_two_answers_in_one_number_the_one_that_is_given_counts(tmp_path):
         encoding="utf-8"
     )
     layer = json.loads(re.search('id="data">(.*?)</script>', page, re.S)[1])["examples"][0]["layers"][0]
-    wolf = keras_gates.influence(model, PICTURES[:1]).ltm["memory"][0]
+    wolf = keras_gates.influence(model, PICTURES[:1], method="gradient").ltm["memory"][0]
     assert (np.sign(unpacked(layer["weights"])) * np.sign(wolf) <= 0).all(), "what speaks for wolf speaks against dog"
 
 

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n+^```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FIRST = re.compile(r"^<!-- run first\n(.*?)^-->", re.MULTILINE | re.DOTALL)
+SLOW = {"story.md", "words.md", "series.md", "cortex-m.md"}  # trainings that other tests do as well
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 MODULES = sorted(
     info.name
@@ -80,7 +81,11 @@ def test_every_public_name_is_documented(name):
     assert documentation.strip(), f"keras_gates.{name} has no docstring"
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if blocks(path, "python")], ids=page)
+def marked(path):
+    return pytest.param(path, marks=pytest.mark.slow) if path.name in SLOW else path
+
+
+@pytest.mark.parametrize("path", [marked(path) for path in PAGES if blocks(path, "python")], ids=page)
 def test_python_blocks(path, tmp_path, monkeypatch):
     import matplotlib
 
@@ -132,9 +137,12 @@ def test_links_lead_somewhere():
 def test_the_site_builds_without_a_warning(tmp_path):
     if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("mkdocstrings") is None:
         pytest.skip('the site needs pip install -e ".[docs]"')
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", tmp_path]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", tmp_path]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "WARNING" not in done.stdout + done.stderr
+    broken = [line for line in (done.stdout + done.stderr).splitlines() if "link" in line or "anchor" in line]
+    assert not broken, "links that lead nowhere are also reported as information"
     assert "GateLSTM" in (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
 
 

@@ -28,7 +28,7 @@ def predictions_by_event(model: keras.layers.Layer, x: Any, example: int, time: 
         points: The number of sequence ends that are computed, at most; an event between two has the prediction of the earlier.
 
     Returns:
-        `(time, values)`.
+        `(time, values)`; `(time, horizon, …)` where the prediction of an example is no vector (a forecast).
     """
     whole = _predict(model, x, np.array([example]), original_loop)[0]
     if whole.ndim >= 2 and len(whole) == time:
@@ -40,7 +40,8 @@ def predictions_by_event(model: keras.layers.Layer, x: Any, example: int, time: 
         some = ends[start : start + batch]
         predictions.append(_predict(model, x, np.full(len(some), example), _ending_at(some, time)))
     nearest = np.searchsorted(ends, np.arange(time), side="right") - 1
-    return np.concatenate(predictions).reshape(len(ends), -1)[nearest]
+    joined = np.concatenate(predictions)
+    return (joined if joined.ndim > 2 else joined.reshape(len(ends), -1))[nearest]
 
 
 def _predict(model: keras.layers.Layer, x: Any, rows: np.ndarray, run: Loop) -> np.ndarray:

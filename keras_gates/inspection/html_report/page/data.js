@@ -58,19 +58,54 @@ function opened(layer) {
 }
 
 // What of each event is in the long-term memory after event `at`, learned · f · … · f. Of all units: by how much it counts for the
-// answer at the end (positive: raises it, negative: lowers it), if that is known; else its size.
+// answer at the end (positive: raises it, negative: lowers it), if that is known; else its size. `held.left`: the share that is left.
 function stillHeld(layer, at, unit) {
   const open = opened(layer), held = new Float32Array(layer.time), left = new Float32Array(open.count).fill(1);
   const step = layer.direction === "backward" ? 1 : -1, first = at * open.count;
-  held.counts = unit < 0 && open.weights !== null && open.weights.subarray(first, first + open.count).some((weight) => weight !== 0);
+  held.counts = countsForAnswer(layer, unit);
+  held.left = new Float32Array(layer.time);
   for (let s = at; s >= 0 && s < layer.time; s += step) {
     if (!open.mask[s]) continue;
+    let now = 0, then = 0;
     for (let u = 0; u < open.count; u++) {
-      const k = s * open.count + u, what = open.learned[k] * left[u];
-      if (held.counts) held[s] += what * open.weights[first + u];
-      else if (unit < 0 || u === unit) held[s] += Math.abs(what);
+      const k = s * open.count + u, weight = held.counts ? open.weights[first + u] : unit < 0 || u === unit ? 1 : 0;
+      const what = open.learned[k] * left[u] * weight;
+      held[s] += held.counts ? what : Math.abs(what);
+      now += Math.abs(what);
+      then += Math.abs(open.learned[k] * weight);
       left[u] *= open.forget[k];
     }
+    held.left[s] = then > 0 ? Math.min(1, now / then) : 0;
   }
   return held;
+}
+
+const countsForAnswer = (layer, unit) => unit < 0 && opened(layer).weights !== null && opened(layer).weights.some((weight) => weight !== 0);
+
+// The largest bar of the whole sequence, so that bars of different events can be compared. Computed once per layer and unit.
+function largestHeld(layer, unit) {
+  const open = opened(layer), time = layer.time, count = open.count;
+  open.largestHeld = open.largestHeld || new Map();
+  if (open.largestHeld.has(unit)) return open.largestHeld.get(unit);
+  const counts = countsForAnswer(layer, unit), parts = new Float32Array(time * count), read = [];
+  const every = Math.max(1, Math.floor((time * time * count) / 4e7));
+  let largest = 1e-9;
+  for (let n = 0; n < time; n++) {
+    const at = layer.direction === "backward" ? time - 1 - n : n;
+    if (!open.mask[at]) continue;
+    for (const s of read) for (let u = 0; u < count; u++) parts[s * count + u] *= open.forget[at * count + u];
+    for (let u = 0; u < count; u++) parts[at * count + u] = open.learned[at * count + u];
+    read.push(at);
+    if (n % every && n < time - 1) continue;
+    for (const s of read) {
+      let sum = 0;
+      for (let u = 0; u < count; u++) {
+        if (counts) sum += parts[s * count + u] * open.weights[at * count + u];
+        else if (unit < 0 || u === unit) sum += Math.abs(parts[s * count + u]);
+      }
+      largest = Math.max(largest, Math.abs(sum));
+    }
+  }
+  open.largestHeld.set(unit, largest);
+  return largest;
 }
