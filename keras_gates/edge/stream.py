@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_gates.edge.fixed_log_mel import FixedLogMel
-from keras_gates.edge.frontends import events_of, log_mel
+from keras_gates.edge.frontends import events_of, log_mel, scaled
 from keras_gates.edge.runtime import Runtime
 from keras_gates.edge.tflite import EdgeError
 from keras_gates.edge.values import best, by_name, checked, numbers, predictions, real
@@ -91,7 +91,8 @@ class Stream:
                 call takes multiples of n.
 
         Returns:
-            float32 (classes,), smoothed, or (n, classes); for several outputs a dict by name, the first of them smoothed.
+            float32 (classes,), smoothed, or (n, classes); for several outputs a dict by name, the first of them smoothed. NaN
+            in the file's first `Description.warmup` calls, whose windows are not complete.
 
         Raises:
             EdgeError: A shape, type or value that does not fit.
@@ -202,6 +203,8 @@ class Stream:
         description, ports = self._description, self._description.events
         values = by_name(description, event)
         arrays = {port.name: numbers(values[port.name], f"event {port.name!r}") for port in ports}
+        if description.standardizes:
+            arrays = {name: scaled(array, description.frontend) for name, array in arrays.items()}
         extra = {arrays[port.name].ndim - len(port.event_shape) for port in ports}
         single = extra == {0} and description.stride == 1
         if single:
@@ -241,6 +244,9 @@ class Stream:
         outputs = streamed(self._runtime, events)
         ports = [port for _, port in self._description.predictions]
         steps = min((len(output) for port, output in zip(ports, outputs) if port.time), default=1)
+        if self.count < self._description.warmup * self._description.stride:
+            self.count += self._description.stride
+            return [[np.full_like(output[0] if port.time else output, np.nan) for port, output in zip(ports, outputs)]]
         frames: list[list[np.ndarray]] = []
         for step in range(steps):
             frame: list[np.ndarray] = [
