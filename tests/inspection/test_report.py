@@ -271,7 +271,7 @@ def test_what_is_in_the_file(tmp_path):
             assert np.allclose(unpacked(array), wanted[name][0], atol=max(1, largest) / 200), name
         gradient = keras_gates.influence(model, NUMBERS[:1], method="gradient").ltm[layer["name"]][0]
         assert np.allclose(unpacked(layer["weights"]), gradient / np.abs(gradient).max(), atol=1 / 100)
-    by_event = keras_gates.influence(model, NUMBERS[:1], method="integrated", steps=8).strength[0]
+    by_event = keras_gates.influence(model, NUMBERS, method="integrated", steps=8).strength[0]
     assert np.allclose(unpacked(story["influence"]), by_event / np.abs(by_event).max(), atol=1 / 100)
     assert list(tmp_path.iterdir()) == [path], "nothing else is left behind"
 

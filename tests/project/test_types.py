@@ -167,8 +167,14 @@ def test_completion(editable):
 
     assert set(keras_gates.__all__) <= completions("import keras_gates\nkeras_gates.")
     assert {"GateLSTM", "GateLSTMCell", "GateMonitor"} <= completions("from keras_gates import Gate")
-    assert {"load", "names", "build"} <= completions("from keras_gates import models\nmodels.")
+    assert {"load", "from_preset", "names", "build"} <= completions("from keras_gates import models\nmodels.")
     assert {"operators", "parameters"} <= completions("import keras_gates\nkeras_gates.export(None, '').")
     text = "import keras_gates\nkeras_gates.GateLSTM("
     signature = jedi.Script(text, environment=environment).get_signatures(*reversed(place(text)))[0]
     assert {"units", "formulation", "forget", "loop"} <= {parameter.name for parameter in signature.params}
+
+
+def test_dir_lists_public_names_only():
+    public = {*keras_gates.__all__, *(path.parent.name for path in (ROOT / "keras_gates").glob("*/__init__.py"))}
+    assert set(dir(keras_gates)) == {*public, "__version__"}
+    assert all(hasattr(keras_gates, name) for name in dir(keras_gates))

@@ -59,7 +59,10 @@ function drawPatched(box, receiver, donor, at) {
   if (!patch) return;
   if (patch.values.base64) patch.values = unpacked(patch.values);
   const count = one.answers.names.length, { values } = patch.values;
-  const nearest = patch.events.reduce((best, event, n) => (Math.abs(event - at) < Math.abs(patch.events[best] - at) ? n : best), 0);
+  const end = one.answers.names.indexOf(answer.name), moved = (n) => Math.abs(values[n * count + end] - answer.value);
+  // After the last event nothing is left to be decided: then the event that matters most is named.
+  const most = patch.events.reduce((best, _, n) => (moved(n) >= moved(best) ? n : best), 0);
+  const nearest = at === one.time - 1 ? most : patch.events.reduce((best, event, n) => (Math.abs(event - at) < Math.abs(patch.events[best] - at) ? n : best), 0);
   let best = 0;
   for (let k = 1; k < count; k++) if (values[nearest * count + k] > values[nearest * count + best]) best = k;
   caption.textContent = `With the long-term memory of example ${donor} put in after event ${patch.events[nearest]}, the answer at the end is ${one.answers.names[best]}, ${shown(one, values[nearest * count + best])}. The curve: over the event after which it is put in.`;

@@ -42,8 +42,8 @@ function drawStrip(canvas, one, at, steps) {
   const { events, time } = one;
   ready(events);
   if (events.kind === "pictures") {
-    const { pen, width, height } = surface(canvas), step = (width - GUTTER - MARGIN) / time;
-    const tall = Math.min(height - 6, (step * events.height) / events.width), wide = (tall * events.width) / events.height;
+    const step = (Math.max(50, canvas.clientWidth) - GUTTER - MARGIN) / time, tall = Math.min(50, (step * events.height) / events.width);
+    const { pen, width, height } = surface(canvas, Math.round(tall + 8)), wide = (tall * events.width) / events.height;
     pen.imageSmoothingEnabled = false;
     for (let t = 0; t < time; t++) {
       const x = axisX(t, time, width) - wide / 2, y = height - tall - 3;
