@@ -15,6 +15,8 @@ judging        scores and pictures for models without their own
 baselines      simple models for the same data
 deploying      exports, loaded again and compared with Keras
 report         learning curves, report.md, the table on the screen
+clock          how long each stage took
+memory         keeps freed memory for the next step
 folder         the run folder: named, locked, renamed when complete
 """
 

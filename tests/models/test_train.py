@@ -45,6 +45,10 @@ def test_metrics_say_what_was_done_and_how_well(run):
     assert metrics["versions"]["keras"] == keras.__version__
     assert len(metrics["history"]) == 2
     assert metrics["data"]["licence"] == "CC BY 4.0"
+    seconds = metrics["seconds"]
+    assert list(seconds) == ["data", "training", "first step", "scores", "export", "simple models"]
+    assert 0 < seconds["first step"] < seconds["training"]
+    assert f"| training | {seconds['training']:.1f} |" in (run / "report.md").read_text()
     model = keras.saving.load_model(run / "model.keras")
     x, y = find("digits").data().arrays("test", 300)
     accuracy = float((model.predict(x, verbose=0).argmax(-1) == y).mean())
