@@ -190,13 +190,17 @@ def data(
     ends = np.cumsum(rows)
     known = series.values[: ends[0]].astype("float64")  # float32 sums drift after a million rows
     calendar = series.calendar()
-    splits = []
+    splits: list[Any] = []
     for start, end in zip((0, ends[0] - history, ends[1] - history), ends):
         part = series.values[start:end], calendar[start:end], history, horizon
         late = (end - start) * history * (len(series.names) + 4) > MOST
         splits.append(late_windows(*part) if late else from_windows(*windows(*part)))
+    about: dict[str, Any] = {"attribution": attribution, "licence": licence, **series.about}
+    train, validation, test = splits
     return Data(
-        *splits,
+        train,
+        validation,
+        test,
         labels=series.names,
         build={
             "history": history,
@@ -214,7 +218,7 @@ def data(
             **{name: value for name, value in reading.items() if value is not None},
         },
         split=f"rows {rows[0]:,} / {rows[1]:,} / {rows[2]:,}, in temporal order",
-        **{"attribution": attribution, "licence": licence, **series.about},
+        **about,
     )
 
 
