@@ -84,6 +84,8 @@ TRIED = (
     "ten epochs, the same initialised with zeros: 0.0297, with half of the STM dropped and more weight decay, as at "
     "present, 0.0283, without the calendar 0.0277, the window also divided by its own spread 0.0280, without an LSTM "
     "0.0269. The validation split does not tell these apart (0.052 to 0.053), and none reaches ridge regression, 0.0264.",
+    "The linear path started from ridge regression, 16 units, one run: 0.0273 before training (the median of its errors added), "
+    "0.0289 after eight epochs; the quantile loss on the validation split falls meanwhile, its squared error does not.",
 )
 
 
