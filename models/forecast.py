@@ -84,6 +84,8 @@ TRIED = (
     "ten epochs, the same initialised with zeros: 0.0297, with half of the STM dropped and more weight decay, as at "
     "present, 0.0283, without the calendar 0.0277, the window also divided by its own spread 0.0280, without an LSTM "
     "0.0269. The validation split does not tell these apart (0.052 to 0.053), and none reaches ridge regression, 0.0264.",
+    "The linear path started from ridge regression, 16 units, one run: 0.0273 before training (the median of its errors added), "
+    "0.0289 after eight epochs; the quantile loss on the validation split falls meanwhile, its squared error does not.",
 )
 
 
@@ -190,13 +192,17 @@ def data(
     ends = np.cumsum(rows)
     known = series.values[: ends[0]].astype("float64")  # float32 sums drift after a million rows
     calendar = series.calendar()
-    splits = []
+    splits: list[Any] = []
     for start, end in zip((0, ends[0] - history, ends[1] - history), ends):
         part = series.values[start:end], calendar[start:end], history, horizon
         late = (end - start) * history * (len(series.names) + 4) > MOST
         splits.append(late_windows(*part) if late else from_windows(*windows(*part)))
+    about: dict[str, Any] = {"attribution": attribution, "licence": licence, **series.about}
+    train, validation, test = splits
     return Data(
-        *splits,
+        train,
+        validation,
+        test,
         labels=series.names,
         build={
             "history": history,
@@ -214,7 +220,7 @@ def data(
             **{name: value for name, value in reading.items() if value is not None},
         },
         split=f"rows {rows[0]:,} / {rows[1]:,} / {rows[2]:,}, in temporal order",
-        **{"attribution": attribution, "licence": licence, **series.about},
+        **about,
     )
 
 

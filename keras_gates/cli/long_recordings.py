@@ -58,6 +58,7 @@ def print_events(model: EdgeModel, source: str, arguments: argparse.Namespace) -
         EdgeError: The source cannot be read, or the model does not classify windows of it.
     """
     kind = Path(source).suffix.lower()
+    place: Callable[[int], float | str]
     if kind in sounds.SUFFIXES:
         scanner, blocks, place = _sound(model, source, arguments)
     elif kind in SUFFIXES:

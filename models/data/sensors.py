@@ -15,7 +15,14 @@ from keras_gates.edge.chunks import is_large
 from keras_gates.edge.recordings import channels_of, clock, cut_recordings, time_column
 from keras_gates.edge.tables import SUFFIXES, Table, read_table
 from keras_gates.models.data.files import labelled_files, user_errors
-from keras_gates.models.data.intervals import beside, long_recordings, parts_of, read_intervals, training_windows
+from keras_gates.models.data.intervals import (
+    Window,
+    beside,
+    long_recordings,
+    parts_of,
+    read_intervals,
+    training_windows,
+)
 from keras_gates.models.data.large import by_recording, read_large, runs
 from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take_parts, three_parts
 from keras_gates.models.data.summary import class_notes, leak_notes, length_note, precision_notes
@@ -165,7 +172,11 @@ def long_recordings_of(
         UserError: a file cannot be read, or a class has too few intervals.
     """
     files, stride = long_recordings(path, SUFFIXES), stride or max(1, steps // 2)
-    windows, recording, pieces, channels, notes = [], [], [], [], []
+    windows: list[Window] = []
+    recording: list[int] = []
+    pieces: list[np.ndarray] = []
+    channels: list[str] = []
+    notes: list[str] = []
     for number, file in enumerate(files):
         table = read_table(file)
         own = channels_of(table)

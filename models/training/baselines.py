@@ -61,8 +61,9 @@ def baselines(data: Any, seconds: float = 60.0) -> list[dict[str, Any]]:
         models.append(("logistic regression on summary features", lambda: accuracy(logistic(features, y, tested))))
     if (series := sequences(x, data)) is not None and (new_series := sequences(new, data)) is not None:
         held_out, held_out_classes = data.arrays("validation", most)
-        checked = sequences(held_out, data), held_out_classes
-        network = functools.partial(convolutional, series, y, checked, new_series, seconds / 4)
+        network = functools.partial(
+            convolutional, series, y, (sequences(held_out, data), held_out_classes), new_series, seconds / 4
+        )
         models.append(("1-D CNN", lambda: accuracy(network())))
         if has_minirocket(series.shape[1]):
             models.append(("MiniRocket", lambda: accuracy(minirocket(series, y, new_series))))

@@ -18,7 +18,7 @@ EPOCHS, PATIENCE = 40, 6
 MINIROCKET_STEPS = 9  # it needs at least so many
 
 
-def sequences(x: np.ndarray, data: Any) -> np.ndarray | None:
+def sequences(x: np.ndarray, data: Any) -> Any:
     """Return (examples, time, channels), float32: of sound its log-mel bands, of sensor values the standardized channels, of
     pictures their rows; None for other shapes.
 
