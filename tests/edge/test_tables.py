@@ -113,6 +113,13 @@ def test_a_cell_that_is_no_number_is_named_by_its_line(tmp_path, cell):
         table_of(tmp_path, "text,label\n ,a\n").texts("text")
 
 
+def test_a_cell_of_a_sheet_is_named_by_its_row(tmp_path):
+    pytest.importorskip("openpyxl", reason="writes the sheet")
+    pandas.DataFrame({"v": [1, 2, "high"]}).to_excel(tmp_path / "mine.xlsx", index=False)
+    with pytest.raises(EdgeError, match=r"mine\.xlsx, row 4, column 'v': .* is not a number"):  # row 1 has the names
+        read_table(tmp_path / "mine.xlsx", required=("v",)).numbers("v")
+
+
 def test_letters_of_old_encodings_are_read_and_said(tmp_path):
     table = table_of(tmp_path, "temp °C;x\n1;2\n".encode("cp1252"))
     assert table.names == ["temp °C", "x"]
