@@ -5,7 +5,7 @@ import sys
 from setuptools import Extension, setup
 
 FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=fast", "-pthread"]
-HEADERS = ["lstm.h", "internal.h", "tensorflow_c.h"]
+HEADERS = ["lstm.h", "internal.h", "tensorflow_c.h", "xla_c.h"]
 HEADERS += [f"{part}.inc" for part in ("variant", "vectors", "matmul", "shape", "forward", "backward")]
 
 
@@ -30,7 +30,7 @@ setup(
     ext_modules=[]
     if sys.platform == "win32"
     else [
-        extension("_core", ["baseline", "avx2", "avx512", "dispatch"]),
+        extension("_core", ["baseline", "avx2", "avx512", "dispatch", "xla_call"]),
         extension("_tensorflow", ["tensorflow_op"], ["dl"] if sys.platform.startswith("linux") else []),
     ],
 )

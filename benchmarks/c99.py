@@ -1,6 +1,7 @@
 """C99 without a runtime: bit equality over the zoo, speed beside LiteRT, flash and RAM on Cortex-M processors.
 
 python benchmarks/c99.py equal            # every int8 file, both arithmetics, sequences that differ
+python benchmarks/c99.py random           # 200 random models through both arithmetics; benchmarks/results/c99_random.json
 python benchmarks/c99.py speed            # microseconds per sequence beside LiteRT, one thread, one run
 python benchmarks/c99.py cores            # the self-test under qemu, flash, state and stack per processor
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import re
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from keras_gates.exporting.c99.write import write_c99
 from keras_gates.exporting.report import ExportError
 
 ROOT = Path(__file__).parents[1]
-START = ROOT / "tests" / "support" / "cortex_m"
+START = ROOT / "keras_gates" / "exporting" / "c99" / "templates"
 FLAGS = ["-std=c99", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]  # as in the Makefile
 # board, compiler flags, where its flash and RAM begin
 CORES = {
@@ -69,6 +71,75 @@ def equal(pattern: str, sequences: int) -> None:
                 library.model_run(state, *pointers([*sample, *outputs]))
                 wrong += any((a != b).any() for a, b in zip(outputs, expected))
             print(f"{path.stem:26s} {arithmetic:6s} {wrong} of {sequences} sequences differ", flush=True)
+
+
+def random_models(first: int, count: int, log: Path, kept: Path | None) -> None:
+    """Export random models, write each as C in both arithmetics, and compare three sequences; a JSON line per model.
+
+    Args:
+        first, count: Seeds.
+        log: Results; models that stand in it are not run again.
+        kept: Folder with exported files SEED.tflite to use again; None exports all.
+    """
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    for seed in sorted(set(range(first, first + count)) - {row["seed"] for row in rows}):
+        row: dict[str, object] = {"seed": seed}
+        data = _exported(seed, row, kept)
+        for arithmetic in ("litert", "tflm") if data else ():
+            try:
+                row[arithmetic] = _compared(data, arithmetic)
+            except ExportError as error:
+                row[arithmetic] = f"refused: {error}"[:200]
+        rows.append(row)
+        log.write_text("".join(json.dumps(row) + "\n" for row in sorted(rows, key=lambda each: each["seed"])))
+    for arithmetic in ("litert", "tflm"):
+        answers_ = [str(row.get(arithmetic, "export refused")).split(":")[0] for row in rows]
+        print(arithmetic, {answer: answers_.count(answer) for answer in sorted(set(answers_))})
+
+
+def _exported(seed: int, row: dict[str, object], kept: Path | None) -> bytes:
+    known = kept and kept / f"{seed}.json"
+    if known and known.exists():
+        case = json.loads(known.read_text())
+        row |= {key: case[key] for key in ("text", "lowering", "refused") if key in case}
+        return b"" if "refused" in case else (kept / f"{seed}.tflite").read_bytes()
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
+    from export_models import random_case
+
+    import keras_gates
+
+    case = random_case(seed)
+    row["text"] = case.text
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            report = keras_gates.export(case.model, folder, ("tflite",), **case.options)
+            row["lowering"] = report.lowering
+            return Path(folder, "model.tflite").read_bytes()
+    except ExportError as error:
+        row["refused"] = str(error)
+        return b""
+
+
+def _compared(data: bytes, arithmetic: str) -> str:
+    graph = graph_of(data)
+    with tempfile.TemporaryDirectory() as folder:
+        write_c99(data, folder, arithmetic=arithmetic)
+        library = compiled(Path(folder), "model", ["-std=c99", "-O1"])
+    state, wrong, worst = ctypes.create_string_buffer(1 << 20), 0, 0.0
+    samples = random_inputs(graph, 3, seed=1)
+    for sample, expected in zip(samples, answers(data, graph, arithmetic, samples)):
+        library.model_reset(state)
+        calls = zip(*sample) if graph.memory else [sample]
+        wanted = zip(*expected) if graph.memory else [expected]
+        for inputs, outputs in zip(calls, wanted):
+            got = [np.empty(v.shape, v.dtype) for v in graph.outputs]
+            call = library.model_push if graph.memory else library.model_run
+            arrays = [*map(np.ascontiguousarray, inputs), *got]
+            wrong += call(state, *pointers(arrays)) != 0
+            for a, b in zip(got, outputs):
+                wrong += int((a != b).sum()) if a.dtype.kind != "f" else 0
+                worst = max(worst, float(np.abs(a - b).max())) if a.dtype.kind == "f" else worst
+    return f"WRONG: {wrong}, {worst:.2g}" if wrong or worst >= 1e-6 else "equal"
 
 
 def speed(files: list[str]) -> None:
@@ -144,11 +215,17 @@ def _emulated(folder: Path, board: str, cpu: list[str], flash: str, ram: str, si
 def main() -> None:
     """Run the command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("what", choices=("equal", "speed", "cores"))
+    options.add_argument("what", choices=("equal", "random", "speed", "cores"))
     options.add_argument("files", nargs="*", help=".tflite files for speed and cores; a pattern of zoo names for equal")
     options.add_argument("--sequences", type=int, default=20)
+    options.add_argument("--first", type=int, default=2000, help="first seed of the random models")
+    options.add_argument("--count", type=int, default=200, help="random models")
+    options.add_argument("--kept", type=Path, help="folder with random models that were exported before")
     chosen = options.parse_args()
-    if chosen.what == "equal":
+    if chosen.what == "random":
+        log = ROOT / "benchmarks" / "results" / "c99_random.json"
+        random_models(chosen.first, chosen.count, log, chosen.kept)
+    elif chosen.what == "equal":
         equal(chosen.files[0] if chosen.files else "*", chosen.sequences)
     else:
         weights = ROOT / "models" / "weights"

@@ -2,6 +2,7 @@
 
 python benchmarks/export.py figures [--json FILE]      the figures of docs/export.md
 python benchmarks/export.py random 200 [--first 0]     random models: how many agree, what refuses, what differs
+python benchmarks/export.py random 288 --structures    models of every structure in every mode and precision
 python benchmarks/export.py verification 200           good files and broken copies of them: which are withheld
 """
 
@@ -20,13 +21,14 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests/support"), str(Path(__file__).resolve().parent)]
 
 
-def random_models(count: int, first: int, log: Path) -> None:
+def random_models(count: int, first: int, log: Path, structures: bool) -> None:
     """Export `count` random models, compare each file with Keras on inputs it has not seen, and sum up.
 
     Every answer is a line of JSON in `log`; a seed that stands there is not run again.
     """
     import keras
     from export_models import judged, random_case
+    from export_structures import structured_case
 
     from keras_gates import ExportError
 
@@ -36,7 +38,7 @@ def random_models(count: int, first: int, log: Path) -> None:
         if seed in done:
             continue
         start = time.time()
-        case = random_case(seed)
+        case = (structured_case if structures else random_case)(seed)
         row = {"seed": seed, "model": case.text, **{key: case.options[key] for key in ("precision", "mode", "target")}}
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -99,7 +101,13 @@ def verification(count: int, first: int, log: Path) -> None:
                 worst = compare.compare(wanted, got, report.precision, (), rounding).worst
                 row = {"seed": seed, "defect": defect, "precision": report.precision, "lowering": report.lowering}
                 row |= {"mean": worst.mean, "high": worst.high, "max": worst.largest, "spread": worst.spread}
-                row |= {"changed": worst.changed, "wrong": worst.wrong, "usual": worst.usual}
+                row |= {
+                    "variation": worst.variation,
+                    "other": worst.other,
+                    "changed": worst.changed,
+                    "wrong": worst.wrong,
+                    "usual": worst.usual,
+                }
                 row |= {"size": float(np.abs(np.concatenate([x[0].ravel() for x in wanted])).max())}
                 new.append(row | {"withheld": not worst.acceptable, "rounding": rounding[0]})
         rows += new
@@ -223,6 +231,9 @@ def main() -> None:
     many.add_argument("count", type=int)
     many.add_argument("--first", type=int, default=0)
     many.add_argument(
+        "--structures", action="store_true", help="models of every structure, in every mode and precision"
+    )
+    many.add_argument(
         "--log", type=Path, default=Path("runs/random_models.jsonl"), help="answers so far; to go on from"
     )
     judged = commands.add_parser("verification")
@@ -237,7 +248,7 @@ def main() -> None:
     elif arguments.command == "verification":
         verification(arguments.count, arguments.first, arguments.log)
     else:
-        random_models(arguments.count, arguments.first, arguments.log)
+        random_models(arguments.count, arguments.first, arguments.log, arguments.structures)
 
 
 if __name__ == "__main__":

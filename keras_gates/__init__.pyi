@@ -59,6 +59,7 @@ from keras_gates.layers.variants.peephole import PeepholeForgetGate as PeepholeF
 from keras_gates.layers.variants.peephole import PeepholeLearnGate as PeepholeLearnGate
 from keras_gates.layers.variants.peephole import PeepholeUseGate as PeepholeUseGate
 from keras_gates.layers.variants.projection import ProjectionUseGate as ProjectionUseGate
+from keras_gates.layers.variants.refine import RefineForgetGate as RefineForgetGate
 from keras_gates.layers.variants.zoneout import ZoneoutRememberGate as ZoneoutRememberGate
 from keras_gates.layers.variants.zoneout import ZoneoutUseGate as ZoneoutUseGate
 from keras_gates.loops.inputs import Weights as Weights
@@ -90,6 +91,7 @@ __all__ = [
     "PeepholeLearnGate",
     "PeepholeUseGate",
     "ProjectionUseGate",
+    "RefineForgetGate",
     "RememberGate",
     "Trace",
     "Unit",

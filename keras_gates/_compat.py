@@ -6,8 +6,9 @@ Nothing degrades silently: where a version of Keras or TensorFlow lacks a name, 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -106,6 +107,24 @@ def functional_graph(model: keras.Model) -> keras.Model:
     if not isinstance(model, keras.Sequential):
         return model
     return _fetch(model, "_functional", "Sequential") or model
+
+
+@contextlib.contextmanager
+def without_new_nodes(model: keras.Model) -> Iterator[None]:
+    """Forget afterwards the calls of the model's layers that were recorded in the block: `keras.Model(tensors, …)` adds one
+    to each layer, whose `output` then has no single value.
+
+    Args:
+        model: A functional model.
+    """
+    operations = [*functional_graph(model).operations, *flatten_layers(model)]
+    lists = [_fetch(each, name, "operation") for each in operations for name in ("_inbound_nodes", "_outbound_nodes")]
+    before = [(nodes, list(nodes)) for nodes in lists]
+    try:
+        yield
+    finally:
+        for nodes, old in before:
+            nodes[:] = old
 
 
 def input_structure(model: keras.Model) -> Any:

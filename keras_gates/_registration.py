@@ -46,6 +46,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "layers.variants.layer_norm": ("LayerNormForgetGate", "LayerNormLearnGate", "LayerNormUseGate"),
     "layers.variants.peephole": ("PeepholeForgetGate", "PeepholeLearnGate", "PeepholeUseGate"),
     "layers.variants.projection": ("ProjectionUseGate",),
+    "layers.variants.refine": ("RefineForgetGate",),
     "layers.variants.zoneout": ("ZoneoutRememberGate", "ZoneoutUseGate"),
     "loops.inputs": ("Weights",),
     "native.versions": ("show_versions",),

@@ -15,13 +15,14 @@ import numpy as np
 
 import keras_gates
 from keras_gates.models.data import series as loading
-from keras_gates.models.data.pipeline import Data, from_arrays
+from keras_gates.models.data.pipeline import Data
 from keras_gates.models.front_end_split import without_front_end
-from keras_gates.models.lazy import keras, lazy_function
+from keras_gates.models.lazy import keras, lazy_function, tf
 from keras_gates.models.registry import DeviceModel, UserError, ZooModel
 from keras_gates.models.training.recipe import optimizer
 
 QUANTILES = (0.1, 0.5, 0.9)
+MOST = 100_000_000  # numbers of all windows of a part: 400 MB
 ETTH1 = {
     "columns": ("OT",),
     "rows": (8640, 2880, 2880),
@@ -188,10 +189,13 @@ def data(
         )
     ends = np.cumsum(rows)
     known = series.values[: ends[0]].astype("float64")  # float32 sums drift after a million rows
+    calendar = series.calendar()
     splits = []
     for start, end in zip((0, ends[0] - history, ends[1] - history), ends):
-        splits.append(windows(series.values[start:end], series.calendar()[start:end], history, horizon))
-    return from_arrays(
+        part = series.values[start:end], calendar[start:end], history, horizon
+        late = (end - start) * history * (len(series.names) + 4) > MOST
+        splits.append(late_windows(*part) if late else from_windows(*windows(*part)))
+    return Data(
         *splits,
         labels=series.names,
         build={
@@ -225,6 +229,32 @@ def windows(values: np.ndarray, calendar: np.ndarray, history: int, horizon: int
     behind = np.lib.stride_tricks.sliding_window_view(np.concatenate([values, calendar], 1)[:-horizon], history, axis=0)
     ahead = np.lib.stride_tricks.sliding_window_view(values[history:], horizon, axis=0)
     return behind.transpose(0, 2, 1).copy(), ahead.transpose(0, 2, 1).copy()
+
+
+def from_windows(x: np.ndarray, y: np.ndarray) -> Any:
+    """Return a `tf.data.Dataset` of windows.
+
+    Args:
+        x, y: of `windows`.
+    """
+    return tf.data.Dataset.from_tensor_slices((x, y))
+
+
+def late_windows(values: np.ndarray, calendar: np.ndarray, history: int, horizon: int) -> Any:
+    """Return a `tf.data.Dataset` of the windows that `windows` returns, each cut when it is needed: all of them together take
+    as many times the memory of the series as `history` has steps.
+
+    Args:
+        values, calendar, history, horizon: as in `windows`.
+    """
+    both = tf.constant(np.concatenate([values, calendar], 1))
+
+    def cut(start: Any) -> tuple[Any, Any]:
+        behind = tf.ensure_shape(both[start : start + history], (history, both.shape[1]))
+        ahead = both[start + history : start + history + horizon, : values.shape[1]]
+        return behind, tf.ensure_shape(ahead, (horizon, values.shape[1]))
+
+    return tf.data.Dataset.range(len(values) - history - horizon + 1).map(cut, num_parallel_calls=2)
 
 
 def compile(model: Any, recipe: Any, steps: int | None) -> None:

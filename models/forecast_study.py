@@ -13,7 +13,7 @@ from keras_gates.models.data.pipeline import Data
 from keras_gates.models.forecast import QUANTILES
 from keras_gates.models.registry import Judgement
 
-MOST = 1_000_000  # examples: all of them
+MOST = 200_000_000  # numbers of the windows that are read: all of them, except of long series
 
 
 def judge(model: Any, data: Data, folder: Path) -> Judgement:
@@ -31,14 +31,14 @@ def judge(model: Any, data: Data, folder: Path) -> Judgement:
     """
     deviation = np.sqrt(np.asarray(data.build["variance"], "float64"))
     series, horizon = len(deviation), model.output_shape[1]
-    x, y = data.arrays("test", MOST)
+    x, y = _windows(data, "test")
     season = _season(x[0, :, series:])
     predicted = model.predict(x, batch_size=256, verbose=0)
     forecasts = {
         "": predicted[..., QUANTILES.index(0.5)],
         "last value ": np.repeat(x[:, -1:, :series], horizon, 1),
         "same time last season ": x[:, -season:, :series][:, np.arange(horizon) % season],
-        "linear ": linear(*data.arrays("train", MOST), x),
+        "linear ": linear(*_windows(data, "train"), x),
     }
     scores = {}
     for name, forecast in forecasts.items():
@@ -56,6 +56,11 @@ def judge(model: Any, data: Data, folder: Path) -> Judgement:
             )
         ],
     )
+
+
+def _windows(data: Data, split: str) -> tuple[np.ndarray, np.ndarray]:
+    steps, channels = data.train.element_spec[0].shape
+    return data.spread(split, max(1, MOST // (steps * channels)))
 
 
 def _season(calendar: np.ndarray) -> int:

@@ -15,6 +15,7 @@ VARIANTS = (
     "layer_norm",
     "zoneout",
     "projection",
+    "refine",
     "open_learn",
     "open_forget",
     "open_use",
@@ -45,6 +46,7 @@ def gates(variant: str, units: int, formulation: str = "standard") -> dict[str, 
         "projection": lambda: {
             "use": kg.ProjectionUseGate(units, projection=max(1, units // 2), formulation=formulation)
         },
+        "refine": lambda: {"forget": kg.RefineForgetGate(units)},
         "open_learn": lambda: {"learn": kg.OpenLearnGate(units)},
         "open_forget": lambda: {"forget": kg.OpenForgetGate(units)},
         "open_use": lambda: {"use": kg.OpenUseGate(units, formulation=formulation)},

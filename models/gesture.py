@@ -15,7 +15,9 @@ import numpy as np
 
 import keras_gates
 from keras_gates.edge.recordings import padded
-from keras_gates.models.data import sensors
+from keras_gates.edge.tables import SUFFIXES
+from keras_gates.models.data import large, sensors
+from keras_gates.models.data.intervals import long_recordings
 from keras_gates.models.data.pipeline import Data, class_weights, from_arrays
 from keras_gates.models.front_end_split import without_front_end
 from keras_gates.models.lazy import keras, tf
@@ -99,6 +101,8 @@ def data(
     group: str | None = None,
     split: str = "random",
     wide: bool = False,
+    stride: int | None = None,
+    background: str = "background",
 ) -> Data:
     """Load generated gestures ("builtin"), smartwatch_gestures ("tfds"), or the user's table or folder of tables.
 
@@ -114,12 +118,17 @@ def data(
         group: column of the user's table of which no value is in two parts, e.g. a person.
         split: of the user's data, "random" or "time".
         wide: whether each row of the user's table is a recording.
+        stride: rows between the starts of two windows of a long recording; None is half of a window where intervals are
+            labelled, else no overlap.
+        background: label of windows of a long recording without a labelled interval; "" leaves them out.
 
     Raises:
         UserError: a value is out of range, or the data cannot be read.
     """
     if steps is not None and (not isinstance(steps, int) or steps < 2):
         raise UserError(f"steps must be at least 2, not {steps}")
+    if stride is not None and (not isinstance(stride, int) or stride < 1):
+        raise UserError(f"stride must be a whole number of rows above 0, not {stride!r}")
     kinds = AUGMENTATIONS if augment is True else _names(augment or ())
     if unknown := sorted(set(kinds) - set(AUGMENTATIONS)):
         raise UserError(f"augment must be True, False or some of {', '.join(AUGMENTATIONS)}; got {unknown[0]!r}")
@@ -128,8 +137,10 @@ def data(
         movements = sensors.drawn_gestures(seed)
     elif source == "tfds":
         movements = sensors.smartwatch_gestures(data_dir, participant)
+    elif long_recordings(source, SUFFIXES):
+        movements = sensors.long_recordings_of(source, steps or 50, stride, background or "", group, split)
     else:
-        movements = sensors.csv_recordings(source, steps or 50, group, split, wide)
+        movements = sensors.csv_recordings(source, steps or 50, group, split, wide, stride)
     steps = steps or min(500, max(len(recording) for recording in movements.train[0]))
     mean, variance = _statistics(movements.train[0])
     axes = _names(vector) if own else movements.channels
@@ -142,7 +153,7 @@ def data(
     fill = mean.astype("float32") if own else np.zeros(len(mean), "float32")
     noisy = NOISE if own else 0.0
     return from_arrays(
-        *((padded(recordings, steps, fill), classes) for recordings, classes in movements.splits()),
+        *((_padded(recordings, steps, fill), classes) for recordings, classes in movements.splits()),
         labels=movements.labels,
         build={
             "steps": steps,
@@ -190,12 +201,23 @@ def _names(words: Any) -> list[str]:
     return [word.strip() for word in words.split(",")] if isinstance(words, str) else [str(word) for word in words]
 
 
+def _padded(recordings: Sequence[np.ndarray], steps: int, fill: np.ndarray) -> np.ndarray:
+    shape = (len(recordings), steps, recordings[0].shape[1])
+    on_disk = large.on_disk(shape, "float32") if isinstance(recordings[0], np.memmap) else None
+    return padded(recordings, steps, fill, on_disk)
+
+
 def _statistics(recordings: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of each channel, float64; the variance of a constant channel is 1."""
-    values = np.concatenate(recordings).astype("float64")  # float32 sums drift after a million rows
-    mean, variance = values.mean(0), values.var(0)
-    constant = np.sqrt(variance) <= 1e-7 * np.abs(values).max(0)
-    return mean, np.where(constant, 1.0, variance)
+    if isinstance(recordings[0], np.memmap):
+        count = sum(len(recording) for recording in recordings)
+        mean = np.sum([np.asarray(recording).sum(0) for recording in recordings], 0) / count
+        variance = np.sum([np.square(np.asarray(recording) - mean).sum(0) for recording in recordings], 0) / count
+        largest = np.max([np.abs(np.asarray(recording)).max(0) for recording in recordings], 0)
+    else:
+        values = np.concatenate(recordings).astype("float64")  # float32 sums drift after a million rows
+        mean, variance, largest = values.mean(0), values.var(0), np.abs(values).max(0)
+    return mean, np.where(np.sqrt(variance) <= 1e-7 * largest, 1.0, variance)
 
 
 def _augmentation(
@@ -262,6 +284,7 @@ MODEL = ZooModel(
     recipe=RECIPE,
     builtin="500 generated gestures, five classes",
     tfds=("smartwatch_gestures",),
-    files="a CSV file with a column label, or a folder with one sub-folder of CSV files per label",
+    files="a CSV file with a column label, a folder with one sub-folder of CSV files per label, or long recordings with labelled "
+    "intervals",
     device=device,
 )

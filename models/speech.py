@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 import keras_gates
-from keras_gates.edge.sound import windows
+from keras_gates.edge.sound import SUFFIXES, windows
 from keras_gates.models import layers as zoo_layers
 from keras_gates.models.data import audio
+from keras_gates.models.data.intervals import long_recordings
 from keras_gates.models.data.pipeline import Data, class_weights, from_arrays
 from keras_gates.models.front_end_split import without_front_end
 from keras_gates.models.lazy import keras, tf
@@ -138,9 +139,11 @@ def data(
     sample_rate: int | None = None,
     group: str | None = None,
     split: str = "random",
+    stride: float | None = None,
+    background: str = "background",
 ) -> Data:
     """Load generated vowels ("builtin"), spoken_digit or speech_commands ("tfds"), or a folder of sound files with one
-    sub-folder per word.
+    sub-folder per word, or long recordings with labelled intervals (`keras_gates.models.data.intervals`).
 
     Args:
         source: "builtin", "tfds", or a path.
@@ -153,12 +156,18 @@ def data(
         sample_rate: in Hz, to which the user's files are resampled; None is their lowest rate, at most 16,000 Hz.
         group: "name": no part of a file's name up to the first "_", such as a speaker, is in two parts of the user's data.
         split: of the user's data, "random" or "time".
+        stride: seconds between the starts of two windows of a long recording; None is half of a window.
+        background: label of windows of a long recording without an interval; "" leaves them out.
 
     Raises:
         UserError: a value is unknown, or the data cannot be read.
     """
+    if seconds is not None and not 0.05 <= seconds <= 60:
+        raise UserError(f"seconds must be between 0.05 and 60, not {seconds!r}")
     if source == "builtin":
         recordings = audio.vowels(seed)
+    elif source != "tfds" and long_recordings(source, SUFFIXES):
+        recordings = audio.long_sounds(source, sample_rate, seconds or 1.0, stride, background or "", group, split)
     elif source != "tfds":
         recordings = audio.wav_folder(source, sample_rate, group, split)
     elif dataset == "spoken_digit":
@@ -167,8 +176,6 @@ def data(
         recordings = audio.speech_commands(data_dir)
     else:
         raise UserError(f'dataset must be "spoken_digit" or "speech_commands", not {dataset!r}')
-    if seconds is not None and not 0.05 <= seconds <= 60:
-        raise UserError(f"seconds must be between 0.05 and 60, not {seconds!r}")
     rate = recordings.sample_rate
     samples = round(rate * (seconds or _long_enough(recordings)))
     splits = [(windows(sounds, samples), classes) for sounds, classes in recordings.splits()]
@@ -259,7 +266,7 @@ MODEL = ZooModel(
     recipe=RECIPE,
     builtin="450 generated vowels, five classes",
     tfds=("spoken_digit", "speech_commands"),
-    files="a folder with one sub-folder of WAV, FLAC, OGG or MP3 files per word",
+    files="a folder with one sub-folder of WAV, FLAC, OGG or MP3 files per word, or long recordings with labelled intervals",
     published=PUBLISHED,
     tried=TRIED,
     device=device,

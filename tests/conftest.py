@@ -28,6 +28,25 @@ QUICK = {
     "project/test_structure.py": None,
 }
 
+# Tests and cases that run with the slow ones (`pytest -m slow`): each takes seconds, and others take most of the same path.
+SLOW = {
+    "cli/test_cli.py": "starts_without_keras.*keras_gates.layers",
+    "edge/test_frontends.py": "every_assigned_character.*(lower-|None-character)",
+    "inspection/test_ablation.py": "on_a_task_that_needs_them",
+    "layers/test_keras_friends.py": "keras_tuner",
+    "layers/test_precision.py": "4096_units|every_kind_of_gate.mixed_float16|fit_gives_the_same_losses.*article",
+    "layers/test_variants.py": "trains_saves_and_loads.(coupled|layer_norm)",
+    "loops/test_loops.py": "sizes_known_at_run_time.(True-standard|False-article)|fit_save_and_export.True",
+    "models/test_own_data_end_to_end.py": "wav_files|csv_of_a_series|csv_of_texts",
+    "models/test_shipped.py": "score_is_the_cards",
+    "models/test_show.py": "every_memory_builds.*arguments[12]|with_memory_and_not_without|cifar",
+    "models/test_train.py": "ctrl_c_keeps|same_seed_gives|uninterrupted",
+    "native/test_graphs.py": "two_devices|each_way_of_training",
+    "project/test_docs.py": "python_blocks.docs/tutorials",
+    "project/test_registration.py": "whichever_module.*(loops|_compat)",
+    "project/test_reliability.py": "checkpoint_is_whole",
+}
+
 
 @pytest.fixture(autouse=True)
 def _same_numbers_every_time():
@@ -53,6 +72,9 @@ def pytest_ignore_collect(collection_path, config):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        slow = QUICK.get(item.path.relative_to(TESTS).as_posix(), "")
+        file = item.path.relative_to(TESTS).as_posix()
+        slow = QUICK.get(file, "")
         if slow is None or (slow and not re.search(slow, item.name)):
             item.add_marker(pytest.mark.quick)
+        if file in SLOW and re.search(SLOW[file], item.name):
+            item.add_marker(pytest.mark.slow)

@@ -13,6 +13,7 @@ _DELEGATES = {
     "train": ("train a model of the zoo", "keras_gates.models.training"),
     "export": ("convert a .keras file to .tflite, SavedModel or C", "keras_gates.cli.export"),
     "c99": ("write a .tflite as C99 without a runtime", "keras_gates.cli.c99"),
+    "fit": ("tell whether a model fits a microcontroller", "keras_gates.cli.fit"),
     "look": ("write an interactive report of what the gates of a model do", "keras_gates.cli.look"),
     "completion": ("print a script that completes commands in bash, zsh or fish", "keras_gates.cli.completion"),
 }
@@ -21,6 +22,7 @@ _INTRODUCTION = """Train, export and run LSTM models whose gates have names.
   keras-gates train digits                    train a model of the zoo, export and verify it
   keras-gates export model.keras out/         convert a .keras file to .tflite, SavedModel or C
   keras-gates c99 model.tflite out/           write a .tflite as C99 without a runtime
+  keras-gates fit model.tflite                tell whether it fits a microcontroller
   keras-gates look model.keras x.npy          write an interactive report of what its gates do
   keras-gates info model.tflite               show what is in the file
   keras-gates predict model.tflite x.npy      predict a batch

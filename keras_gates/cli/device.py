@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_gates._quiet import without_native_log
 from keras_gates.cli.inputs import read_arrays, read_batch, read_events, write_arrays
+from keras_gates.cli.long_recordings import add_options, print_events
 from keras_gates.cli.table import print_table
 from keras_gates.edge import EdgeError, EdgeModel
 from keras_gates.edge.bench import bench
@@ -43,6 +44,7 @@ def add_commands(commands: Any) -> None:
         "--top", type=int, default=1, metavar="N", help="show the N best labels (default: %(default)s)"
     )
     predict.add_argument("-o", "--output", metavar="Y.npy", help="write arrays instead: .npy, or .npz for several")
+    add_options(predict)
     stream = _command(
         commands, "stream", "predict one event at a time; STM and LTM persist from event to event", _stream
     )
@@ -133,6 +135,10 @@ def _info(model: EdgeModel, arguments: argparse.Namespace) -> None:
 
 
 def _predict(model: EdgeModel, arguments: argparse.Namespace) -> None:
+    if arguments.stream:
+        for source in arguments.input:
+            print_events(model, source, arguments)
+        return
     results = [model.predict(read_batch(model, source)) for source in arguments.input]
     names = [port.name for _, port in model.description.predictions]
     columns = {

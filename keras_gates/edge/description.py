@@ -103,6 +103,7 @@ class Description:
         labels: Names of the classes.
         vocabulary: The word behind each token number.
         frontend: Parameters of the front end, from the metadata.
+        warmup: Calls after a reset whose predictions are not valid, because the first window of a convolution is not complete.
         facts: The whole metadata entry.
     """
 
@@ -120,6 +121,7 @@ class Description:
     labels: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     frontend: dict[str, Any] = field(default_factory=dict)
+    warmup: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 
     def role(self, role: str) -> list[Port]:
@@ -159,7 +161,12 @@ class Description:
     @property
     def scales(self) -> bool:
         """Whether measurements must be standardized first (mean and standard deviation per channel)."""
-        return self.frontend.get("kind") == "scale"
+        return self.frontend.get("kind") == "scale" and not self.standardizes
+
+    @property
+    def standardizes(self) -> bool:
+        """Whether `EdgeModel` standardizes what it is given: the Keras model took measurements in their own units."""
+        return self.frontend.get("kind") == "scale" and self.frontend.get("automatic") is True
 
     @property
     def table(self) -> dict[str, Any]:
@@ -241,6 +248,7 @@ def _described(file: TFLite) -> Description:
         labels=tuple(metadata.strings("labels")),
         vocabulary=tuple(metadata.strings("vocabulary")),
         frontend=metadata.get("frontend", dict, {}),
+        warmup=max(0, metadata.get("warmup", int, 0)),
         facts={**entry, "lowering": lowering},
     )
     _check(description)

@@ -28,7 +28,8 @@ def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np
         text: One text.
         vocabulary: The word behind each number.
         frontend: ``standardize`` ("lower_and_strip_punctuation", "lower" or None) and ``split`` ("whitespace" or
-            "character"); with ``longest``, the last so many words are used, and zeros follow a shorter text.
+            "character"); with ``longest``, the last so many words are used, with ``first`` the first, and zeros follow a shorter
+            text.
 
     Returns:
         int32 (time,); empty for a text without words, unless ``longest`` pads it.
@@ -64,12 +65,12 @@ def tokens(text: str, vocabulary: Sequence[str], frontend: dict[str, Any]) -> np
     if unknown is None and (missing := next((word for word in words if word not in number_of), None)) is not None:
         raise EdgeError(f"the file's vocabulary of {len(vocabulary)} words lacks {missing!r} and has no '[UNK]'.")
     known = np.array([number_of.get(word, unknown) for word in words], np.int32)
-    longest = frontend.get("longest")
-    if longest is None:
-        return known
-    if not isinstance(longest, int) or not 0 < longest <= _LONGEST:
-        raise EdgeError(f"the file's front end has longest = {longest!r}; expected a number of words up to {_LONGEST}.")
-    return np.pad(known[-longest:], (0, max(0, longest - len(known))))
+    limits = {key: frontend[key] for key in ("longest", "first") if frontend.get(key) is not None}
+    for key, most in limits.items():
+        if not isinstance(most, int) or not 0 < most <= _LONGEST:
+            raise EdgeError(f"the file's front end has {key} = {most!r}; expected a number of words up to {_LONGEST}.")
+        known = np.pad(known[-most:] if key == "longest" else known[:most], (0, max(0, most - len(known))))
+    return known
 
 
 class LogMel:

@@ -13,9 +13,9 @@ import numpy as np
 
 from keras_gates.edge import runtime
 from keras_gates.edge.description import Description, Port, describe
-from keras_gates.edge.frontends import events_of
+from keras_gates.edge.frontends import events_of, scaled
 from keras_gates.edge.stream import Stream, streamed
-from keras_gates.edge.tflite import EdgeError, read
+from keras_gates.edge.tflite import METADATA_NAME, EdgeError, read
 from keras_gates.edge.values import best, by_name, checked, numbers, predictions, stacked
 
 _PROOF_STEPS = 4
@@ -35,7 +35,8 @@ class EdgeModel:
         path: Path of the file, or its bytes.
         num_threads: Threads for the kernels that can use several.
         probe: True runs the file once in a subprocess first, so that a file that crashes LiteRT raises an error here, and
-            accepts a file whose checksum differs; False never does; None does it for files without a checksum.
+            accepts a file whose checksum differs; False never does, and rejects a file of `keras_gates.export` that lost its
+            checksum; None does it for files without a checksum.
 
     Attributes:
         description: Inputs, outputs and metadata (`keras_gates.edge.description.Description`).
@@ -58,7 +59,8 @@ class EdgeModel:
         self.num_threads = num_threads
         self.data = path if isinstance(path, bytes) else _content(path)
         self.file = read(self.data)
-        if self.file.sealed is False and not probe:
+        lost = self.file.sealed is None and METADATA_NAME in self.file.metadata  # damage can hit the checksum itself
+        if (self.file.sealed is False and not probe) or (lost and probe is False):
             raise EdgeError(
                 "the file changed since its export (its checksum differs): copy it again, or pass probe=True."
             )
@@ -246,7 +248,10 @@ class EdgeModel:
                 raise EdgeError(
                     f"input {port.name!r}: expected {self._wanted(port)}, got {value.shape}; x[None] is a batch of one."
                 )
-        return [self._fitting(port, numbers(each, f"input {port.name!r}")) for each in value]
+        rows = [numbers(each, f"input {port.name!r}") for each in value]
+        if self.description.standardizes:
+            rows = [scaled(row, self.description.frontend) for row in rows]
+        return [self._fitting(port, row) for row in rows]
 
     def _tokens(self, port: Port, text: str) -> np.ndarray:
         """Return the token numbers of a text. One without words is one padding token, as in a batch that Keras pads, unless
@@ -309,8 +314,13 @@ class EdgeModel:
             self._called(own, {**columns, **{name: columns[name][:, start : start + stride] for name in timed}})
             for start in range(0, steps.pop(), stride)
         ]
+        warmup = self.description.warmup
+        if len(frames) <= warmup:
+            raise EdgeError(f"expected more than {warmup * stride} time steps, before which no window is complete.")
         ports = [port for _, port in self.description.predictions]
-        return [np.concatenate(column, 1) if port.time else column[-1] for port, column in zip(ports, zip(*frames))]
+        return [
+            np.concatenate(column[warmup:], 1) if port.time else column[-1] for port, column in zip(ports, zip(*frames))
+        ]
 
     def _streams_like_sequence(self) -> bool:
         """Return whether four random events give the same predictions event by event as in one sequence."""

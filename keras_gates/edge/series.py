@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_gates.edge.tables import read_table
+from keras_gates.edge.chunks import is_large, read_chunks
+from keras_gates.edge.tables import Table, need, read_table
 from keras_gates.edge.tflite import EdgeError
 from keras_gates.edge.times import Times, filled, read_times, time_columns
 
@@ -56,7 +57,7 @@ def read_series(
     >>> read_series("sales.csv").names  # doctest: +SKIP
     ['shop', 'web']
     """
-    table = read_table(path, required=columns)
+    table = _numbers_only(path, columns) if is_large(path) else read_table(path, required=columns)
     time = time_columns(table)
     names = [name for name in columns or table.names if name not in time]
     if not names:
@@ -64,6 +65,20 @@ def read_series(
     times = read_times(table, day_first, timezone, fill)
     values = filled(np.stack([table.numbers(name) for name in names], 1), times, fill)
     return SeriesTable(values, names, times, [*table.notes, *times.notes])
+
+
+def _numbers_only(path: str | Path, columns: Sequence[str]) -> Table:
+    """A table read in chunks, of which the numbers and the cells of its times are kept: a tenth of the memory."""
+    pandas = need("pandas", "a table")
+    frames = []
+    for chunk in read_chunks(path, columns):
+        time = time_columns(chunk)
+        names = [name for name in columns or chunk.names if name not in time]
+        frames.append(chunk.frame[time].join(pandas.DataFrame({n: chunk.numbers(n) for n in names}, chunk.frame.index)))
+    if not frames:
+        raise EdgeError(f"{path} has a header but no rows")
+    frame = pandas.concat(frames)
+    return Table(Path(path), frame, [f"{len(frame):,} rows, read in chunks"])
 
 
 def calendar(seconds: np.ndarray) -> np.ndarray:

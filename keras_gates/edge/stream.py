@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.edge.frontends import events_of, log_mel
+from keras_gates.edge.fixed_log_mel import FixedLogMel
+from keras_gates.edge.frontends import events_of, log_mel, scaled
 from keras_gates.edge.runtime import Runtime
 from keras_gates.edge.tflite import EdgeError
-from keras_gates.edge.values import best, by_name, checked, numbers, predictions
+from keras_gates.edge.values import best, by_name, checked, numbers, predictions, real
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Stream:
         self._recent: deque[np.ndarray] = deque(maxlen=smooth)
         self._threshold, self._background = threshold, set(background)
         self._log_mel = log_mel(description.frontend) if description.hears else None
+        self._fixed: FixedLogMel | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -79,6 +81,7 @@ class Stream:
             self.count = 0
             if self._log_mel:
                 self._log_mel.reset()
+                self._fixed = None
 
     def push(self, event: Any) -> Any:
         """Return the prediction after one event, or the predictions after each of n events.
@@ -88,7 +91,8 @@ class Stream:
                 call takes multiples of n.
 
         Returns:
-            float32 (classes,), smoothed, or (n, classes); for several outputs a dict by name, the first of them smoothed.
+            float32 (classes,), smoothed, or (n, classes); for several outputs a dict by name, the first of them smoothed. NaN
+            in the file's first `Description.warmup` calls, whose windows are not complete.
 
         Raises:
             EdgeError: A shape, type or value that does not fit.
@@ -117,6 +121,7 @@ class Stream:
 
         Args:
             raw: A text, or samples (n,) of audio in −1…1; samples that do not complete an event wait for the next call.
+                int16 samples go through the integer front end, which the C on a device has too.
 
         Returns:
             A prediction per event, see `push`.
@@ -127,9 +132,24 @@ class Stream:
         with self._runtime.lock:
             if isinstance(raw, str):
                 return [self.push(token) for token in events_of(self._description, raw)]
-            if self._log_mel is None:
-                raise EdgeError("this file has no external front end; push the events that the model takes.")
-            return [self.push(event) for event in self._log_mel.push(numbers(raw, "the sound"))]
+            return [self.push(event) for event in self.front_end(numbers(raw, "the sound"))]
+
+    def front_end(self, sound: np.ndarray) -> np.ndarray:
+        """Return the log-mel events (n, bins) that samples complete; the rest waits for the next call.
+
+        Args:
+            sound: Samples (n,): real in −1…1, or int16, which the integer front end takes that the C on a device has too.
+
+        Raises:
+            EdgeError: The file has no log-mel front end.
+        """
+        if self._log_mel is None:
+            raise EdgeError("this file has no external front end; push the events that the model takes.")
+        if sound.dtype != np.int16:
+            return self._log_mel.push(sound)
+        port = self._description.events[0]
+        self._fixed = self._fixed or FixedLogMel(self._description.frontend, port)
+        return real(port, self._fixed.push(sound))
 
     def detect(self, event: Any) -> list[Detection]:
         """Push one event or n and report each class that rises to the threshold, once until it falls below again.
@@ -183,6 +203,8 @@ class Stream:
         description, ports = self._description, self._description.events
         values = by_name(description, event)
         arrays = {port.name: numbers(values[port.name], f"event {port.name!r}") for port in ports}
+        if description.standardizes:
+            arrays = {name: scaled(array, description.frontend) for name, array in arrays.items()}
         extra = {arrays[port.name].ndim - len(port.event_shape) for port in ports}
         single = extra == {0} and description.stride == 1
         if single:
@@ -222,6 +244,9 @@ class Stream:
         outputs = streamed(self._runtime, events)
         ports = [port for _, port in self._description.predictions]
         steps = min((len(output) for port, output in zip(ports, outputs) if port.time), default=1)
+        if self.count < self._description.warmup * self._description.stride:
+            self.count += self._description.stride
+            return [[np.full_like(output[0] if port.time else output, np.nan) for port, output in zip(ports, outputs)]]
         frames: list[list[np.ndarray]] = []
         for step in range(steps):
             frame: list[np.ndarray] = [

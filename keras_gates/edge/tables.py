@@ -54,12 +54,16 @@ class Table:
             place of each row among all rows of the file, the header included.
         notes: what was not obvious: encoding, separator, rows and columns that were left out.
         decimal_comma: whether numbers are written 1.234,5.
+        separator: between the cells of a text file.
+        positions: of the columns among those of a text file, which may have some without a name.
     """
 
     path: Path
     frame: Any
     notes: list[str] = field(default_factory=list)
     decimal_comma: bool = False
+    separator: str = ","
+    positions: list[int] = field(default_factory=list)
     _raw: Any = None
 
     @property
@@ -168,7 +172,22 @@ def read_table(path: str | Path, required: Sequence[str] = (), header: bool = Tr
         return _checked(Table(path, _typed(path, "read_parquet"), notes), required)
     if kind in (".xlsx", ".xls", ".ods"):
         return _checked(Table(path, _typed(path, "read_excel", dtype=object), notes), required)
-    text = decoded(_content(path), path, notes)
+    return _checked(table_of_text(decoded(_content(path), path, notes), path, header, notes), required)
+
+
+def table_of_text(text: str, path: Path, header: bool = True, notes: list[str] | None = None) -> Table:
+    """Return the table that a text contains.
+
+    Args:
+        text: cells separated by commas, semicolons, tabs or bars.
+        path: of its file, for errors.
+        header: as in `read_table`.
+        notes: what is already known of the file.
+
+    Raises:
+        EdgeError: as `read_table`.
+    """
+    notes = [] if notes is None else notes
     if not text.strip():
         raise EdgeError(f"{path} is empty; expected a table with a header line")
     separator = _separator(text)
@@ -187,7 +206,8 @@ def read_table(path: str | Path, required: Sequence[str] = (), header: bool = Tr
     comma = _has_decimal_commas(body, separator)
     if comma:
         notes.append("decimal commas")
-    return _checked(Table(path, body, notes, comma, raw), required)
+    positions = [place for place, name in enumerate(names) if name in body.columns]
+    return Table(path, body, notes, comma, separator, positions, raw)
 
 
 def _typed(path: Path, reader: str, **options: Any) -> Any:

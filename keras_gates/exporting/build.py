@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from keras_gates.exporting.lowering import rules, signatures
 from keras_gates.exporting.lowering.rules import Lowering
+from keras_gates.exporting.lowering.signatures import LoweredSignature
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.tflite import converter
 from keras_gates.exporting.tflite.metadata import TFLiteFile, add_metadata
@@ -60,9 +61,18 @@ def build(request: ExportRequest) -> Built:
         verification,
         steps,
         {other: _latency(request, other) for other in request.also_time},
-        [note for stage in stages for note in stage.notes],
+        [*_notes(signature), *(note for stage in stages for note in stage.notes)],
         [*rules.warnings_of(request, lowering), *(warning for stage in stages for warning in stage.warnings)],
     )
+
+
+def _notes(signature: LoweredSignature) -> list[str]:
+    if not signature.warmup:
+        return []
+    return [
+        f"after a reset the first {signature.warmup} predictions are not valid, as no window is complete: Stream.push returns "
+        "NaN; in C, ignore them"
+    ]
 
 
 def _latency(request: ExportRequest, lowering: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -66,12 +67,10 @@ class ExportRequest:
                 f"{self.precision} needs calibration=…: about a hundred whole sequences of real inputs, from which the "
                 "converter measures the range of every tensor."
             )
-        texts = [port.keras_name for port in self.inputs.ports if port.dtype == "string"]
-        if self.needs_tflite and texts:
+        if not re.match("[A-Za-z0-9.]", self.model.name):  # of a class `_Net`, whose model Keras names `__net`
             raise ExportError(
-                f"input {texts[0]!r} takes texts, a .tflite takes tokens: export the model after its TextVectorization layer, "
-                'with metadata={"vocabulary": layer.get_vocabulary()}, so that EdgeModel makes the tokens. '
-                'formats=["saved_model"] keeps the layer.'
+                f"the model's name is {self.model.name!r}; TensorFlow accepts none that begins with {self.model.name[0]!r}. "
+                "Build the model with another one: super().__init__(name=…), or keras.Model(…, name=…)."
             )
         labels, outputs = (self.metadata or {}).get("labels"), getattr(self.model, "outputs", None)
         classes = outputs[0].shape[-1] if outputs else None

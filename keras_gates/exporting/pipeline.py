@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_gates import _files
-from keras_gates.exporting import saved_model, subprocess_worker
+from keras_gates.exporting import front_end, saved_model, subprocess_worker
 from keras_gates.exporting.build import Built, build
 from keras_gates.exporting.lowering.stream_layers import stride_of
 from keras_gates.exporting.model_inputs import inputs_of
@@ -51,7 +51,8 @@ def export(
         formats: Of "saved_model" (out/saved_model/), "tflite" (out/model.tflite), "c" (out/c/, C++ for a microcontroller;
             includes "tflite"), "c99" (out/c99/, C without a runtime; includes "tflite").
         precision: "float32"; "float16" (weights); "dynamic" (int8 weights, float activations); "int8" or "int16x8" (integers
-            throughout, input and output included; need `calibration`).
+            throughout, input and output included; need `calibration`). A normalization or log-mel layer that the model
+            begins with then stays outside the graph (the report names it).
         mode: "sequence": one call takes a whole sequence. "stream": one call takes `steps` time steps, and STM (hidden state)
             and LTM (cell state) persist between calls.
         target: "cpu" (LiteRT) or "micro" (TFLM: one signature, static shapes, the operators it has).
@@ -133,7 +134,9 @@ def _write(request: ExportRequest, unfinished: Path, out: Path, name: str) -> Ex
     built, kit, notes = None, None, []
     if request.needs_tflite:
         subprocess_worker.start()
-        built = build(request)
+        with front_end.kept_outside(request) as (inner, outside):
+            built = build(inner)
+        notes += outside
         unfinished.joinpath(f"{name}.tflite").write_bytes(built.file.data)
         files["tflite"] = str(out / f"{name}.tflite")
     if built and "c" in request.formats:
@@ -147,7 +150,7 @@ def _write(request: ExportRequest, unfinished: Path, out: Path, name: str) -> Ex
         write_c99(built.file.data, unfinished / "c99", name=name)
         files["c99"] = str(out / "c99")
     if "saved_model" in request.formats:
-        notes = saved_model.write(request.model, request.inputs, unfinished / "saved_model")
+        notes += saved_model.write(request.model, request.inputs, unfinished / "saved_model")
         files["saved_model"] = str(out / "saved_model")
     arena = (kit.arena_bytes, kit.arena_used) if kit else built.verification.arena if built else (None, None)
     report = _report(request, built, arena, files, notes)

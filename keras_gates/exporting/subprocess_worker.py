@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import os
 import pickle
@@ -129,18 +130,21 @@ def serve() -> None:
     """Run the server's loop: read one folder name per line from stdin, write the child's exit code per line to stdout."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    importlib.import_module("tensorflow")
+    _ = importlib.import_module("tensorflow").lite.TFLiteConverter  # loaded when first used: here, not in every child
     for line in sys.stdin:
         folder = Path(line.strip())
+        task = pickle.loads((folder / "job").read_bytes())
+        importlib.import_module(task["module"])  # here, so that its imports are paid once and not by every child
+        gc.freeze()  # the converter collects garbage: in a child that would copy every page of the server's objects
         child = os.fork()
         if child == 0:
-            _work(folder)
+            _work(task, folder)
         _, status = os.waitpid(child, 0)
         answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
         answers.flush()
 
 
-def _work(folder: Path) -> None:
+def _work(task: dict[str, Any], folder: Path) -> None:
     """Run the job in the child and write its result; exit without Python's clean-up, which would run the parent's handlers."""
     import signal
 
@@ -148,9 +152,8 @@ def _work(folder: Path) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
-        task = pickle.loads((folder / "job").read_bytes())
         signal.alarm(max(1, int(task["timeout"])))
-        job = getattr(importlib.import_module(task["module"]), task["name"])
+        job = getattr(sys.modules[task["module"]], task["name"])
         outcome = (True, job(*task["args"]))
         data = pickle.dumps(outcome)
     except BaseException:

@@ -14,7 +14,7 @@ from keras import ops
 from keras_gates import native
 from keras_gates.loops.inputs import LoopInputs, LoopResult
 
-BACKENDS = ("tensorflow", "torch")
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def _binding() -> Any:

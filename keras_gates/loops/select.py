@@ -4,7 +4,7 @@
 |---|---|---|
 | `general` | any | `keras.layers.RNN` over the cell: custom gates, a dropout mask for every gate |
 | `portable` | any | all events projected in one matmul, then Keras' loop over the time steps; the backend's own gradient |
-| `native` | TensorFlow and PyTorch, on a CPU | a C++ kernel: the sequence is one operation, its gradient another |
+| `native` | any, on a CPU | a C++ kernel: the sequence is one operation, its gradient another |
 | `compiled` | TensorFlow | the whole loop compiled by XLA, hand-written gradient, two halves of the batch in parallel |
 | `scan` | JAX | `lax.scan` with a hand-written gradient |
 | `fused` | PyTorch | PyTorch's own LSTM (oneDNN on a CPU) |
@@ -26,7 +26,7 @@ from keras_gates.loops.inputs import LoopInputs, LoopResult
 LOOPS = ("auto", "general", "portable", "native", "compiled", "scan", "fused", "stepped", "cudnn")
 FAST = {
     "tensorflow": ("native", "compiled"),
-    "jax": ("scan",),
+    "jax": ("native", "scan"),
     "torch": ("native", "fused", "stepped"),
 }  # the first that can run is chosen
 FLOATS = ("float16", "bfloat16", "float32", "float64")

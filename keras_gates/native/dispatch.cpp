@@ -69,6 +69,8 @@ const kg_instruction_set& instructions() {
   return *in_use.load();
 }
 
+std::atomic<int64_t> sparing_from{128 << 20};  // from there memory matters more than a third of the time
+
 struct Job {
   void (*run)(const void*, int);
   const void* context;
@@ -189,6 +191,8 @@ struct Memory {
 
 }  // namespace
 
+int64_t kg_sparing_from() { return sparing_from.load(); }
+
 extern "C" {
 
 const char* kg_instructions() { return instructions().name; }
@@ -198,6 +202,8 @@ int kg_use_instructions(const char* name) {
   if (set) in_use.store(set);
   return !set;
 }
+
+void kg_spare_memory_from(int64_t bytes) { sparing_from.store(bytes); }
 
 int64_t kg_lstm_saved_size(const kg_lstm* call) { return instructions().saved_size(*call); }
 

@@ -7,6 +7,7 @@
 
 void* kg_allocate(size_t bytes);  // 64-byte aligned; throws std::bad_alloc
 void kg_release(void* memory);
+int64_t kg_sparing_from();  // bytes
 
 // One instruction set's functions. The dispatcher packs the weights once, then runs blocks of rows on threads.
 struct kg_instruction_set {

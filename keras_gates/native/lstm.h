@@ -44,4 +44,8 @@ int kg_lstm_backward(const kg_lstm* call, const void* outputs, const void* saved
 // this processor or build does not have them.
 const char* kg_instructions();
 int kg_use_instructions(const char* name);
+
+// From so many bytes of gate values over all steps on, only STM and LTM are saved and the backward pass computes the gates again.
+// For tests; between a forward pass and its backward pass it must not change.
+void kg_spare_memory_from(int64_t bytes);
 }

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_gates.edge.sound import RATES, SUFFIXES, read_wav, resample
+from keras_gates.edge.tables import Table
 from keras_gates.models.data.files import labelled_files, user_errors, visible
+from keras_gates.models.data.intervals import beside, long_recordings, parts_of, read_intervals, training_windows
 from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take_parts, three_parts
 from keras_gates.models.data.summary import class_notes, leak_notes, length_note
 from keras_gates.models.data.tfds import attribution, open_tfds
@@ -127,8 +129,7 @@ def wav_folder(
     Raises:
         UserError: a folder or file cannot be read, or the sample rate is impossible.
     """
-    if sample_rate is not None and (not isinstance(sample_rate, int) or not RATES[0] <= sample_rate <= RATES[1]):
-        raise UserError(f"sample_rate must be a whole number from {RATES[0]:,} to {RATES[1]:,} Hz, not {sample_rate!r}")
+    _check_rate(sample_rate)
     parts, labels = labelled_files(folder, SUFFIXES, besides=[NOISE])
     sounds = {part: [read_wav(path) for path in paths] for part, (paths, _) in parts.items()}
     rates = [own_rate for part in sounds.values() for _, own_rate in part]
@@ -157,6 +158,74 @@ def wav_folder(
             f"{len(noise)} recordings of noise, {sum(map(len, noise)) / rate:.0f} s, are mixed in during training"
         )
     return Recordings(*splits, labels, rate, {"name": str(folder)}, notes, noise)
+
+
+@user_errors()
+def long_sounds(
+    source: str,
+    sample_rate: int | None = None,
+    seconds: float = 1.0,
+    stride: float | None = None,
+    background: str = "background",
+    group: str | None = None,
+    split: str = "random",
+) -> Recordings:
+    """Cut long recordings with labelled intervals into windows: a sound file, or a folder of them, each with a table
+    `start,end,label` in seconds, see `keras_gates.models.data.intervals`.
+
+    Args:
+        source: of the file or folder.
+        sample_rate: in Hz, to which the recordings are resampled; None is the lowest rate of the files, at most 16,000.
+        seconds: per window.
+        stride: seconds between the starts of two windows; None is half of a window.
+        background: label of windows without an interval; "" leaves them out.
+        group: "name": no part of a file's name up to the first "_" is in two parts.
+        split: "random" or "time".
+
+    Raises:
+        UserError: a file cannot be read, or a class has too few intervals.
+    """
+    _check_rate(sample_rate)
+    files = long_recordings(source, SUFFIXES)
+    loaded = [read_wav(path) for path in files]
+    rate = sample_rate or min(16000, *(own for _, own in loaded))
+    size, step = round(seconds * rate), round((stride or seconds / 2) * rate)
+    if step < 1:
+        raise UserError(f"stride must be above 0 seconds, not {stride!r}")
+
+    def position(table: Table, column: str) -> np.ndarray:
+        return table.numbers(column) * rate
+
+    windows, recording, pieces, total = [], [], [], 0
+    for number, (path, (sound, own)) in enumerate(zip(files, loaded)):
+        sound = _at(rate, sound, own)
+        table = beside(path)
+        intervals = read_intervals(table, len(sound), position) if table else []
+        cut = training_windows(len(sound), intervals, size, step, background)
+        windows += cut
+        recording += [number] * len(cut)
+        pieces += [sound[window.start : window.start + size] for window in cut]
+        total += len(sound)
+    labels = sorted({window.label for window in windows})
+    if len(labels) < 2:
+        raise UserError(f"{source}: the intervals have {len(labels)} labels; expected at least 2")
+    classes = np.array([labels.index(window.label) for window in windows], "int32")
+    if group:
+        names = [files[number].stem.partition("_")[0] for number in recording]
+        splits, _ = three_parts({"all": (pieces, classes)}, labels, names)
+    else:
+        splits = take_parts(pieces, classes, parts_of(windows, recording, labels, split))
+    notes = [
+        f"{len(files)} long recordings, {total / rate:,.0f} s, read at {rate:,} Hz",
+        f"windows of {seconds:g} s, one every {step / rate:g} s of an interval; no two parts share a sample",
+        *class_notes(splits, labels, "windows"),
+    ]
+    return Recordings(*splits, labels, rate, {"name": str(source)}, notes)
+
+
+def _check_rate(sample_rate: int | None) -> None:
+    if sample_rate is not None and (not isinstance(sample_rate, int) or not RATES[0] <= sample_rate <= RATES[1]):
+        raise UserError(f"sample_rate must be a whole number from {RATES[0]:,} to {RATES[1]:,} Hz, not {sample_rate!r}")
 
 
 def _at(rate: int, sound: np.ndarray, own_rate: int) -> np.ndarray:

@@ -155,16 +155,26 @@ def from_arrays(train: tuple, validation: tuple, test: tuple, /, **rest: Any) ->
     """Return `Data` of NumPy arrays.
 
     Args:
-        train, validation, test: (x, y).
+        train, validation, test: (x, y). An x that is a `numpy.memmap` stays on disk.
         **rest: the other attributes of `Data`.
 
     Example:
         data = from_arrays((x, y), (x_val, y_val), (x_test, y_test), labels=["cat", "dog"], name="pets")
     """
-    datasets = {
-        name: tf.data.Dataset.from_tensor_slices(split) for name, split in zip(SPLITS, (train, validation, test))
-    }
+    datasets = {name: _examples(*split) for name, split in zip(SPLITS, (train, validation, test))}
     return Data(**datasets, **rest)
+
+
+def _examples(x: Any, y: Any) -> Any:
+    """A dataset of examples; those on disk are read one by one, instead of being copied into TensorFlow's memory."""
+    if not isinstance(x, np.memmap):
+        return tf.data.Dataset.from_tensor_slices((x, y))
+
+    def read(index: Any, target: Any) -> tuple[Any, Any]:
+        example = tf.numpy_function(lambda place: np.array(x[place]), [index], x.dtype, stateful=False)
+        return tf.ensure_shape(example, x.shape[1:]), target
+
+    return tf.data.Dataset.from_tensor_slices((np.arange(len(x)), y)).map(read)
 
 
 def class_weights(classes: Any) -> dict[int, float] | None:

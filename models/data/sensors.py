@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from keras_gates.edge.recordings import channels_of, cut_recordings
-from keras_gates.edge.tables import SUFFIXES, read_table
+from keras_gates.edge.chunks import is_large
+from keras_gates.edge.recordings import channels_of, clock, cut_recordings, time_column
+from keras_gates.edge.tables import SUFFIXES, Table, read_table
 from keras_gates.models.data.files import labelled_files, user_errors
+from keras_gates.models.data.intervals import beside, long_recordings, parts_of, read_intervals, training_windows
+from keras_gates.models.data.large import by_recording, read_large, runs
 from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take_parts, three_parts
 from keras_gates.models.data.summary import class_notes, leak_notes, length_note, precision_notes
 from keras_gates.models.data.tfds import attribution, open_tfds
 from keras_gates.models.registry import UserError
+
+_MOST_CHECKED = 100_000  # recordings, for a note about accuracy
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,12 @@ def smartwatch_gestures(data_dir: str | None, participant: int | None = None) ->
 
 @user_errors()
 def csv_recordings(
-    path: str | Path, steps: int = 50, group: str | None = None, split: str = "random", wide: bool = False
+    path: str | Path,
+    steps: int = 50,
+    group: str | None = None,
+    split: str = "random",
+    wide: bool = False,
+    stride: int | None = None,
 ) -> Movements:
     """Load the user's recordings: a folder with one sub-folder of tables per label, one table per recording; or one table with
     a column `label`.
@@ -96,6 +108,7 @@ def csv_recordings(
         group: column (in a folder "name": the file's name up to the first "_") of which no value is in two parts.
         split: "random" or "time", see `keras_gates.models.data.splits.three_parts`.
         wide: whether each row is a recording; columns named x1, x2, … y1, y2, … are the time steps of the channels x and y.
+        stride: rows between the starts of two recordings cut from consecutive rows; None is `steps`.
 
     Raises:
         UserError: a file cannot be read or has other columns.
@@ -104,7 +117,9 @@ def csv_recordings(
     if path.is_dir():
         parts, labels, channels, groups, notes = _folder(path, group)
     elif path.suffix.lower() in SUFFIXES:
-        parts, labels, channels, groups, notes = (_wide if wide else _table)(path, steps, group)
+        parts, labels, channels, groups, notes = (
+            _wide(path, group) if wide else _table(path, steps, stride or steps, group)
+        )
     else:
         raise UserError(
             f"{path} is neither a folder (one sub-folder of CSV files per label) nor a .csv file with a column label"
@@ -116,9 +131,95 @@ def csv_recordings(
     if indices is not None and groups is not None:
         what = f"{group}" if group else "uncut stretch of rows"
         notes += leak_notes([[groups[index] for index in part.tolist()] for part in indices], what)
-    notes += leak_notes([[recording.tobytes() for recording in items] for items, _ in splits], "values")
-    notes += precision_notes(np.concatenate(splits[0][0]), channels)
+    notes += leak_notes([[_digest(recording) for recording in items] for items, _ in splits], "values")
+    notes += precision_notes(np.concatenate(splits[0][0][:_MOST_CHECKED]), channels)
     return Movements(*splits, labels, channels, {"name": str(path)}, notes)
+
+
+def _digest(recording: np.ndarray) -> bytes:
+    return hashlib.blake2b(recording.tobytes(), digest_size=16).digest()
+
+
+@user_errors()
+def long_recordings_of(
+    path: str | Path,
+    steps: int = 50,
+    stride: int | None = None,
+    background: str = "background",
+    group: str | None = None,
+    split: str = "random",
+) -> Movements:
+    """Cut long recordings with labelled intervals into windows: a table of sensor values, or a folder of them, each with a table
+    NAME.labels.csv of `start,end,label` in the units of its time column (or in rows, if it has none), see
+    `keras_gates.models.data.intervals`.
+
+    Args:
+        path: of the file or folder.
+        steps: rows per window.
+        stride: rows between the starts of two windows; None is half of a window.
+        background: label of windows without an interval; "" leaves them out.
+        group: "name": no part of a file's name up to the first "_" is in two parts.
+        split: "random" or "time".
+
+    Raises:
+        UserError: a file cannot be read, or a class has too few intervals.
+    """
+    files, stride = long_recordings(path, SUFFIXES), stride or max(1, steps // 2)
+    windows, recording, pieces, channels, notes = [], [], [], [], []
+    for number, file in enumerate(files):
+        table = read_table(file)
+        own = channels_of(table)
+        channels = channels or own
+        if own != channels:
+            raise UserError(f"{file} has the channels {', '.join(own)}; the first file has {', '.join(channels)}")
+        values = np.stack([table.numbers(name) for name in channels], 1)
+        intervals = read_intervals(beside(file) or file, len(values), _row_of(table))
+        cut = training_windows(len(values), intervals, steps, stride, background)
+        windows += cut
+        recording += [number] * len(cut)
+        pieces += [values[window.start : window.start + steps] for window in cut]
+        notes += [f"{file.name}: {note}" for note in table.notes]
+    labels = _labels(np.array([window.label for window in windows]), Path(path))
+    classes = np.array([labels.index(window.label) for window in windows], "int32")
+    if group:
+        names = [files[number].stem.partition("_")[0] for number in recording]
+        splits, _ = three_parts({"all": (pieces, classes)}, labels, names)
+    else:
+        splits = take_parts(pieces, classes, parts_of(windows, recording, labels, split))
+    notes += [
+        f"{len(files)} long recordings, windows of {steps} rows, one every {stride} rows of an interval; no row is in two parts",
+        f"channels {', '.join(channels)}",
+        *class_notes(splits, labels, "windows"),
+        *precision_notes(np.concatenate(splits[0][0]), channels),
+    ]
+    return Movements(*splits, labels, channels, {"name": str(path)}, notes)
+
+
+def _row_of(table: Table) -> Any:
+    """Return (intervals, column) → float64 (intervals,): the row of the table at these times."""
+    name = time_column(table)
+    if name is None:
+        return lambda intervals, column: intervals.numbers(column)
+    times = clock(table, name)
+    if times is None:
+        raise UserError(
+            f"{table.path}, column {name!r}: the times cannot be read; write numbers, or 2016-07-01 00:00:00"
+        )
+    if (falling := np.flatnonzero(np.diff(times) < 0)).size:
+        raise UserError(
+            f"{table.where(int(falling[0]) + 1, name)}: the time is before that of the row above; sort the rows"
+        )
+
+    def rows(intervals: Table, column: str) -> np.ndarray:
+        own = clock(intervals, column)
+        if own is None:
+            raise UserError(
+                f"{intervals.path}, column {column!r}: not all cells are times; write them as in {table.path}"
+            )
+        beyond = own > times[-1] + np.median(np.diff(times))
+        return np.where(own < times[0], -1.0, np.where(beyond, len(times) + 2.0, np.searchsorted(times, own)))
+
+    return rows
 
 
 Loaded = tuple[dict[str, Split], list[str], list[str], "list[str] | None", list[str]]
@@ -151,9 +252,11 @@ def _folder(folder: Path, group: str | None) -> Loaded:
     )
 
 
-def _table(path: Path, steps: int, group: str | None) -> Loaded:
+def _table(path: Path, steps: int, stride: int, group: str | None) -> Loaded:
+    if is_large(path):
+        return _large(path, steps, stride, group)
     table = read_table(path, required=["label", *([group] if group else [])])
-    cut = cut_recordings(table, steps, besides=[group] if group else [])
+    cut = cut_recordings(table, steps, besides=[group] if group else [], stride=stride)
     label = np.array(table.texts("label"))
     labels = _labels(label, path)
     classes = np.array([labels.index(label[rows[0]]) for rows in cut.rows], "int32")
@@ -167,7 +270,26 @@ def _table(path: Path, steps: int, group: str | None) -> Loaded:
     return {"all": (cut.values, classes)}, labels, cut.channels, groups, [*table.notes, *cut.notes]
 
 
-def _wide(path: Path, steps: int, group: str | None) -> Loaded:
+def _large(path: Path, steps: int, stride: int, group: str | None) -> Loaded:
+    table = by_recording(read_large(path, [group] if group else []))
+    rows = runs(table, steps, stride)
+    names = table.words["label"]
+    labels = _labels(np.array(names), path)
+    first = np.array([run.start for run in rows])
+    label = table.columns["label"]
+    classes = np.array([labels.index(names[code]) for code in label[first].tolist()], "int32")
+    groups: list[str] | None = None
+    if group:
+        groups = [table.words[group][code] for code in table.columns[group][first].tolist()]
+    elif "recording" not in table.columns:
+        stretch = np.cumsum(np.concatenate([[0], label[1:] != label[:-1]]))
+        groups = [str(number) for number in stretch[first].tolist()]
+    recordings = [table.values[run] for run in rows]
+    note = f"{len(label):,} rows, read in chunks; their numbers are in a temporary file"
+    return {"all": (recordings, classes)}, labels, table.channels, groups, [note]
+
+
+def _wide(path: Path, group: str | None) -> Loaded:
     table = read_table(path, required=["label", *([group] if group else [])])
     label = np.array(table.texts("label"))
     labels = _labels(label, path)

@@ -1,11 +1,12 @@
 """Simple models for the same data: a trained model should be better than these.
 
-majority, logistic regression on summary features, a linear support vector machine on TF-IDF, an n-gram model. Forecasts have
-theirs in `keras_gates.models.forecast_study`.
+majority, logistic regression on summary features, a linear support vector machine on TF-IDF, an n-gram model; those of
+`keras_gates.models.training.sequence_baselines`. Forecasts have theirs in `keras_gates.models.forecast_study`.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 import warnings
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.edge.frontends import LogMel
+from keras_gates.models.training.sequence_baselines import convolutional, has_minirocket, minirocket, sequences
 
 MOST = 5000  # examples to fit
 MOST_TEXTS = 20_000
@@ -55,8 +56,16 @@ def baselines(data: Any, seconds: float = 60.0) -> list[dict[str, Any]]:
     models = [("majority", lambda: accuracy(np.full(len(actual), np.bincount(y).argmax())))]
     if x.dtype == object:
         models.append(("TF-IDF, linear SVM", lambda: accuracy(tfidf_svm(x, y, new))))
-    elif (features := summary_features(x, data)) is not None and (tested := summary_features(new, data)) is not None:
+        return _timed(models, "accuracy", seconds)
+    if (features := summary_features(x, data)) is not None and (tested := summary_features(new, data)) is not None:
         models.append(("logistic regression on summary features", lambda: accuracy(logistic(features, y, tested))))
+    if (series := sequences(x, data)) is not None and (new_series := sequences(new, data)) is not None:
+        held_out, held_out_classes = data.arrays("validation", most)
+        checked = sequences(held_out, data), held_out_classes
+        network = functools.partial(convolutional, series, y, checked, new_series, seconds / 4)
+        models.append(("1-D CNN", lambda: accuracy(network())))
+        if has_minirocket(series.shape[1]):
+            models.append(("MiniRocket", lambda: accuracy(minirocket(series, y, new_series))))
     return _timed(models, "accuracy", seconds)
 
 
@@ -125,10 +134,8 @@ def summary_features(x: np.ndarray, data: Any) -> np.ndarray | None:
         data: the `Data` that they are from.
     """
     x = np.asarray(x)
-    if rate := data.build.get("sample_rate"):
-        hop = rate * 2 // 125
-        mel = LogMel(rate, 2 * hop, hop, 40)
-        return _statistics(np.stack([mel(sound) for sound in x.astype("float32")]))
+    if data.build.get("sample_rate"):
+        return _statistics(sequences(x, data))
     if "channels" in data.build and x.ndim == 3:
         padding = ~np.logical_or.accumulate((x != x[:, :1]).any(-1), axis=1)
         x = np.where(padding[:, :, None], np.nan, (x - data.build["mean"]) / np.sqrt(data.build["variance"]))

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from keras_gates._quiet import look_for_devices, quietly
 from keras_gates.edge import sound, tables
+from keras_gates.edge.chunks import is_large, read_chunks
 from keras_gates.models import registry
 from keras_gates.models.data.files import user_errors
+from keras_gates.models.data.intervals import beside
 from keras_gates.models.registry import UserError
 from keras_gates.models.training import options
 
@@ -67,11 +69,17 @@ def model_for(path: str | Path) -> str:
         raise UserError(f"there is no file or folder {path}")
     if path.suffix.lower() == ".txt":
         return "language"
+    if path.suffix.lower() in sound.SUFFIXES:
+        if not beside(path):
+            raise UserError(f"{path} has no labels; expected {path.stem}.labels.csv with start,end,label next to it")
+        return "speech"
+    if path.suffix.lower() in tables.SUFFIXES and beside(path):
+        return "gesture"
     if path.suffix.lower() not in tables.SUFFIXES:
         raise UserError(
             f"no model reads {path}; expected a folder, a .txt file, or a table ({', '.join(tables.SUFFIXES)})"
         )
-    names = tables.read_table(path).names
+    names = next(read_chunks(path)).names if is_large(path) else tables.read_table(path).names
     if "label" in names:
         return "text" if "text" in names else "gesture"
     return "forecast"

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from keras_gates._quiet import look_for_devices, quietly
 from keras_gates.models.registry import UserError
-from keras_gates.models.training import options
+from keras_gates.models.training import memory, options
 
 INTERRUPTED = 130  # the exit status after Ctrl-C
 
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _late("checking").check(arguments)
         if arguments.path:
             raise UserError(f"unexpected {arguments.path!r}; to train on your files: --data {arguments.path}")
+        memory.keep_freed_memory()
         with quietly():
             running = _late("running")
             look_for_devices()

@@ -14,6 +14,7 @@ from keras_gates._files import read_json, replace_file, write_json
 from keras_gates.models.data.pipeline import SPLITS
 from keras_gates.models.registry import UserError, ZooModel
 from keras_gates.models.training import finite
+from keras_gates.models.training.clock import FirstStep
 from keras_gates.models.training.distribution import ALONE, Job
 from keras_gates.models.training.recipe import DEFAULTS, optimizer
 
@@ -63,6 +64,7 @@ class Keeper(keras.callbacks.Callback):
         self.folder, self.monitor, self.patience, self.job = folder, monitor, patience, job
         self.history: list[dict[str, float]] = []
         self.epoch = 0
+        self.first_step = FirstStep()
 
     @property
     def best_epoch(self) -> int:
@@ -199,7 +201,13 @@ def fit(
                 validation_data=job.share(finite.checked(validation)),
                 epochs=recipe["epochs"],
                 initial_epoch=len(keeper.history),
-                callbacks=[*corrections, finite.FiniteLoss(), keeper, *_callbacks(zoo, trained, folder, job)],
+                callbacks=[
+                    *corrections,
+                    finite.FiniteLoss(),
+                    keeper,
+                    keeper.first_step,
+                    *_callbacks(zoo, trained, folder, job),
+                ],
                 verbose=verbose if job.writes else 0,
                 shuffle=False,
                 class_weight=data.class_weights,

@@ -54,6 +54,7 @@ def write_report(
     exports: Exports,
     epochs: str,
     baselines: Sequence[dict[str, Any]] = (),
+    times: Sequence[str] = (),
 ) -> None:
     """Write report.md: what was trained on which data, its scores, the exported files compared with Keras.
 
@@ -67,6 +68,7 @@ def write_report(
         exports: the exported files.
         epochs: a sentence about the best epoch.
         baselines: of `keras_gates.models.training.baselines`.
+        times: lines of a table of the time that each stage took.
     """
     lines = [
         f"# {zoo.name}: {zoo.line}",
@@ -106,6 +108,7 @@ def write_report(
     lines += [*exports.failures, ""] if exports.failures else []
     lines += ["## Data", "", f"{data.name}. {data.attribution}. Licence: {data.licence}.", ""]
     lines += [f"Split: {data.split}.", ""] if data.split else []
+    lines += ["## Time", "", *times, ""] if times else []
     if zoo.published:
         lines += [
             "## Published results for comparison",

@@ -33,6 +33,7 @@ from keras_gates.models.training import (
     warm_start,
 )
 from keras_gates.models.training import folder as folders
+from keras_gates.models.training.clock import FIRST_STEP, TRAINING, Clock
 from keras_gates.models.training.command import INTERRUPTED
 from keras_gates.models.training.deploying import Exports
 from keras_gates.models.training.distribution import Job
@@ -83,10 +84,12 @@ def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
     Returns:
         The exit status.
     """
+    clock = Clock()
     with contextlib.ExitStack() as lock:
         if folder is not None and job.writes:
             lock.enter_context(folders.locked(folder))
-        task = prepare(config, job)
+        with clock.stage("data"):
+            task = prepare(config, job)
         config = dataclasses.replace(config, backend=config.backend or keras.backend.backend())
         config = for_its_size(config, task.data)
         if job.writes:
@@ -103,22 +106,27 @@ def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
                 recipe = {**DEFAULTS, **config.recipe}
                 print("  recipe: " + ", ".join(f"{name} {recipe[name]:.4g}" for name in ADAPTABLE if recipe[name]))
         try:
-            training = fit(task, config, folder, job)
+            with clock.stage(TRAINING):
+                training = fit(task, config, folder, job)
         except KeyboardInterrupt:
             print(stopped(folder))
             return INTERRUPTED
         if not job.writes or folder is None:
             return 0
+        if training.first_step.seconds is not None:
+            clock.seconds[FIRST_STEP] = training.first_step.seconds
         if keras.backend.backend() == "tensorflow":
             print("Scoring the test split")
-            judgement = evaluate(task, folder)
+            with clock.stage("scores"):
+                judgement = evaluate(task, folder)
             print("Exporting, and comparing each file with Keras")
-            with without_native_log():
+            with clock.stage("export"), without_native_log():
                 exports = export(task, config, folder)
             print("Comparing with simple models")
-            simple = compare_simple(task, config, judgement)
+            with clock.stage("simple models"):
+                simple = compare_simple(task, config, judgement)
             print("Writing the report")
-            folder = write_report(task, config, training, judgement, exports, simple, folder)
+            folder = write_report(task, config, training, judgement, exports, simple, folder, clock)
             report.print_results(judgement, exports, folder / "report.md", simple)
             return 1 if exports.failures else 0
     return finish_with_tensorflow(folder)  # outside: the other process takes the lock
@@ -198,6 +206,7 @@ def write_report(
     exports: Exports,
     simple: Sequence[dict[str, Any]],
     folder: Path,
+    clock: Clock,
 ) -> Path:
     """Stage 5: write report.html, report.md, the learning curves and metrics.json; return the folder's final name."""
     zoo, data, model = task.zoo, task.data, task.model
@@ -214,7 +223,7 @@ def write_report(
     report.draw_curves(training.history, training.monitor, training.best_epoch, folder / "curves.png")
     epochs = f"Best epoch: {training.best_epoch + 1} of {len(training.history)}, by {training.monitor}."
     report.write_report(
-        folder / "report.md", zoo, config, data, model.count_params(), judgement, exports, epochs, simple
+        folder / "report.md", zoo, config, data, model.count_params(), judgement, exports, epochs, simple, clock.lines()
     )
     write_json(
         folder / "metrics.json",
@@ -226,6 +235,7 @@ def write_report(
             "scores": judgement.scores,
             "baselines": list(simple),
             "best_epoch": training.best_epoch + 1,
+            "seconds": clock.seconds,
             "history": training.history,
             "exports": exports.rows,
             "export_failures": exports.failures,

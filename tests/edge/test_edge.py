@@ -255,6 +255,10 @@ def test_a_file_that_changed_since_its_export_does_not_open():
         changed[place] ^= 1
         with pytest.raises(EdgeError):
             EdgeModel(bytes(changed), probe=False)
+    lost = data.replace(b'{"digest"', b'{"digesd"')
+    with pytest.raises(EdgeError, match="changed"):
+        EdgeModel(lost, probe=False)
+    assert EdgeModel(lost).info()["sealed"] is False
     assert seal(data) == data
     with pytest.raises(EdgeError, match="cannot seal"):
         seal(data.replace(b'{"digest"', b'{"digesd"'))

@@ -10,7 +10,7 @@ pytest.importorskip("ai_edge_litert", reason="the answers come from ai-edge-lite
 from keras_gates.exporting.c99.write import write_c99
 
 ROOT = Path(__file__).parents[2]
-START = ROOT / "tests" / "support" / "cortex_m"
+START = ROOT / "keras_gates" / "exporting" / "c99" / "templates"
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 COMPILER, EMULATOR = shutil.which("arm-none-eabi-gcc"), shutil.which("qemu-system-arm")
 

@@ -294,9 +294,7 @@ def test_a_loop_does_not_take_other_lengths(tmp_path):
 LOOKS_BACK = {
     "bidirectional": lambda: sequential(layers.Bidirectional(layers.LSTM(4), name="both"), steps=None),
     "go_backwards": lambda: sequential(layers.LSTM(4, go_backwards=True, name="both"), steps=None),
-    "flattened": lambda: sequential(
-        layers.LSTM(4, return_sequences=True), layers.Flatten(name="both"), layers.Dense(2)
-    ),
+    "every step": lambda: sequential(layers.Bidirectional(layers.LSTM(4, return_sequences=True), name="both")),
     "convolution": lambda: sequential(layers.Conv1D(4, 3, padding="same", name="both"), layers.LSTM(4), steps=None),
 }
 

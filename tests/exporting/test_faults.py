@@ -31,10 +31,20 @@ def test_a_number_that_is_not_finite_is_named_by_sample_and_position(tmp_path, p
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["1st_input", "in", "class", "self", "größe", "_x", "kernel", "lengths", "a b", "x-y"])
-def test_any_input_name_goes_through(tmp_path, name):
-    model = classifier(name)
+def test_any_input_name_goes_through(tmp_path):
+    names = ["1st_input", "in", "class", "self", "größe", "_x", "kernel", "lengths", "a b", "x-y"]
+    inputs = [keras.Input((TIME, 1), name=name) for name in names]
+    model = keras.Model(inputs, keras.layers.Dense(2)(GateLSTM(4)(keras.layers.Concatenate()(inputs))))
     export(model, tmp_path, ["tflite", "saved_model"], "float32")
+    x = np.random.default_rng(1).normal(size=(len(names), 2, TIME, 1)).astype("float32")
+    got = EdgeModel(tmp_path / "model.tflite").predict(dict(zip(names, x)))
+    np.testing.assert_allclose(got, model.predict(list(x), verbose=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["class", "größe"])
+def test_a_single_input_is_given_by_its_name_or_without(tmp_path, name):
+    model = classifier(name)
+    export(model, tmp_path, ["tflite"], "float32")
     loaded = EdgeModel(tmp_path / "model.tflite")
     wanted = model.predict(X[:2], verbose=0)
     np.testing.assert_allclose(loaded.predict(X[:2]), wanted, atol=1e-5)
@@ -113,6 +123,18 @@ def test_subclassed_models_take_inputs_of_every_structure(tmp_path, kind):
     np.testing.assert_allclose(EdgeModel(tmp_path / "model.tflite").predict(X[:2]), wanted, atol=1e-5)
 
 
+class _Private(Subclassed):
+    """Keras names it `__private`, which no graph accepts as its first scope."""
+
+
+def test_a_model_whose_class_begins_with_an_underscore_is_refused_in_one_sentence(tmp_path):
+    model = _Private()
+    model(X[:2])
+    with pytest.raises(ExportError, match=r"'__private'.*name="):
+        export(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_subclassed_token_models_keep_to_the_embedding(tmp_path, precision):
     model = Subclassed(tokens=True)
@@ -134,6 +156,33 @@ def test_int8_normalization_between_two_lstms(tmp_path):
     wanted = model.predict(X, verbose=0)
     got = EdgeModel(tmp_path / "model.tflite").predict(X)
     assert np.abs(got - wanted).mean() < 0.1 * np.abs(wanted - wanted.mean(0)).mean()
+
+
+@pytest.mark.parametrize("pool", [keras.layers.MaxPooling1D, keras.layers.AveragePooling1D])
+def test_int8_pooling_before_a_backward_lstm(tmp_path, pool):
+    """The quantizer gave the reversal after the pooling another scale than its input."""
+    keras.utils.set_random_seed(0)
+    events = keras.Input((TIME, FEATURES))
+    x = keras.layers.Bidirectional(keras.layers.LSTM(4))(pool(2)(keras.layers.Conv1D(5, 1)(events)))
+    model = keras.Model(events, keras.layers.Dense(2)(x))
+    report = export(model, tmp_path, ["tflite"], "int8", calibration=X)
+    assert report.mean_difference < 0.1 * report.outputs["prediction"]["spread"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+def test_repetition_negation_and_wide_windows_run_on_microcontrollers(tmp_path, precision):
+    """TFLM has no TILE, joins at most ten tensors, and NEG has no integer kernel."""
+    pytest.importorskip("tflite_micro", reason="the file is for TFLM: pip install --pre tflite-micro")
+    x = np.random.default_rng(2).normal(size=(60, 34, FEATURES)).astype("float32")
+    events = keras.Input((34, FEATURES))
+    window = keras.layers.Concatenate()([events[:, start : start + 5] for start in range(30)])
+    last = -GateLSTM(4)(-window)
+    repeated = GateLSTM(3, return_sequences=True)(keras.layers.RepeatVector(12)(last))
+    model = keras.Model(events, keras.layers.Dense(2)(repeated))
+    report = export(model, tmp_path, ["tflite"], precision, target="micro", calibration=x)
+    assert not {"TILE", "NEG"} & set(report.operators)
+    assert report.mean_difference < 0.15 * report.outputs["prediction"]["spread"]
 
 
 def test_stateful_stacked_cells(tmp_path):
@@ -166,11 +215,40 @@ def test_a_nested_mask_through_time_distributed(tmp_path):
     np.testing.assert_allclose(EdgeModel(tmp_path / "model.tflite").predict(x[:3]), wanted, atol=1e-5)
 
 
-def test_texts_are_refused_in_one_sentence_that_names_the_way(tmp_path):
+@pytest.fixture(scope="module")
+def texts_model():
+    keras.utils.set_random_seed(0)
     texts = keras.Input((), dtype="string", name="text")
-    words = keras.layers.TextVectorization(output_sequence_length=4, vocabulary=["a", "b"])
-    model = keras.Model(texts, GateLSTM(3)(keras.layers.Embedding(4, 2)(words(texts))))
+    words = keras.layers.TextVectorization(output_sequence_length=4, vocabulary=["turn", "on", "off"], name="words")
+    return keras.Model(texts, GateLSTM(3)(keras.layers.Embedding(5, 2, mask_zero=True)(words(texts))))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_model_of_texts_takes_texts_on_the_device(tmp_path, texts_model, precision):
+    texts = np.array(["Turn on!", "off", "", "turn it OFF, on off turn", "on on on"])
+    calibration = np.repeat(texts, 8) if precision == "int8" else None
+    report = export(texts_model, tmp_path, ["tflite"], precision, calibration=calibration)
+    assert any("takes tokens" in note and "vocabulary of 5 words" in note for note in report.notes)
+    got = EdgeModel(tmp_path / "model.tflite").predict(texts.tolist())
+    wanted = texts_model.predict(keras.ops.convert_to_tensor(texts, "string"), verbose=0)
+    np.testing.assert_allclose(got, wanted, atol=1e-5 if precision == "float32" else 0.02)
+
+
+def test_texts_that_the_device_cannot_tokenize_are_refused_in_one_sentence(tmp_path):
+    texts = keras.Input((), dtype="string", name="text")
+    words = keras.layers.TextVectorization(output_mode="multi_hot", vocabulary=["a", "b"])
+    model = keras.Model(texts, keras.layers.Dense(2)(words(texts)))
     with pytest.raises(ExportError, match=r"'text' takes texts.*vocabulary"):
         export(model, tmp_path, ["tflite"])
-    report = export(model, tmp_path, ["saved_model"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_saved_model_keeps_its_text_layer(tmp_path, texts_model):
+    report = export(texts_model, tmp_path, ["saved_model"])
     assert any("texts" in note for note in report.notes)
+    import tensorflow as tf
+
+    texts = tf.constant(["turn on", "off"])
+    loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
+    got = loaded.serve(texts)
+    np.testing.assert_allclose(next(iter(got.values())), texts_model(texts), atol=1e-6)

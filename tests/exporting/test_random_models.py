@@ -1,4 +1,7 @@
-"""A dozen of the random models of benchmarks/export.py through the export; KERAS_GATES_RANDOM_MODELS=200 runs more."""
+"""A dozen of the random models of benchmarks/export.py through the export; KERAS_GATES_RANDOM_MODELS=200 runs more.
+
+Half of them are stacks of layers, half have the structures that people were refused.
+"""
 
 import os
 
@@ -11,12 +14,17 @@ pytest.importorskip("tflite_micro", reason="a third of the models is for TFLM: p
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export traces with TensorFlow", allow_module_level=True)
 from export_models import judged, random_case
+from export_structures import structured_case
 
 COUNT = int(os.environ.get("KERAS_GATES_RANDOM_MODELS", "12"))
 
 
-@pytest.mark.parametrize("seed", range(1000, 1000 + COUNT))
-def test_random_models_export_and_agree(tmp_path, seed):
-    case = random_case(seed)
+@pytest.mark.parametrize(
+    ("draw", "seed"),
+    [(random_case, 1000 + i) for i in range((COUNT + 1) // 2)]
+    + [(structured_case, 40 * i + 8) for i in range(COUNT // 2)],
+)
+def test_random_models_export_and_agree(tmp_path, draw, seed):
+    case = draw(seed)
     _, difference, allowed = judged(case, tmp_path)
     assert difference <= allowed, case.text

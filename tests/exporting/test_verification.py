@@ -33,6 +33,18 @@ def test_a_forecast_is_judged_by_its_spread_not_by_its_size():
     assert not difference(wanted - 1000, np.flip(wanted - 1000), "int8").acceptable
 
 
+def test_an_output_that_hardly_varies_is_withheld_if_it_varies_otherwise():
+    """The scale of a weight tensor doubled, where the bias makes most of the output."""
+    draw = np.random.default_rng(0)
+    noise = draw.normal(size=(400, 3)).astype("float32")
+    wanted = 1 + 0.003 * noise
+    rounded = wanted + draw.uniform(-2e-4, 2e-4, size=wanted.shape).astype("float32")
+    assert difference(wanted, rounded + 0.002, "int16x8").acceptable
+    doubled = difference(wanted, 1 + 0.006 * noise, "int16x8")
+    assert doubled.mean < doubled.wrong
+    assert not doubled.acceptable
+
+
 def test_one_clipped_value_among_thousands_is_reported_not_withheld():
     draw = np.random.default_rng(0)
     wanted = draw.dirichlet(np.ones(20), size=600).astype("float32")

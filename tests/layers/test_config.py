@@ -27,6 +27,7 @@ GATES = {
     "LayerNormForgetGate": {**WEIGHTED, "epsilon": 0.1},
     "LayerNormUseGate": {**WEIGHTED, "epsilon": 0.1},
     "ProjectionUseGate": {**WEIGHTED, "projection": 2},
+    "RefineForgetGate": WEIGHTED,
     "ZoneoutRememberGate": {"units": UNITS, "rate": 0.25, "seed": 3},
     "ZoneoutUseGate": {**WEIGHTED, "rate": 0.25, "seed": 3},
 }

@@ -1,4 +1,4 @@
-"""Zoneout, projection and open gates: the NumPy oracle, save and load, training."""
+"""Zoneout, projection, refine and open gates: the NumPy oracle, save and load, training."""
 
 import keras
 import numpy as np
@@ -28,6 +28,11 @@ def step_of(cell):
         z = project(cell.learn, event, stm)
         learned = np.tanh(z) if "OpenLearnGate" in kinds else sigmoid(z[:, :UNITS]) * np.tanh(z[:, UNITS:])
         kept = ltm if "OpenForgetGate" in kinds else ltm * sigmoid(project(cell.forget, event, stm))
+        if "RefineForgetGate" in kinds:
+            gate = cell.forget
+            z = event @ array(gate.refine_kernel) + stm @ array(gate.refine_recurrent_kernel) + array(gate.refine_bias)
+            forget, refine = sigmoid(project(gate, event, stm)), sigmoid(z)
+            kept = ltm * (forget + forget * (1 - forget) * (2 * refine - 1))  # equation 5 of Gu et al. 2020
         remembered = kept + learned
         if "ZoneoutRememberGate" in kinds:
             remembered = RATE * ltm + (1 - RATE) * remembered
@@ -50,6 +55,7 @@ VARIANTS = {
     "zoneout of LTM": lambda f: {"remember": keras_gates.ZoneoutRememberGate(UNITS, rate=RATE, seed=1)},
     "zoneout of STM": lambda f: {"use": keras_gates.ZoneoutUseGate(UNITS, rate=RATE, seed=1, formulation=f)},
     "projection": lambda f: {"use": keras_gates.ProjectionUseGate(UNITS, projection=PROJECTION, formulation=f)},
+    "refine": lambda f: {"forget": keras_gates.RefineForgetGate(UNITS)},
     "open learn": lambda f: {"learn": keras_gates.OpenLearnGate(UNITS)},
     "open forget": lambda f: {"forget": keras_gates.OpenForgetGate(UNITS)},
     "open use": lambda f: {"use": keras_gates.OpenUseGate(UNITS, formulation=f)},
@@ -109,6 +115,17 @@ def test_projected_memory_is_narrow_and_open_gates_have_no_weights():
     assert not layer_with("open forget", "standard").cell.forget.weights
     assert not layer_with("open use", "standard").cell.use.weights
     assert len(layer_with("open use", "article").cell.use.weights) == 2
+
+
+def test_the_refined_forget_factors_start_spread_evenly():
+    gate = keras_gates.RefineForgetGate(50)
+    nothing = np.zeros((1, 50), "float32")
+    gate(event=nothing[:, :3], stm=nothing, ltm=nothing)
+    factors = gate.factors(nothing[:, :3], nothing)
+    forget = (np.arange(50) + 0.5) / 50
+    np.testing.assert_allclose(numpy(factors["refine"])[0], 1 - forget, atol=1e-6)
+    assert_close(numpy(factors["forget"])[0], forget + forget * (1 - forget) * (1 - 2 * forget), "start")
+    assert not np.allclose(numpy(gate.kernel), numpy(gate.refine_kernel))
 
 
 def test_errors():

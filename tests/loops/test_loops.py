@@ -167,6 +167,10 @@ def test_a_gradient_of_a_gradient_is_right_or_an_error(loop):
 
         return jax.grad(lambda x: ops.sum(jax.grad(slope)(x) ** 2))
 
+    if loop == "native":
+        with pytest.raises(ValueError, match="loop='portable'"):
+            penalty(fast)(EVENTS)
+        return
     np.testing.assert_allclose(penalty(fast)(EVENTS), penalty(portable)(EVENTS), rtol=1e-3, atol=1e-5)
 
 
@@ -218,6 +222,7 @@ def problem(**facts):
         ({"no_kernel": None, "masks_per_gate": True}, "general"),
         ({"no_kernel": None, "no_kernel_here": "the graph leaves"}, "compiled"),
         ({"backend": "jax"}, "scan"),
+        ({"backend": "jax", "no_kernel": None}, "native"),
         ({"backend": "torch"}, "fused"),
         ({"backend": "torch", "masked": True}, "stepped"),
         ({"backend": "torch", "formulation": "article"}, "stepped"),

@@ -9,7 +9,7 @@ import pytest
 from keras_gates.models import find
 from keras_gates.models.data.pipeline import class_weights, from_arrays
 from keras_gates.models.registry import Judgement
-from keras_gates.models.training import baselines, recipe, report
+from keras_gates.models.training import baselines, recipe, report, sequence_baselines
 
 pytest.importorskip("sklearn", reason="the baselines are scikit-learn's")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
@@ -34,7 +34,53 @@ def test_words_are_told_apart_by_a_linear_model_of_tf_idf():
 
 @pytest.mark.parametrize(("name", "least"), [("gesture", 0.9), ("speech", 0.9)])
 def test_summaries_of_series_and_of_sound(name, least):
-    assert scores(find(name).data())["logistic regression on summary features"] > least
+    data = find(name).data()
+    (x, y), (new, actual) = data.arrays("train", 500), data.arrays("test", 500)
+    predicted = baselines.logistic(baselines.summary_features(x, data), y, baselines.summary_features(new, data))
+    assert np.mean(predicted == actual) > least
+
+
+@pytest.fixture(scope="module")
+def order():
+    """Sequences of the same values in two orders: their means tell nothing."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(0, 0.3, (120, 24, 2)).astype("float32")
+    y = np.arange(120, dtype="int32") % 2
+    for number, label in enumerate(y):
+        x[number, 4 * (number % 5) :][:3, 0] += [0, 3, 6] if label else [6, 3, 0]
+    parts = [(x[part], y[part]) for part in (slice(80), slice(80, 100), slice(100, 120))]
+    return from_arrays(*parts, labels=["up", "down"], build={"channels": 2, "mean": [0.3, 0], "variance": [1, 1]})
+
+
+def test_a_convolutional_network_sees_the_order_of_values(order):
+    rows = {row["baseline"]: row["value"] for row in baselines.baselines(order)}
+    assert rows["1-D CNN"] > 0.9
+    assert rows["majority"] == 0.5
+
+
+def test_a_convolutional_network_keeps_to_its_time(order):
+    x, y = order.arrays("train", 80)
+    predicted = sequence_baselines.convolutional(x, y, order.arrays("validation", 20), x, seconds=0)
+    assert predicted.shape == (80,)
+
+
+def test_minirocket_is_there_if_aeon_is(order):
+    pytest.importorskip("aeon")
+    x, y = order.arrays("train", 80)
+    new, actual = order.arrays("test", 20)
+    assert sequence_baselines.has_minirocket(24)
+    assert not sequence_baselines.has_minirocket(8)
+    assert np.mean(sequence_baselines.minirocket(x, y, new) == actual) > 0.9
+
+
+def test_sequences_of_sound_pictures_and_long_recordings():
+    sound = SimpleNamespace(build={"sample_rate": 8000})
+    assert sequence_baselines.sequences(np.zeros((2, 8000), "float32"), sound).shape == (2, 61, 40)
+    others = SimpleNamespace(build={})
+    assert sequence_baselines.sequences(np.zeros((2, 28, 28), "uint8"), others).shape == (2, 28, 28)
+    assert sequence_baselines.sequences(np.zeros((2, 5, 8, 8, 3), "uint8"), others) is None
+    long = np.repeat(np.arange(1200.0), 2)[None, :, None]
+    np.testing.assert_array_equal(sequence_baselines.sequences(long, others)[0, :, 0], np.arange(1, 2400, 3) // 2 + 0.0)
 
 
 def test_an_ngram_model_has_the_entropy_of_its_text():

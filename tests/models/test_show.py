@@ -142,6 +142,7 @@ def test_every_variant_is_a_layer_with_its_gates(variant):
         "peephole": dict.fromkeys(everywhere, "Peephole"),
         "layer_norm": dict.fromkeys(everywhere, "LayerNorm"),
         "coupled": {"forget": "Coupled"},
+        "refine": {"forget": "Refine"},
         "zoneout": {"remember": "Zoneout", "use": "Zoneout"},
         "projection": {"use": "Projection"},
         "open_learn": {"learn": "Open"},

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
-    assert main([*SMALL, "--epochs", "2", "--out", str(out), "--precision", "float32,dynamic"]) == 0
+    options = ["--epochs", "2", "--precision", "float32,dynamic", "--no-baselines"]
+    assert main([*SMALL, *options, "--out", str(out)]) == 0
     (made,) = out.iterdir()
     return made
 

@@ -68,6 +68,14 @@ CASES = {
     ),
     "takes_training": (on(lambda: keras.layers.Dropout(0.5), _compat.takes_training), "_call_has_training_arg"),
     "functional_graph": (on(sequential, _compat.functional_graph), "_functional"),
+    "without_new_nodes": (
+        on(functional, lambda model: [_compat.without_new_nodes(model).__enter__()]),
+        "_inbound_nodes",
+    ),
+    "without_new_nodes, the second": (
+        on(functional, lambda model: [_compat.without_new_nodes(model).__enter__()]),
+        "_outbound_nodes",
+    ),
     "input_structure": (on(functional, _compat.input_structure), "_inputs_struct"),
     "output_structure": (on(functional, _compat.output_structure), "_outputs_struct"),
     "compile_arguments": (on(sequential, _compat.compile_arguments), "_compile_config"),

@@ -113,7 +113,7 @@ def test_commands(path):
             arguments = options.parser().parse_args(words[2:])
             if not (arguments.resume or arguments.list or arguments.model == "check"):
                 options.configuration(arguments)
-        elif words[0] == "keras-gates" and words[1] in ("export", "c99"):
+        elif words[0] == "keras-gates" and words[1] in ("export", "c99", "fit"):
             importlib.import_module(f"keras_gates.cli.{words[1]}").parser().parse_args(words[2:])
         elif words[0] == "keras-gates":
             cli.parser().parse_args(words[1:])

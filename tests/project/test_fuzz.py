@@ -119,6 +119,16 @@ def test_npy(tmp_path_factory, damage):
 
 
 @fuzz
+@given(DAMAGE)
+def test_npz(tmp_path_factory, damage):
+    archive = io.BytesIO()
+    np.savez(archive, events=np.ones((4, 3), "float32"), other=np.zeros(2, "int32"))
+    path = tmp_path_factory.getbasetemp() / "fuzz.npz"
+    path.write_bytes(damaged(archive.getvalue(), damage))
+    survives(read_arrays, path)
+
+
+@fuzz
 @given(st.text(max_size=30), st.dictionaries(st.sampled_from(["standardize", "split", "longest"]), VALUES, max_size=3))
 def test_text(text, frontend):
     got = survives(tokens, text, ["", "[UNK]", "a", "b"], frontend)

@@ -114,6 +114,39 @@ def _sigmoid(x: int, radius: int, multiplier: int, shift: int) -> int:
     return max(-128, min(127, divide(y if a >= 0 else 2**31 - 1 - y, 23) - 128))
 
 
+def tanh_table(arithmetic: str, scale: np.float32, zero: int, out_scale: np.float32, out_zero: int) -> list[int]:
+    """Return tanh of every int8 from -128 to 127; arguments as in `sigmoid_table`.
+
+    Raises:
+        ExportError: The output's quantization is not 1 / 128 and 0, by the operator's specification.
+    """
+    if out_zero != 0 or out_scale != np.float32(1 / 128):
+        raise ExportError(f"TANH with an output of scale {out_scale} and zero point {out_zero}: expected 1/128, 0.")
+    inputs = np.arange(-128, 128) - zero
+    if arithmetic == "litert":
+        steps = np.tanh(scale * inputs.astype(np.float32)) * np.float32(128)
+        return np.clip(np.trunc(steps + np.copysign(np.float32(0.5), steps)), -128, 127).astype(int).tolist()
+    multiplier, shift = decompose(float(scale) * 2**27)
+    radius = floor(15 * 2**27 / 2**shift)
+    return [_tanh(int(x), radius, multiplier, shift) for x in inputs]
+
+
+def _tanh(x: int, radius: int, multiplier: int, shift: int) -> int:
+    if abs(x) >= radius:
+        return 127 if x > 0 else -128
+    a = scaled(x, multiplier, shift)
+    half = (exp31(-abs(a), 5) + 2**31) >> 1
+    y = 1515870810 + times31(half, -1010580540)
+    for _ in range(3):
+        y += _saturated(times31(y, 2**29 - times31(half, y)) << 2)
+    y = _saturated((y - 2**29) << 2) if a else 0
+    return max(-128, min(127, divide(y if a >= 0 else -y, 24)))
+
+
+def _saturated(x: int) -> int:
+    return max(-(2**31), min(2**31 - 1, x))
+
+
 def gate_table() -> list[int]:
     """Return TFLM's 256 values of sigmoid(i / 24) * 65536."""
     return [floor(65536 / (1 + exp(-i / 24)) + 0.5) + (i in _ONE_MORE) for i in range(256)]
@@ -159,21 +192,25 @@ def folded(weights: np.ndarray, zero: int, bias: np.ndarray | None) -> np.ndarra
     return -zero * rows.sum(1) + (0 if bias is None else bias.astype(np.int64))
 
 
-def limits(activation: int, scale: np.float32, zero: int) -> tuple[int, int]:
-    """Return the int8 values between which an operator's fused activation clamps.
+def limits(activation: int, scale: np.float32, zero: int, bits: int = 8) -> tuple[int, int]:
+    """Return the integers between which an operator's fused activation clamps.
 
     Args:
         activation: Its number in the schema: none, ReLU, ReLU between -1 and 1, ReLU6.
         scale, zero: Quantization of the output.
+        bits: Of the output.
     """
+    least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     low, high = {0: (None, None), 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}.get(activation, ("", ""))
     if low == "":
-        raise ExportError(f"the C has no fused activation number {activation} in int8; use a layer of its own for it.")
+        raise ExportError(
+            f"the C has no fused activation number {activation} of integers; use a layer of its own for it."
+        )
 
     def quantized(real: float) -> int:
         return zero + int(np.floor(np.float32(abs(real)) / scale + np.float32(0.5))) * (-1 if real < 0 else 1)
 
     return (
-        -128 if low is None else max(-128, quantized(low)),  # type: ignore[arg-type]
-        127 if high is None else min(127, quantized(high)),  # type: ignore[arg-type]
+        least if low is None else max(least, quantized(low)),  # type: ignore[arg-type]
+        most if high is None else min(most, quantized(high)),  # type: ignore[arg-type]
     )

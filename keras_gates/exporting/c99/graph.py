@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,8 @@ class Graph:
 
     Attributes:
         nodes: Operators in the order of execution.
-        inputs, outputs: The tensors behind the ports of `description`, in the order of the file.
+        inputs, outputs: The tensors that the caller passes and gets, in the order of the file.
+        memory: Explicit memory as (input, output, port of the input, port of the output): what the C keeps in its state.
         ports: Input and output ports by tensor number.
         description: What `keras_gates.edge.description.describe` returned.
     """
@@ -118,6 +119,7 @@ class Graph:
     nodes: tuple[Node, ...]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
+    memory: tuple[tuple[Value, Value, Port, Port], ...]
     ports: dict[int, Port]
     description: Description
 
@@ -129,7 +131,7 @@ def graph_of(data: bytes) -> Graph:
         data: Bytes of the ``.tflite``.
 
     Raises:
-        ExportError: It is damaged, has several signatures, explicit memory, a batch above 1 or a type without C.
+        ExportError: It is damaged, has several signatures, a loop, a batch above 1 or a type without C.
     """
     try:
         file = read(data)
@@ -141,10 +143,8 @@ def graph_of(data: bytes) -> Graph:
             "the file differs from what export wrote (its checksum does not match): copy or export it again."
         )
     if len(file.signatures) > 1 or len(file.subgraphs) > 1:
-        raise ExportError("the C takes a file with one signature and no loops: export with target='micro'.")
-    if description.memory:
         raise ExportError(
-            "the C keeps the state itself, this file passes it in and out (lowering 'step'); export with lowering='fused'."
+            "the C takes a file with one signature and no loops: export with target='micro', or lowering='unrolled'."
         )
     if description.batch != 1:
         raise ExportError(
@@ -156,6 +156,12 @@ def graph_of(data: bytes) -> Graph:
         _value(place, tensor, parsed.dtype, model.buffers[tensor.buffer].data)
         for place, (tensor, parsed) in enumerate(zip(tensors, file.subgraphs[0].tensors, strict=True))
     ]
+    for parsed in file.subgraphs[0].operators:  # constants in float16 are constants in float32
+        if parsed.name == "DEQUANTIZE" and values[parsed.inputs[0]].dtype == "float16":
+            half = values[parsed.inputs[0]].data
+            if half is None:
+                raise ExportError("the C has no float16 activations; export in float32 or int8.")
+            values[parsed.outputs[0]] = replace(values[parsed.outputs[0]], data=half.astype(np.float32))
     nodes = tuple(
         Node(
             number,
@@ -168,15 +174,22 @@ def graph_of(data: bytes) -> Graph:
         for number, (parsed, operator) in enumerate(
             zip(file.subgraphs[0].operators, model.subgraphs[0].operators, strict=True)
         )
+        if parsed.name != "DEQUANTIZE" or values[parsed.outputs[0]].data is None
     )
     ports = {port.tensor.index: port for port in (*description.inputs, *description.outputs)}
-    inputs, outputs = (
-        tuple(values[port.tensor.index] for port in side) for side in (description.inputs, description.outputs)
+    feeds = {pair.source for pair in description.memory}
+    inputs = tuple(values[p.tensor.index] for place, p in enumerate(description.inputs) if place not in feeds)
+    outputs = tuple(values[port.tensor.index] for _, port in description.predictions)
+    memory = tuple(
+        (values[source.tensor.index], values[result.tensor.index], source, result)
+        for source, result in (
+            (description.inputs[p.source], description.outputs[p.result]) for p in description.memory
+        )
     )
-    for value in (*inputs, *outputs):
+    for value in (*inputs, *outputs, *(pair[0] for pair in memory)):
         if value.dtype not in C_TYPES:
             raise ExportError(f"the C has no type for an input or output of {value.dtype}; export in int8 or float32.")
-    return Graph(nodes, inputs, outputs, ports, description)
+    return Graph(nodes, inputs, outputs, memory, ports, description)
 
 
 def _value(place: int, tensor: Any, dtype: str, raw: Any) -> Value:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from keras_gates.exporting.c99 import operators_float as real
 from keras_gates.exporting.c99 import operators_int8 as int8
+from keras_gates.exporting.c99 import operators_int16 as int16
 from keras_gates.exporting.c99 import shapes
 from keras_gates.exporting.c99.graph import Node
 from keras_gates.exporting.c99.program import Program
@@ -16,6 +17,10 @@ MOVES: dict[str, Emit] = {
     "STRIDED_SLICE": shapes.strided_slice,
     "REVERSE_V2": shapes.reverse,
     "CONCATENATION": shapes.concatenate,
+    "SLICE": shapes.cut,
+    "SPLIT": shapes.cut,
+    "PACK": shapes.pack,
+    "UNPACK": shapes.unpack,
     "PAD": shapes.pad,
     "GATHER": shapes.gather,
     "REDUCE_MAX": shapes.maximum,
@@ -30,7 +35,19 @@ INT8: dict[str, Emit] = {
     "FULLY_CONNECTED": int8.dense,
     "CONV_2D": int8.conv,
     "SOFTMAX": int8.softmax,
-    "LOGISTIC": int8.logistic,
+    "LOGISTIC": int8.activation,
+    "TANH": int8.activation,
+    "SUM": int8.total,
+}
+INT16: dict[str, Emit] = {
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": int8.lstm,
+    "MUL": int8.multiply,
+    "ADD": int8.add,
+    "SUB": int8.add,
+    "FULLY_CONNECTED": int16.dense,
+    "SOFTMAX": int16.softmax,
+    "LOGISTIC": int16.activation,
+    "TANH": int16.activation,
 }
 FLOAT: dict[str, Emit] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": real.lstm,
@@ -39,8 +56,11 @@ FLOAT: dict[str, Emit] = {
     "SUB": real.binary,
     "FULLY_CONNECTED": real.dense,
     "SOFTMAX": real.softmax,
-    "LOGISTIC": real.logistic,
+    "CONV_2D": real.conv,
+    "LOGISTIC": real.unary,
+    "TANH": real.unary,
 }
+BY_TYPE = {"int8": INT8, "int16": INT16, "float32": FLOAT}
 # Of int32, as a program computes token numbers; what does not fit wraps, as in the runtimes.
 INT32 = {
     "ADD": "(int32_t)((uint32_t)l + (uint32_t)r)",
@@ -50,6 +70,9 @@ INT32 = {
     "MAXIMUM": "l > r ? l : r",
     "FLOOR_MOD": "l % r != 0 && (l % r < 0) != (r < 0) ? l % r + r : l % r",
     "LESS": "(int8_t)(l < r)",
+    "GREATER": "(int8_t)(l > r)",
+    "EQUAL": "(int8_t)(l == r)",
+    "NOT_EQUAL": "(int8_t)(l != r)",
 }
 
 
@@ -63,16 +86,14 @@ def emit(program: Program, node: Node) -> None:
     kind = "" if first is None else first.dtype
     if node.kind in MOVES:
         MOVES[node.kind](program, node)
-    elif kind == "int8" and node.kind in INT8:
-        INT8[node.kind](program, node)
-    elif kind == "float32" and node.kind in FLOAT:
-        FLOAT[node.kind](program, node)
+    elif node.kind in BY_TYPE.get(kind, ()):
+        BY_TYPE[kind][node.kind](program, node)
     elif kind == "int32" and node.kind in INT32:
         _int32(program, node)
     else:
         raise ExportError(
-            f"the C has no {node.kind} of {kind or 'no input'}: export the model in int8 or float32 with lowering='fused', or "
-            "use the TFLM kit (formats=('c',))."
+            f"the C has no {node.kind} of {kind or 'no input'}: export the model in int8, int16x8 or float32, or use "
+            "the TFLM kit (formats=('c',))."
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_gates.exporting.c99.graph import Node, check_lstm
 from keras_gates.exporting.c99.program import Program
-from keras_gates.exporting.c99.shapes import pair
+from keras_gates.exporting.c99.shapes import image_grid, pair
 from keras_gates.exporting.report import ExportError
 
 _BLOCK = 32  # as in templates/lstm_float.c
@@ -74,6 +74,19 @@ def dense(program: Program, node: Node) -> None:
     )
 
 
+def conv(program: Program, node: Node) -> None:
+    """CONV_2D."""
+    x, number, channels = node.input(0), node.number, len(node.constant(1))
+    biased = len(node.inputs) > 2 and node.inputs[2] is not None
+    weights = program.array(f"weights{number}", node.constant(1), "float")
+    bias = program.array(f"bias{number}", node.constant(2) if biased else np.zeros(channels), "float")
+    low, high = _limits(node)
+    fields = f"{weights}, {bias}, {image_grid(node)}, {low}, {high}"
+    model = program.struct(f"conv{number}", "conv_float_t", fields)
+    images, call = program.shape(x)[0], program.use("conv_float")
+    program.call(node, f"{call}({model}, {program.place(x)}, {images}, {program.place(node.output)});")
+
+
 def softmax(program: Program, node: Node) -> None:
     """SOFTMAX over the last axis."""
     x, n = node.input(0), node.input(0).shape[-1]
@@ -81,10 +94,10 @@ def softmax(program: Program, node: Node) -> None:
     program.call(node, f"{program.use('softmax_float')}({program.place(x)}, {sizes});")
 
 
-def logistic(program: Program, node: Node) -> None:
-    """LOGISTIC."""
+def unary(program: Program, node: Node) -> None:
+    """LOGISTIC and TANH."""
     x = node.input(0)
-    call = program.use("logistic_float")
+    call = program.use(f"{node.kind.lower()}_float")
     program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(node.output)});")
 
 

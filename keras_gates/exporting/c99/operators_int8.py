@@ -1,6 +1,8 @@
-"""int8 operators in C, each with the numbers that its runtime prepares."""
+"""int8 operators in C, each with the numbers that its runtime prepares; add, multiply and LSTM also in int16."""
 
 from __future__ import annotations
+
+from math import frexp
 
 import numpy as np
 
@@ -11,10 +13,11 @@ from keras_gates.exporting.c99.fixed_point import (
     limits,
     sigmoid_table,
     softmax_table,
+    tanh_table,
 )
 from keras_gates.exporting.c99.graph import Node, Value, check_lstm
 from keras_gates.exporting.c99.program import Program, numbers
-from keras_gates.exporting.c99.shapes import pair
+from keras_gates.exporting.c99.shapes import axes_of, image_grid, pair
 from keras_gates.exporting.report import ExportError
 
 _GATES = "ifco"  # in the order of the file: input, forget, cell, output
@@ -22,9 +25,12 @@ _INT32 = 2**31
 
 
 def lstm(program: Program, node: Node) -> None:
-    """UNIDIRECTIONAL_SEQUENCE_LSTM with int8 weights and activations, and an int16 cell state."""
+    """UNIDIRECTIONAL_SEQUENCE_LSTM with int8 weights, int8 or int16 activations, and an int16 cell state."""
     x, hidden, cell, y = node.input(0), node.input(18), node.input(19), node.output
     check_lstm(node)
+    wide = x.dtype == "int16"
+    if wide and not program.micro:
+        raise ExportError("LiteRT runs no LSTM of int16; TFLM does: arithmetic='tflm' (--arithmetic tflm).")
     fraction = -round(float(np.log2(cell.scale)))
     if np.float32(2.0**-fraction) != cell.scale or not 9 <= fraction <= 15:
         raise ExportError(
@@ -43,12 +49,14 @@ def lstm(program: Program, node: Node) -> None:
             weights = node.constant(first + gate)
             bias = node.constant(12 + gate) if kind == "input" else None
             exact = float(w.scale) * float(source.scale)
-            scales.append(decompose((exact if program.micro else float(w.scale * source.scale)) * 2**12))
-            offsets = _bias(folded(weights, source.zero, bias), weights)
+            scale = decompose((exact if program.micro else float(w.scale * source.scale)) * 2**12)
+            scales.append(reduced(*scale) if wide else scale)
+            offsets = folded(weights, source.zero, bias)
+            offsets = offsets if wide else _bias(offsets, weights)
             names.append(
                 (
                     program.array(f"{kind}{number}_{letter}", weights, "int8_t"),
-                    program.array(f"{kind}_bias{number}_{letter}", offsets, "int32_t"),
+                    program.array(f"{kind}_bias{number}_{letter}", offsets, "int64_t" if wide else "int32_t"),
                 )
             )
     last = 2.0**-30 / float(inner.scale)
@@ -58,19 +66,20 @@ def lstm(program: Program, node: Node) -> None:
     pointers = [", ".join(name[part] for name in names[start : start + 4]) for part in (0, 1) for start in (0, 4)]
     fields = ", ".join("{" + text + "}" for text in pointers)
     fields += ", {" + ", ".join(numbers(pair_) for pair_ in scales) + "}, " + numbers((multiplier, shift, hidden.zero))
-    model = program.struct(f"lstm{number}", "lstm_int8_t", f"{fields}, {inputs}, {units}, {fraction}, {clipped}")
-    program.state += [f"int16_t c{number}[{units}];", f"int8_t h{number}[{units}];"]
+    suffix = x.dtype
+    model = program.struct(f"lstm{number}", f"lstm_{suffix}_t", f"{fields}, {inputs}, {units}, {fraction}, {clipped}")
+    program.state += [f"int16_t c{number}[{units}];", f"{suffix}_t h{number}[{units}];"]
     program.resets += [f"memset(s->c{number}, 0, sizeof s->c{number});"]
     program.resets += [f"memset(s->h{number}, {hidden.zero}, sizeof s->h{number});"]
     program.gates["int16_t"] = max(program.gates.get("int16_t", 0), 4 * units)
-    program.use("lstm_int8")
+    program.use(f"lstm_{suffix}")
     memory = f"s->h{number}, s->c{number}, s->gates"
     if program.place(y) == f"s->h{number}":
-        program.call(node, f"lstm_step_int8({model}, {program.place(x)}, {memory});")
+        program.call(node, f"lstm_step_{suffix}({model}, {program.place(x)}, {memory});")
     else:
-        program.use("lstm_steps_int8")
+        program.use(f"lstm_steps_{suffix}")
         steps = program.shape(x)[1]
-        program.call(node, f"lstm_int8({model}, {program.place(x)}, {steps}, {memory}, {program.place(y)});")
+        program.call(node, f"lstm_{suffix}({model}, {program.place(x)}, {steps}, {memory}, {program.place(y)});")
 
 
 def multiply(program: Program, node: Node) -> None:
@@ -78,21 +87,35 @@ def multiply(program: Program, node: Node) -> None:
     a, b, y = node.input(0), node.input(1), node.output
     product = float(a.scale) * float(b.scale) / float(y.scale)
     factor = product if program.micro else float(np.float32(np.float32(a.scale * b.scale) / y.scale))
-    low, high = limits(node.options["fusedActivationFunction"], y.scale, y.zero)
-    _binary(program, node, "multiply_int8", [a.zero, b.zero, y.zero, *decompose(factor), low, high])
+    low, high = limits(node.options["fusedActivationFunction"], y.scale, y.zero, bits_of(y))
+    _binary(program, node, f"multiply_{y.dtype}", [a.zero, b.zero, y.zero, *decompose(factor), low, high])
 
 
 def add(program: Program, node: Node) -> None:
     """ADD and SUB."""
     a, b, y = node.input(0), node.input(1), node.output
+    headroom = 15 if y.dtype == "int16" else 20
     twice = 2.0 * float(max(a.scale, b.scale))
-    parts = float(a.scale) / twice, float(b.scale) / twice, twice / (2.0**20 * float(y.scale))
+    parts = float(a.scale) / twice, float(b.scale) / twice, twice / (2.0**headroom * float(y.scale))
+    powers = all(frexp(float(value.scale))[0] == 0.5 for value in (a, b, y))
+    if y.dtype == "int16" and powers and node.options.get("potScaleInt16") and not program.micro:
+        raise ExportError(f"the C has no {node.kind} of int16 whose scales are all powers of two; export again.")
     if program.micro and node.kind == "SUB":
         parts = tuple(float(np.float32(part)) for part in parts)  # type: ignore[assignment]
-    low, high = limits(node.options["fusedActivationFunction"], y.scale, y.zero)
+    low, high = limits(node.options["fusedActivationFunction"], y.scale, y.zero, bits_of(y))
     pairs = [n for part in parts for n in decompose(part)]
     sign = 1 if node.kind == "ADD" else -1
-    _binary(program, node, "add_int8", [a.zero, b.zero, y.zero, *pairs, sign, low, high])
+    _binary(program, node, f"add_{y.dtype}", [a.zero, b.zero, y.zero, *pairs, sign, low, high, headroom])
+
+
+def bits_of(value: Value) -> int:
+    """Return the bits of an integer tensor's items."""
+    return 8 * np.dtype(value.dtype).itemsize
+
+
+def reduced(multiplier: int, shift: int) -> tuple[int, int]:
+    """Return multiplier and right shift with which TFLM rescales 64-bit sums: 15 bits of the multiplier."""
+    return (multiplier + 2**15 >> 16) if multiplier < 0x7FFF0000 else 0x7FFF, 15 - shift
 
 
 def _binary(program: Program, node: Node, helper: str, quantization: list[int]) -> None:
@@ -110,7 +133,7 @@ def dense(program: Program, node: Node) -> None:
     if weights.dtype != np.int8 or (bias is not None and bias.dtype != np.int32):
         raise ExportError("the C has FULLY_CONNECTED with int8 weights and int32 bias only; export in int8.")
     low, high = limits(node.options["fusedActivationFunction"], y.scale, y.zero)
-    reals = [_channel_factor(x, scale, y) for scale in w.scales]
+    reals = [channel_factor(x, scale, y) for scale in w.scales]
     pairs = [decompose(real) if program.micro else exact_pair(real, low - y.zero, high - y.zero) for real in set(reals)]
     by_real = dict(zip(set(reals), pairs))
     units, inputs = w.shape
@@ -123,7 +146,8 @@ def dense(program: Program, node: Node) -> None:
     program.call(node, f"{program.use('dense_int8')}({model}, {program.place(x)}, {rows_}, {program.place(y)});")
 
 
-def _channel_factor(x: Value, scale: np.float32, y: Value) -> float:
+def channel_factor(x: Value, scale: np.float32, y: Value) -> float:
+    """Return by what a sum is multiplied to give the output."""
     return float(x.scale) * float(scale) / float(y.scale)
 
 
@@ -149,31 +173,33 @@ def _bias(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def conv(program: Program, node: Node) -> None:
     """CONV_2D."""
-    x, w, y, options = node.input(0), node.input(1), node.output, node.options
+    x, w, y = node.input(0), node.input(1), node.output
     weights = node.constant(1)
     bias = node.constant(2).astype(np.int64) if len(node.inputs) > 2 and node.inputs[2] is not None else 0
-    low, high = limits(options["fusedActivationFunction"], y.scale, y.zero)
-    channels, *kernel, depth = w.shape
-    if depth != x.shape[3]:
-        raise ExportError("the C has no grouped CONV_2D; use separate convolutions.")
-    pairs = [decompose(_channel_factor(x, scale, y)) for scale in w.scales]
-    strides, dilation = (
-        (options["strideH"], options["strideW"]),
-        (options["dilationHFactor"], options["dilationWFactor"]),
-    )
-    before = [0, 0]
-    if options["padding"] == 0:  # SAME
-        for i in (0, 1):
-            reach = (kernel[i] - 1) * dilation[i] + 1
-            before[i] = max((y.shape[1 + i] - 1) * strides[i] + reach - x.shape[1 + i], 0) // 2
+    low, high = limits(node.options["fusedActivationFunction"], y.scale, y.zero)
+    channels = len(weights)
+    pairs = [decompose(channel_factor(x, scale, y)) for scale in w.scales]
     every = pairs if len(pairs) > 1 else pairs * channels
     fields = _layer(program, node.number, weights, np.zeros(channels, np.int64) + bias, every)
-    sizes = ", ".join(map(str, (*x.shape[1:], *y.shape[1:])))
-    grids = ", ".join(map(numbers, (kernel, strides, dilation, before)))
-    fields += f", {sizes}, {grids}, {x.zero}, {y.zero}, {low}, {high}"
+    fields += f", {image_grid(node)}, {x.zero}, {y.zero}, {low}, {high}"
     model = program.struct(f"conv{node.number}", "conv_int8_t", fields)
     images = program.shape(x)[0]
     program.call(node, f"{program.use('conv_int8')}({model}, {program.place(x)}, {images}, {program.place(y)});")
+
+
+def total(program: Program, node: Node) -> None:
+    """SUM over neighbouring axes."""
+    x, y = node.input(0), node.output
+    if not program.micro:
+        raise ExportError(
+            f"LiteRT 2.3's reference SUM reads {x.dtype} as uint8, so the C has it as TFLM only: arithmetic='tflm' "
+            "(--arithmetic tflm)."
+        )
+    outer, middle, inner = axes_of(program, node)
+    factor = decompose(float(x.scale) / float(y.scale))
+    q = program.array(f"quantization{node.number}", [x.zero, y.zero, *factor], "int32_t")
+    call = program.use(f"sum_{x.dtype}")
+    program.call(node, f"{call}({program.place(x)}, {outer}, {middle}, {inner}, {program.place(y)}, {q});")
 
 
 def softmax(program: Program, node: Node) -> None:
@@ -184,16 +210,16 @@ def softmax(program: Program, node: Node) -> None:
             f"SOFTMAX with an output of scale {y.scale} and zero point {y.zero}: expected 1/256 and -128."
         )
     values = softmax_table(x.scale, node.options["beta"])
-    table = program.array(f"exponential{node.number}", values, "int32_t")
+    table = program.table("exponential", values, "int32_t")
     n = x.shape[-1]
     places = f"{program.place(x)}, {program.size(x) // n}, {program.place(y)}, {n}"
     program.call(node, f"{program.use('softmax_int8')}({table}, {len(values)}, {places});")
 
 
-def logistic(program: Program, node: Node) -> None:
-    """LOGISTIC, as a table of all 256 answers."""
+def activation(program: Program, node: Node) -> None:
+    """LOGISTIC and TANH, as a table of all 256 answers."""
     x, y = node.input(0), node.output
-    values = sigmoid_table(program.arithmetic, x.scale, x.zero, y.scale, y.zero)
-    table = program.array(f"sigmoid{node.number}", values, "int8_t")
+    answers = sigmoid_table if node.kind == "LOGISTIC" else tanh_table
+    table = program.table(node.kind.lower(), answers(program.arithmetic, x.scale, x.zero, y.scale, y.zero), "int8_t")
     call = program.use("lookup_int8")
     program.call(node, f"{call}({table}, {program.place(x)}, {program.size(x)}, {program.place(y)});")

@@ -24,10 +24,18 @@ _NEEDS = {
     "saturate16": ("arithmetic",),
     "dot": (),
     "gates_litert": ("saturate16",),
-    "gates_tflm": ("saturate16", "scale"),
+    "gates_tflm": ("saturate16", "scale", "table16"),
+    "logistic_int16": ("table16",),
+    "tanh_int16": ("table16",),
+    "softmax_int16": ("scale",),
+    "rescale64_tflm": ("scale64",),
     "lstm_steps_int8": ("lstm_int8",),
+    "lstm_steps_int16": ("lstm_int16",),
+    "lstm_int16": ("scale", "saturate16", "dot64", "scale64", "order", "gates_tflm"),
     "add_int8": ("pair", "scale"),
+    "add_int16": ("pair", "scale"),
     "multiply_int8": ("pair", "scale"),
+    "multiply_int16": ("pair", "scale"),
     "rescale_litert": ("arithmetic",),
     "rescale_tflm": ("scale",),
     "conv_int8": ("scale",),
@@ -36,9 +44,22 @@ _NEEDS = {
     "lstm_float": ("gates_float",),
     "lstm_steps_float": ("lstm_float",),
     "dense_float": ("clamp_float",),
+    "conv_float": ("clamp_float",),
+    "sum_int8": ("scale",),
+    "sum_int16": ("scale",),
     "softmax_float": ("exponential",),
     "logistic_float": ("gates_float",),
+    "tanh_float": ("gates_float",),
 }
+
+# What the texts for several types differ in.
+_WORDS = {
+    "int8": {"type": "int8_t", "suffix": "int8", "sum": "int32_t", "dot": "dot", "scale": "scale"},
+    "int16": {"type": "int16_t", "suffix": "int16", "sum": "int64_t", "dot": "dot64", "scale": "scale64"},
+    "float": {"type": "float", "suffix": "float"},
+}
+_WORDS["int8"] |= {"low": "-128", "high": "127"}
+_WORDS["int16"] |= {"low": "-32768", "high": "32767"}
 
 
 @dataclass
@@ -56,6 +77,7 @@ class Program:
         state: Members of NAME_state that persist from event to event.
         gates: Items of scratch memory for the gates of a layer, by C type.
         helpers: Texts of the helper functions in use, by name, each after what it calls.
+        tables: Names of the constant tables so far, by their type and items.
     """
 
     name: str
@@ -69,6 +91,7 @@ class Program:
     state: list[str] = field(default_factory=list)
     gates: dict[str, int] = field(default_factory=dict)
     helpers: dict[str, str] = field(default_factory=dict)
+    tables: dict[tuple[str, tuple[int, ...]], str] = field(default_factory=dict)
 
     @property
     def micro(self) -> bool:
@@ -102,6 +125,13 @@ class Program:
         self.constants.append(array(name, values, kind))
         return name
 
+    def table(self, name: str, values: list[int], kind: str) -> str:
+        """Define a constant array that several operators may share, and return its name."""
+        key = (kind, tuple(values))
+        if key not in self.tables:
+            self.tables[key] = self.array(f"{name}_table{len(self.tables)}", values, kind)
+        return self.tables[key]
+
     def struct(self, name: str, kind: str, fields: str) -> str:
         """Define a constant struct and return its address."""
         self.constants.append(f"static const {kind} {name} = {{{fields}}};")
@@ -112,10 +142,14 @@ class Program:
         if helper not in self.helpers:
             for needed in self._needs(helper):
                 self.use(needed)
-            text = _TEMPLATES.joinpath(f"{helper}.c").read_text(encoding="utf-8")
-            if helper == "gates_tflm":
-                text = Template(text).substitute(gate_table=rows(list(map(str, gate_table()))).strip())
-            self.helpers[helper] = text
+            path, words = _TEMPLATES / f"{helper}.c", {}
+            if not path.exists():  # one text for several types
+                name, _, kind = helper.rpartition("_")
+                path, words = _TEMPLATES / f"{name}.c", _WORDS[kind]
+            elif helper == "table16":
+                words = {"gate_table": rows(list(map(str, gate_table()))).strip()}
+            text = path.read_text(encoding="utf-8")
+            self.helpers[helper] = Template(text).substitute(words) if words else text
         return helper
 
     def use_binary(self, name: str, dtype: str, expression: str, result: str | None = None) -> str:
@@ -128,7 +162,9 @@ class Program:
 
     def _needs(self, helper: str) -> tuple[str, ...]:
         if helper == "lstm_int8":
-            return "scale", "saturate16", "dot", f"gates_{self.arithmetic}"
+            return "scale", "saturate16", "dot", "order", f"gates_{self.arithmetic}"
+        if helper == "dense_int16":
+            return "arithmetic", "dot64", f"rescale64_{self.arithmetic}"
         if helper == "dense_int8":
             return "dot", f"rescale_{self.arithmetic}"
         return _NEEDS.get(helper, ())

@@ -17,6 +17,7 @@ from keras_gates.exporting.report import ExportError
 
 _POINTWISE = {"MUL", "ADD", "SUB", "MINIMUM", "MAXIMUM", "FLOOR_MOD", "LESS", "SELECT", "SELECT_V2", "LOGISTIC", "TANH"}
 _POINTWISE |= {"RELU", "QUANTIZE", "DEQUANTIZE"}
+_SAME = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}  # another shape of the same items
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Schedule:
         running: Operators that keep a maximum over the time steps so far.
         timed: Tensors with a time axis, if the graph runs event by event.
         whole: Why it does not; empty if it does.
+        by_call: The file keeps its memory in inputs and outputs: a call runs everything, and the state continues.
     """
 
     shapes: dict[int, tuple[int, ...]]
@@ -40,6 +42,7 @@ class Schedule:
     running: set[int] = field(default_factory=set)
     timed: set[int] = field(default_factory=set)
     whole: str = ""
+    by_call: bool = False
 
 
 class _NotByEvent(Exception):
@@ -48,11 +51,13 @@ class _NotByEvent(Exception):
 
 def schedule(graph: Graph) -> Schedule:
     """Return the schedule of a graph."""
+    nodes = [node for node in graph.nodes if node.kind not in _SAME]
+    same = [(node.output, node.input(0)) for node in graph.nodes if node.kind in _SAME]
+    if graph.memory:
+        return Schedule(_shapes(graph), nodes, [], same, by_call=True)
     try:
         return _by_event(graph)
     except _NotByEvent as reason:
-        nodes = [node for node in graph.nodes if node.kind != "RESHAPE"]
-        same = [(node.output, node.input(0)) for node in graph.nodes if node.kind == "RESHAPE"]
         return Schedule(_shapes(graph), nodes, [], same, whole=str(reason))
 
 
@@ -91,7 +96,7 @@ def _place(node: Node, axis: dict[int, int], ended: set[int], result: Schedule) 
         raise _NotByEvent(f"{node.kind} joins time steps with what comes after the last one")
     if not timed:
         ended.update(value.index for value in node.outputs)
-        if node.kind == "RESHAPE":
+        if node.kind in _SAME:
             result.same.append((node.output, node.input(0)))
         else:
             result.end.append(node)
@@ -105,7 +110,7 @@ def _place(node: Node, axis: dict[int, int], ended: set[int], result: Schedule) 
     else:
         place = _time_after(node, timed, axis)
         axis.update((value.index, place) for value in node.outputs)
-        if node.kind == "RESHAPE":
+        if node.kind in _SAME:
             result.same.append((node.output, node.input(0)))
         else:
             result.events.append(node)
@@ -140,7 +145,7 @@ def _time_after(node: Node, timed: list[Value], axis: dict[int, int]) -> int:
         if any(len(value.shape) >= -from_end and value.shape[from_end] != 1 for value in others):
             raise _NotByEvent(f"{node.kind} has a constant per time step")
         return len(y.shape) + from_end
-    if node.kind == "RESHAPE":
+    if node.kind in _SAME:
         for new, size in enumerate(y.shape):
             if size == steps and math.prod(x.shape[:place]) == math.prod(y.shape[:new]) == 1:
                 return new
@@ -159,6 +164,8 @@ def _time_after(node: Node, timed: list[Value], axis: dict[int, int]) -> int:
     if node.kind == "GATHER" and x is node.input(1) and node.options["axis"] == 0 and not node.options.get("batchDims"):
         return place
     if node.kind == "CONCATENATION" and node.options["axis"] % len(y.shape) != place and len(timed) == len(node.inputs):
+        return place
+    if node.kind == "SLICE" and x is node.input(0) and y.shape[place] == steps:
         return place
     if node.kind == "STRIDED_SLICE" and node.input(1).data is not None:
         ranges = slice_ranges(node)

@@ -33,6 +33,9 @@ def selftest(
         inputs = ", ".join(f"{p.name}_{number}" for p in source.inputs)
         buffers = ", ".join(p.name for p in source.outputs)
         differ = " || ".join(_differs(p, f"{p.name}_{number}") for p in source.outputs)
+        if source.calls > 1:
+            checks += _calls(source, number)
+            continue
         checks.append(f"    wrong += {name}_run(&state, {inputs}, {buffers}) || {differ};")
         if source.streams:
             checks += _pushes(source, number)
@@ -43,7 +46,7 @@ def selftest(
         runtime=runtime,
         golden="\n".join(golden) + "\n" + compare,
         checks="\n".join(checks),
-        calls=len(samples) * (2 if source.streams else 1),
+        calls=len(samples) * (source.calls if source.calls > 1 else 2 if source.streams else 1),
     )
 
 
@@ -62,6 +65,17 @@ def _differs(p: Parameter, expected: str) -> str:
     if p.type == "float":
         return f"differ({p.name}, {expected}, {p.size})"
     return f"memcmp({p.name}, {expected}, sizeof {p.name}) != 0"
+
+
+def _calls(source: Source, number: int) -> list[str]:
+    """A sequence of calls of a file with explicit memory."""
+    arguments = [f"{p.name}_{number} + t * {p.size}" for p in source.inputs] + [p.name for p in source.outputs]
+    differ = " || ".join(_differs(p, f"{p.name}_{number} + t * {p.size}") for p in source.outputs)
+    return [
+        f"    {source.name}_reset(&state);",
+        f"    for (int t = 0; t < {source.calls}; ++t)",
+        f"        wrong += {source.name}_push(&state, {', '.join(arguments)}) || {differ};",
+    ]
 
 
 def _pushes(source: Source, number: int) -> list[str]:

@@ -94,6 +94,22 @@ def strided_slice(program: Program, node: Node) -> None:
     )
 
 
+def cut(program: Program, node: Node) -> None:
+    """SLICE, and SPLIT into equal parts."""
+    x = node.input(1 if node.kind == "SPLIT" else 0)
+    shape = program.shape(x)
+    steps = contiguous(shape)
+    at = 0
+    for place, y in enumerate(node.outputs):
+        own = program.shape(y)
+        if node.kind == "SPLIT":
+            axis = int(node.constant(0).reshape(-1)[0]) % len(shape)
+            offset, at = at * steps[axis], at + own[axis]
+        else:
+            offset = sum(int(n) * step for n, step in zip(node.constant(1).reshape(-1), steps))
+        _copy(program, node, f"{node.number}_{place}", list(own), (x, offset, steps), (y, 0, contiguous(own)))
+
+
 def reverse(program: Program, node: Node) -> None:
     """REVERSE_V2."""
     x, y = node.input(0), node.output
@@ -127,13 +143,39 @@ def concatenate(program: Program, node: Node) -> None:
         at += own[axis]
 
 
+def pack(program: Program, node: Node) -> None:
+    """PACK: operands side by side along a new axis."""
+    y = node.output
+    shape = program.shape(y)
+    axis, steps = node.options["axis"] % len(shape), contiguous(shape)
+    for place in range(len(node.inputs)):
+        x = node.input(place)
+        _same_quantization(node, x)
+        own = program.shape(x)
+        rest = [step for i, step in enumerate(steps) if i != axis]
+        source, target = (x, 0, contiguous(own)), (y, place * steps[axis], rest)
+        _copy(program, node, f"{node.number}_{place}", list(own), source, target)
+
+
+def unpack(program: Program, node: Node) -> None:
+    """UNPACK: the slices along an axis."""
+    x = node.input(0)
+    shape = program.shape(x)
+    axis, steps = node.options["axis"] % len(shape), contiguous(shape)
+    rest = [step for i, step in enumerate(steps) if i != axis]
+    for place, y in enumerate(node.outputs):
+        own = program.shape(y)
+        source, target = (x, place * steps[axis], rest), (y, 0, contiguous(own))
+        _copy(program, node, f"{node.number}_{place}", list(own), source, target)
+
+
 def pad(program: Program, node: Node) -> None:
     """PAD: the quantized zero around."""
     x, y = node.input(0), node.output
     _same_quantization(node, x)
     steps, before = contiguous(program.shape(y)), node.constant(1)[:, 0].tolist()
-    if x.dtype not in ("int8", "int32", "float32") or (x.dtype != "int8" and y.zero):
-        raise ExportError(f"the C has PAD of int8, int32 and float32 only, this file pads {x.dtype}.")
+    if x.dtype not in ("int8", "int16", "int32", "float32") or (x.dtype != "int8" and y.zero):
+        raise ExportError(f"the C has PAD of int8, int16, int32 and float32 only, this file pads {x.dtype}.")
     program.call(node, f"memset({program.place(y)}, {y.zero}, {program.size(y)} * {_BYTES[x.dtype]});")
     offset = sum(int(n) * step for n, step in zip(before, steps))
     shape = program.shape(x)
@@ -161,18 +203,51 @@ def gather(program: Program, node: Node) -> None:
     program.call(node, f"if ({program.use('gather')}({model}, {places}))\n        return -1;")
 
 
+def image_grid(node: Node) -> str:
+    """Return a CONV_2D's sizes, kernel, strides, dilation and padding as the fields of its struct.
+
+    Raises:
+        ExportError: It is grouped.
+    """
+    x, y = node.input(0), node.output
+    _, *kernel, depth = node.input(1).shape
+    if depth != x.shape[3]:
+        raise ExportError("the C has no grouped CONV_2D; use separate convolutions.")
+    strides, dilation = (
+        (node.options["strideH"], node.options["strideW"]),
+        (node.options["dilationHFactor"], node.options["dilationWFactor"]),
+    )
+    before = [0, 0]
+    if node.options["padding"] == 0:  # SAME
+        for i in (0, 1):
+            reach = (kernel[i] - 1) * dilation[i] + 1
+            before[i] = max((y.shape[1 + i] - 1) * strides[i] + reach - x.shape[1 + i], 0) // 2
+    sizes = ", ".join(map(str, (*x.shape[1:], *y.shape[1:])))
+    return f"{sizes}, {', '.join(map(numbers, (kernel, strides, dilation, before)))}"
+
+
+def axes_of(program: Program, node: Node) -> tuple[int, int, int]:
+    """Return the items before, along and behind the axes over which an operator reduces.
+
+    Raises:
+        ExportError: They are not neighbours.
+    """
+    shape = program.shape(node.input(0))
+    axes = sorted({int(axis) % len(shape) for axis in np.atleast_1d(node.constant(1)).reshape(-1)})
+    if axes != list(range(axes[0], axes[-1] + 1)):
+        raise ExportError(f"the C has {node.kind} over neighbouring axes only.")
+    return math.prod(shape[: axes[0]]), math.prod(shape[axes[0] : axes[-1] + 1]), math.prod(shape[axes[-1] + 1 :])
+
+
 def maximum(program: Program, node: Node) -> None:
     """REDUCE_MAX over one axis: of the whole tensor, or so far in a stream."""
     x, y = node.input(0), node.output
     _same_quantization(node, x)
-    shape = program.shape(x)
-    axes = sorted({int(axis) % len(shape) for axis in np.atleast_1d(node.constant(1)).reshape(-1)})
-    if axes != list(range(axes[0], axes[-1] + 1)) or x.dtype not in ("int8", "float32"):
-        raise ExportError("the C has REDUCE_MAX over neighbouring axes of int8 or float32 only.")
-    kind = "int8" if x.dtype == "int8" else "float"
-    outer, middle = math.prod(shape[: axes[0]]), math.prod(shape[axes[0] : axes[-1] + 1])
-    inner = math.prod(shape[axes[-1] + 1 :])
-    lowest = "INT8_MIN" if kind == "int8" else "-FLT_MAX"
+    outer, middle, inner = axes_of(program, node)
+    if x.dtype not in ("int8", "int16", "float32"):
+        raise ExportError("the C has REDUCE_MAX of int8, int16 or float32 only.")
+    kind = "float" if x.dtype == "float32" else x.dtype
+    lowest = "-FLT_MAX" if kind == "float" else f"{kind.upper()}_MIN"
     clear = f"for (int32_t i = 0; i < {outer * inner}; ++i)\n        ({program.place(y)})[i] = {lowest};"
     if node.number in program.schedule.running:
         program.resets.append(clear)
@@ -196,5 +271,5 @@ def select(program: Program, node: Node) -> None:
 
 def _same_quantization(node: Node, x: Value) -> None:
     y = node.output
-    if x.dtype == "int8" and len(x.scales) and (x.scales[0] != y.scales[0] or x.zero != y.zero):
+    if x.dtype in ("int8", "int16") and len(x.scales) and (x.scales[0] != y.scales[0] or x.zero != y.zero):
         raise ExportError(f"{node.kind} between different quantizations; export again.")

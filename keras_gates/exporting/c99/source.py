@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from keras_gates.exporting.c99 import memory
+from keras_gates.exporting.c99.frontends import FrontEnd, Trigger, front_end
 from keras_gates.exporting.c99.graph import C_TYPES, Graph, Value
 from keras_gates.exporting.c99.operators import emit
 from keras_gates.exporting.c99.program import Program
+from keras_gates.exporting.c99.reference import CALLS
 from keras_gates.exporting.c99.schedule import schedule
 from keras_gates.exporting.c99.storage import place_all
 
+_TRIGGER = Trigger()
 _TEMPLATES = Path(__file__).parent / "templates"
 _ORDER = ("int32_t", "float", "int16_t", "int8_t")  # the largest first: no padding between the members
 _KEYWORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long register
@@ -53,6 +57,9 @@ class Source:
         header, code: The two texts.
         inputs, outputs: Parameters in their order.
         streams: Whether there is NAME_push.
+        calls: Calls of NAME_push that a recorded sequence takes, if the file has explicit memory; else 1.
+        listens: Whether there is NAME_listen.
+        labelled: Whether the file names its classes.
     """
 
     name: str
@@ -61,6 +68,9 @@ class Source:
     inputs: tuple[Parameter, ...]
     outputs: tuple[Parameter, ...]
     streams: bool
+    calls: int = 1
+    listens: bool = False
+    labelled: bool = False
 
 
 def identifier(name: str) -> str:
@@ -69,13 +79,14 @@ def identifier(name: str) -> str:
     return f"{word}_" if word in _RESERVED else word
 
 
-def source_of(graph: Graph, name: str, arithmetic: str) -> Source:
+def source_of(graph: Graph, name: str, arithmetic: str, trigger: Trigger = _TRIGGER) -> Source:
     """Write the C of a graph.
 
     Args:
         graph: What `graph_of` returned.
         name: Prefix of every public name, an identifier.
         arithmetic: "litert" or "tflm".
+        trigger: When NAME_listen reports a class.
 
     Raises:
         ExportError: There is no C for one of its operators.
@@ -83,24 +94,30 @@ def source_of(graph: Graph, name: str, arithmetic: str) -> Source:
     program = Program(name, arithmetic, schedule(graph))
     inputs, outputs = _parameters(graph, program, "in"), _parameters(graph, program, "out")
     names = {p.value.index: p.name for p in (*inputs, *outputs)}
-    copies = place_all(program, graph, names, _fixed(program))
+    copies = place_all(program, graph, names, _fixed(program) | memory.places_of(program, graph))
     for node in (*program.schedule.events, *program.schedule.end):
         emit(program, node)
     for kind, count in program.gates.items():
         program.state.append(f"{kind} gates[{count}];")
     types = {p.name: p.type for p in outputs}
     timed = {p.name for p in outputs if p.timed}
+    by_event = not (program.schedule.whole or program.schedule.by_call)
     for target, place, count in copies:
         statement = f"memcpy({target}, {place}, {count} * sizeof({types[target]}));"
-        (program.events if target in timed or program.schedule.whole else program.end).append(statement)
+        (program.events if target in timed or not by_event else program.end).append(statement)
+    memory.feed_back(program, graph)
     streams = not program.schedule.whole
+    front = front_end(program, graph, trigger)
     return Source(
         name,
-        _header(graph, program, inputs, outputs),
-        _code(graph, program, inputs, outputs),
+        _header(graph, program, inputs, outputs, front.header),
+        _code(graph, program, inputs, outputs, front),
         inputs,
         outputs,
         streams,
+        CALLS if graph.memory else 1,
+        front.listens,
+        bool(graph.description.labels),
     )
 
 
@@ -114,7 +131,7 @@ def _fixed(program: Program) -> dict[int, str]:
     places = {}
     for node in program.schedule.events:
         value = node.output
-        if node.kind == "UNIDIRECTIONAL_SEQUENCE_LSTM" and not program.schedule.whole:
+        if node.kind == "UNIDIRECTIONAL_SEQUENCE_LSTM" and not (program.schedule.whole or program.schedule.by_call):
             places[value.index] = f"s->h{node.number}"
         elif node.number in program.schedule.running:
             places[value.index] = f"s->top{node.number}"
@@ -142,7 +159,9 @@ def _signature(inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...]) ->
     return ", ".join([f"const {p.type} *{p.name}" for p in inputs] + [f"{p.type} *{p.name}" for p in outputs])
 
 
-def _header(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...]) -> str:
+def _header(
+    graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...], front: str
+) -> str:
     big, macros = program.name.upper(), []
     time = next((port.steps for port in graph.description.events if port.time), 1)
     macros.append(f"#define {big}_EVENTS {time} /* of a sequence in {program.name}_run */")
@@ -160,10 +179,12 @@ def _header(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outpu
     labels = graph.description.labels
     push = ""
     if not program.schedule.whole:
-        ends = [p.name for p in outputs if not p.timed]
+        by_call = program.schedule.by_call
+        ends = [] if by_call else [p.name for p in outputs if not p.timed]
+        what = f"{big}_EVENTS events" if by_call and time > 1 else "One event"
         skipped = f" {' and '.join(ends)} may be null: no prediction then, which is faster." if ends else ""
         push = (
-            f"/* One event; the state continues. Returns as {program.name}_run.{skipped} */\n"
+            f"/* {what}; the state continues. Returns as {program.name}_run.{skipped} */\n"
             f"int {program.name}_push({program.name}_state *s, {_signature(inputs, outputs)});\n"
         )
     else:
@@ -175,16 +196,23 @@ def _header(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outpu
         labels="".join(f"\n/* Class {n}: {_comment(label)} */" for n, label in enumerate(labels)),
         state="\n".join(f"    {line}" for line in state),
         signature=_signature(inputs, outputs),
-        push=push,
+        push=push + front,
     )
 
 
-def _code(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...]) -> str:
+def _code(
+    graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...], front: FrontEnd
+) -> str:
     name, signature = program.name, _signature(inputs, outputs)
     resets, lines = _lines(program.resets), (*program.events, *program.end)
     if program.schedule.whole:
         body = f"int {name}_run({name}_state *s, {signature})\n{{\n    {name}_reset(s);\n"
         body += _lines(program.events) + "    return 0;\n}\n"
+    elif program.schedule.by_call:
+        arguments = ", ".join(p.name for p in (*inputs, *outputs))
+        body = f"int {name}_push({name}_state *s, {signature})\n{{\n{_lines(program.events)}    return 0;\n}}\n\n"
+        body += f"int {name}_run({name}_state *s, {signature})\n{{\n    {name}_reset(s);\n"
+        body += f"    return {name}_push(s, {arguments});\n}}\n"
     else:
         ends = [p.name for p in outputs if not p.timed]
         end = _lines(program.end)
@@ -205,9 +233,9 @@ def _code(graph: Graph, program: Program, inputs: tuple[Parameter, ...], outputs
         includes="#include <float.h>\n" if "FLT_MAX" in "".join((*program.resets, *lines, *program.constants)) else "",
         arithmetic={"litert": "LiteRT's reference kernels", "tflm": "TensorFlow Lite Micro"}[program.arithmetic],
         helpers="\n".join(program.helpers.values()),
-        constants="\n".join(program.constants),
+        constants="\n".join([*program.constants, front.tables]).rstrip(),
         resets=resets or "    (void)s;\n",
-        body=body,
+        body=body + front.code,
     )
 
 

@@ -35,7 +35,7 @@ def place_all(
             copies.append((names[value.index], places.get(at, ""), program.size(value)))
         else:
             places[at] = names[value.index]
-    places |= _planned(program, root, places)
+    places |= _planned(program, root, places, {root.of(result.index) for _, result, _, _ in graph.memory})
     for index in program.schedule.shapes:
         if root.of(index) in places:
             program.places[index] = places[root.of(index)]
@@ -56,10 +56,11 @@ class _Sets:
         return index
 
 
-def _planned(program: Program, root: _Sets, taken: dict[int, str]) -> dict[int, str]:
-    """Return places in the buffers; room is used again when nothing later reads it."""
+def _planned(program: Program, root: _Sets, taken: dict[int, str], kept: set[int]) -> dict[int, str]:
+    """Return places in the buffers; room is used again when nothing later reads it. `kept` are read after all operators."""
     order = [*program.schedule.events, *program.schedule.end]
     first, last, sizes, kinds = _lives(program, root, order)
+    last |= dict.fromkeys(kept, len(order))
     offsets: dict[int, int] = {}
     for index in sorted((i for i in sizes if i not in taken), key=lambda i: -sizes[i]):
         others = sorted(

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_gates._files import write_text
-from keras_gates.exporting.c99.graph import graph_of
+from keras_gates.exporting.c99.frontends import Trigger
+from keras_gates.exporting.c99.graph import Node, graph_of
+from keras_gates.exporting.c99.projects import project_files
 from keras_gates.exporting.c99.reference import answers, random_inputs
 from keras_gates.exporting.c99.selftest import selftest
-from keras_gates.exporting.c99.source import identifier, makefile, source_of
+from keras_gates.exporting.c99.source import identifier, source_of
 from keras_gates.exporting.report import ExportError
 
 ARITHMETICS = ("litert", "tflm")
 _GOLDEN = 2
+_TRIGGER = Trigger()
 
 
 @dataclass(frozen=True)
@@ -21,27 +24,41 @@ class C99:
     """What `write_c99` wrote.
 
     Attributes:
-        files: Paths of ``NAME.h``, ``NAME.c``, ``selftest.c`` and ``Makefile``.
+        files: Paths of the files; for "make" ``NAME.h``, ``NAME.c``, ``selftest.c`` and ``Makefile``.
         name: Prefix of every public name.
         streams: Whether there is ``NAME_push``; otherwise the model runs whole sequences only.
+        listens: Whether there is ``NAME_listen``, which takes 16-bit sound.
     """
 
     files: tuple[Path, ...]
     name: str
     streams: bool
+    listens: bool = False
 
 
-def write_c99(data: bytes, out: str | Path, *, name: str = "model", arithmetic: str = "litert") -> C99:
+def write_c99(
+    data: bytes,
+    out: str | Path,
+    *,
+    name: str = "model",
+    arithmetic: str = "auto",
+    trigger: Trigger = _TRIGGER,
+    project: str = "make",
+) -> C99:
     """Write C99 that computes what a ``.tflite`` file computes, without a runtime.
 
-    The answers of an integer file are those of the runtime bit for bit. "litert" is the default, because its runtime is the
-    one that every export is verified with, and its polynomials are more exact than TFLM's tables.
+    The answers of an integer file are those of the runtime bit for bit. "auto" takes LiteRT, because its runtime is the one
+    that every export is verified with, and its polynomials are more exact than TFLM's tables; for what LiteRT does not run
+    (16-bit LSTMs) or runs wrongly (its reference SUM of int8), TFLM.
 
     Args:
         data: Bytes of the file.
         out: Output folder; created if it does not exist.
         name: Name of the two main files and prefix of every public name.
-        arithmetic: "litert": LiteRT's reference kernels (``BUILTIN_REF``). "tflm": TensorFlow Lite Micro, and CMSIS-NN.
+        arithmetic: "auto", "litert" (LiteRT's reference kernels, ``BUILTIN_REF``) or "tflm" (TensorFlow Lite Micro, and
+            CMSIS-NN).
+        trigger: When ``NAME_listen`` reports a class, for a file with a log-mel front end.
+        project: Layout of the folder: "make", "qemu" (an emulated Cortex-M), "arduino", "platformio", "esp-idf" or "zephyr".
 
     Returns:
         The paths, and what the C can do.
@@ -56,23 +73,28 @@ def write_c99(data: bytes, out: str | Path, *, name: str = "model", arithmetic: 
     >>> [path.name for path in c99.files]  # doctest: +SKIP
     ['model.h', 'model.c', 'selftest.c', 'Makefile']
     """
-    if arithmetic not in ARITHMETICS:
-        raise ValueError(f"c99: arithmetic must be of {', '.join(ARITHMETICS)}; got {arithmetic!r}.")
+    if arithmetic not in ("auto", *ARITHMETICS):
+        raise ValueError(f"c99: arithmetic must be of auto, {', '.join(ARITHMETICS)}; got {arithmetic!r}.")
     name = identifier(name)
     if name in ("selftest", ""):
         raise ExportError(f"the C cannot be named {name!r}, that is its self-test; pass another name.")
     graph = graph_of(data)
-    source = source_of(graph, name, arithmetic)
+    if arithmetic == "auto":
+        arithmetic = "tflm" if any(_only_tflm(node) for node in graph.nodes) else "litert"
+    source = source_of(graph, name, arithmetic, trigger)
     samples = random_inputs(graph, _GOLDEN)
     runtime = {"litert": "LiteRT (BUILTIN_REF)", "tflm": "TFLM"}[arithmetic]
-    texts = {
-        f"{name}.h": source.header,
-        f"{name}.c": source.code,
-        "selftest.c": selftest(source, runtime, samples, answers(data, graph, arithmetic, samples)),
-        "Makefile": makefile(name),
-    }
+    texts = project_files(
+        project, source, selftest(source, runtime, samples, answers(data, graph, arithmetic, samples))
+    )
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
         write_text(out / path, text)
-    return C99(tuple(out / path for path in texts), name, source.streams)
+    return C99(tuple(out / path for path in texts), name, source.streams, source.listens)
+
+
+def _only_tflm(node: Node) -> bool:
+    kind = next((value.dtype for value in node.inputs if value is not None), "")
+    wide = node.kind == "UNIDIRECTIONAL_SEQUENCE_LSTM" and kind == "int16"
+    return wide or (node.kind == "SUM" and kind in ("int8", "int16"))

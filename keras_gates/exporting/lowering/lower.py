@@ -21,6 +21,10 @@ from keras_gates.exporting.lowering.fused_lstm import fused_lstm
 from keras_gates.exporting.lowering.masks import Change, MaskTracker, Padding
 from keras_gates.exporting.lowering.stream_layers import StreamLayers, StreamMemory
 
+_MOST_JOINED = 10
+_POOLING = (
+    keras.layers.MaxPooling1D, keras.layers.AveragePooling1D, keras.layers.MaxPooling2D, keras.layers.AveragePooling2D
+)  # fmt: skip
 _JOINING = ("Concatenate", "Stack", "Maximum", "Minimum", "Vstack", "Hstack")
 
 
@@ -148,8 +152,11 @@ class _Trace:
         if isinstance(layer, keras.Model):
             changes += _compat.without_input_checks(layer)
             for operation in getattr(_compat.functional_graph(layer), "operations", ()):
-                if type(operation).__name__ in _JOINING and self.lowered.guard:
-                    changes.append((operation, "call", _joining(operation.call)))
+                name = type(operation).__name__
+                if name in _JOINING:
+                    changes += _joining_changes(operation, self.lowered.guard)
+                elif name == "Negative" and self.lowered.guard:  # NEG has no integer kernel
+                    changes.append((operation, "call", lambda x: x * -1.0))
                 else:
                     changes += self.masks.operation_changes(operation)
                     changes += self.stream_layers.operation_changes(operation) if self.stream_layers else []
@@ -160,6 +167,15 @@ class _Trace:
         else:
             changes += self.masks.layer_changes(layer)
             changes += self.stream_layers.layer_changes(layer) if self.stream_layers else []
+            if (
+                isinstance(layer, _POOLING)
+                and self.lowered.guard
+                and any(rnn.go_backwards for rnn in self.lowered.layers)
+            ):
+                # The quantizer gives a pooling's output the scale of its input, but a reversal after it another one.
+                changes.append((layer, "call", _guarded_output(layer.call)))
+            if type(layer) is keras.layers.RepeatVector:  # PACK: TFLM lacks TILE
+                changes.append((layer, "call", _repeated(layer.n)))
             if (
                 isinstance(layer, keras.layers.Embedding)
                 and type(layer).call is keras.layers.Embedding.call
@@ -242,7 +258,10 @@ class _Trace:
         return recurrent.run_unrolled(layer, self.lowered.weights.get(id(layer.cell)), events, states, padding)
 
     def _step(self, layer: keras.layers.RNN, sequences: tf.Tensor) -> tuple:
-        last, outputs, states = self._unrolled(layer, sequences, self.memories.pop(0), None)
+        before = self.memories.pop(0)
+        if self.stream_layers is not None:
+            before = self.stream_layers.gated(before)
+        last, outputs, states = self._unrolled(layer, sequences, before, None)
         self.done.memories.append(states)
         return last, outputs, states
 
@@ -263,8 +282,34 @@ class _Trace:
         return last, outputs, [last, *states[1:]]
 
 
-def _joining(call: Callable) -> Callable:
-    return lambda *args, **rest: call(*tree.map_structure(wrappers.guarded, args), **rest)
+def _joining_changes(operation: keras.Operation, guard: bool) -> list[Change]:
+    call = operation.call
+    if type(operation).__name__ == "Concatenate":
+        call = _in_groups(call)
+    if guard:
+        guarded = call
+        call = lambda *args, **rest: guarded(*tree.map_structure(wrappers.guarded, args), **rest)  # noqa: E731
+    return [(operation, "call", call)]
+
+
+def _in_groups(call: Callable) -> Callable:
+    """Return a concatenation of any number of tensors, as one of groups of ten: TFLM's kernel takes no more."""
+
+    def concatenated(tensors, *args, **rest):
+        tensors = list(tensors)
+        while len(tensors) > _MOST_JOINED:
+            tensors = [call(tensors[i : i + _MOST_JOINED], *args, **rest) for i in range(0, len(tensors), _MOST_JOINED)]
+        return tensors[0] if len(tensors) == 1 else call(tensors, *args, **rest)
+
+    return concatenated
+
+
+def _guarded_output(call: Callable) -> Callable:
+    return lambda x: wrappers.guarded(call(x))
+
+
+def _repeated(times: int) -> Callable:
+    return lambda x: tf.stack([x] * times, axis=1)
 
 
 def _looked_up(layer: keras.layers.Embedding) -> Callable:

@@ -43,10 +43,12 @@ class Lowering:
     Attributes:
         choices: one per call.
         layer_memories: what convolutions and pooling remember in a stream: pairs (layer, shape for a batch of 1).
+        window: a stream whose every call runs the latest events anew: the reason why it cannot go on from a memory.
     """
 
     choices: tuple[LoweringChoice, ...]
     layer_memories: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    window: str = ""
 
     @property
     def name(self) -> str:
@@ -90,13 +92,18 @@ def choose(request: ExportRequest, calls: list[LoopCall], sample: Sample) -> Low
 
     @cache
     def streaming() -> Streaming:
-        return streaming_of(request.model, request.inputs, calls, sample, events, stream)
+        return streaming_of(request.model, request.inputs, calls, sample, events, stream, request.is_integer)
 
     def why_not_step() -> str:
         return streaming().why_not
 
     if stream and (reason := why_not_step()):
-        raise ExportError(f"mode='stream' takes events as they come, but {reason}. Export with mode='sequence'.")
+        if not _has_window(request, events):
+            raise ExportError(f"mode='stream' takes events as they come, but {reason}. Export with mode='sequence'.")
+        loop = "unrolled" if request.is_integer or request.target == "micro" else "while"
+        loop = loop if wanted == "auto" else wanted
+        choices = (LoweringChoice(call.name, loop, "it runs the latest events at every call") for call in calls)
+        return Lowering(tuple(choices), window=reason)
     reasons = [why_not_fused(call, request.precision, request.target, request.mode) for call in calls]
     if stream and (kept := streaming().layer_memories):
         if wanted == "fused":
@@ -130,11 +137,28 @@ def choose(request: ExportRequest, calls: list[LoopCall], sample: Sample) -> Low
     return Lowering(tuple(LoweringChoice(call.name, wanted, "requested") for call in calls))
 
 
+def _has_window(request: ExportRequest, events: int) -> bool:
+    """Return whether a stream can run the model over its latest events at every call: it fixes their number, and returns
+    values for all of them together."""
+    steps, outputs = request.inputs.steps, getattr(request.model, "outputs", None)
+    if request.lowering in ("fused", "step") or steps is None or steps <= events or steps % events or not outputs:
+        return False
+    if any(port.time and (port.dtype != "float32" or port.shape[0] != steps) for port in request.inputs.ports):
+        return False
+    return not any(len(x.shape) > 2 and x.shape[1] == steps for x in outputs)
+
+
 _CMSIS_NN = "TFLM built with CMSIS-NN clears the state of the fused int8 operator at every call"
 
 
 def warnings_of(request: ExportRequest, lowering: Lowering) -> list[str]:
     """Return what the user should know of a lowering before using its file."""
+    if lowering.window:
+        steps = request.inputs.steps
+        return [
+            f"{lowering.window}: every call of the stream runs the latest {steps} events from empty memory, with zeros for "
+            f"those before the first, and takes as long as a sequence of {steps}"
+        ]
     if _forgets_under_cmsis_nn(request) and lowering.is_fused:
         return [
             f"{_CMSIS_NN}: there the stream forgets, and the self-test fails. Export for such boards with lowering='step'"

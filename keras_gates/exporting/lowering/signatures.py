@@ -47,6 +47,7 @@ class LoweredSignature:
         counts: lengths input → the input whose valid steps it counts.
         padded: that input → the value that is padding.
         states: memories, each with layer, kind, input, output, shape.
+        warmup: calls after a reset whose predictions are not valid.
     """
 
     key: str
@@ -59,6 +60,7 @@ class LoweredSignature:
     counts: dict[str, str] = field(default_factory=dict)
     padded: dict[str, float] = field(default_factory=dict)
     states: list[dict[str, Any]] = field(default_factory=list)
+    warmup: int = 0
 
 
 def trace_calls(model: keras.Model, inputs: Inputs, batch: int, steps: int, right_padded: bool) -> Traced:
@@ -104,6 +106,8 @@ def signature_of(request: ExportRequest, lowering: Lowering, traced: Traced, ste
         steps: Time steps per sequence.
     """
     model, inputs, guard = request.model, request.inputs, request.is_integer
+    if lowering.window:
+        return _window_signature(request, [choice.lowering for choice in lowering.choices], request.steps or 1)
     events = (request.steps or 1) if request.is_stream else 1 if lowering.is_step else None
     if lowering.is_step:
         kept, stream = lowering.layer_memories, request.is_stream
@@ -204,16 +208,18 @@ def step_signature(
     ]
     flat = [state for each in states for state in each] + others
     over_time: dict[str, bool] = {}
+    warmups: list[int] = []
 
     def step(**tensors):
         memories = [
             tf.nest.pack_sequence_as(layer.state_size, [tensors[state["input"]] for state in each])
             for layer, each in zip(layers, states)
         ]
-        layer_memory = StreamMemory(events, [tensors[s["input"]] for s in others]) if is_stream else None
+        layer_memory = StreamMemory(events, [tensors[s["input"]] for s in others], guard) if is_stream else None
         events_in = inputs.pack([tensors[port.name] for port in inputs.ports])
         run = lowered.run(events_in, "step", memories=memories, layer_memory=layer_memory)
-        results = _by_name(model, run.results, events, inputs, over_time)
+        warmups.append(layer_memory.warmup if layer_memory else 0)
+        results = _by_name(model, run.results, events, inputs, over_time, warmups[-1])
         after = [x for memory in run.memories for x in tf.nest.flatten(memory)]
         after += layer_memory.after if layer_memory else []
         return results | {state["output"]: tf.identity(x) for state, x in zip(flat, after)}
@@ -224,7 +230,44 @@ def step_signature(
     function = traced.get_concrete_function(**specs)
     roles = dict.fromkeys((port.name for port in inputs.ports), "event") | {s["input"]: s["kind"] for s in flat}
     outputs = dict.fromkeys(over_time, "prediction") | {s["output"]: s["kind"] for s in flat}
-    return LoweredSignature("step", traced, function, roles, outputs, dict(over_time), events, states=flat)
+    timing = {"events": events, "warmup": warmups[-1]}
+    return LoweredSignature("step", traced, function, roles, outputs, dict(over_time), states=flat, **timing)
+
+
+def _window_signature(request: ExportRequest, lowerings: Sequence[str], events: int) -> LoweredSignature:
+    """Return `step` of a sliding window: the events before these are memory, and the model runs over all of them."""
+    model, inputs, steps = request.model, request.inputs, request.inputs.steps or 1
+    lowered = LoweredModel(model, guard=request.is_integer, stream=True)
+    timed = [port for port in inputs.ports if port.time]
+    states = {
+        port.name: {
+            "layer": port.name,
+            "kind": "state",
+            "input": f"window_{n}",
+            "output": f"window_{n}_next",
+            "shape": [request.batch, steps - events, *port.shape[1:]],
+        }
+        for n, port in enumerate(timed, 1)
+    }
+    over_time: dict[str, bool] = {}
+
+    def step(**tensors):
+        whole = {name: tf.concat([tensors[state["input"]], tensors[name]], 1) for name, state in states.items()}
+        run = lowered.run(inputs.pack([{**tensors, **whole}[port.name] for port in inputs.ports]), lowerings)
+        results = _by_name(model, run.results, steps, inputs, over_time)
+        return results | {state["output"]: whole[name][:, events:] for name, state in states.items()}
+
+    specs = {port.name: port.spec(request.batch, events) for port in inputs.ports}
+    specs |= {s["input"]: tf.TensorSpec(s["shape"], tf.float32, name=s["input"]) for s in states.values()}
+    traced = tf.function(step, autograph=False)
+    function = traced.get_concrete_function(**specs)
+    roles = dict.fromkeys((port.name for port in inputs.ports), "event") | {
+        s["input"]: "state" for s in states.values()
+    }
+    outputs = dict.fromkeys(over_time, "prediction") | {s["output"]: "state" for s in states.values()}
+    return LoweredSignature(
+        "step", traced, function, roles, outputs, dict(over_time), events, states=list(states.values())
+    )
 
 
 def initial_state_signature(step: LoweredSignature) -> LoweredSignature:
@@ -239,13 +282,18 @@ def initial_state_signature(step: LoweredSignature) -> LoweredSignature:
 
 
 def _by_name(
-    model: keras.Model, results: list[tf.Tensor], steps: int, inputs: Inputs, over_time: dict[str, bool]
+    model: keras.Model,
+    results: list[tf.Tensor],
+    steps: int,
+    inputs: Inputs,
+    over_time: dict[str, bool],
+    warmup: int = 0,
 ) -> dict[str, tf.Tensor]:
     """Return the results by name, and note in `over_time` which of them have a time axis, while the graph is traced."""
     names = output_names(model, len(results))
     specs = tf.nest.flatten(getattr(model, "outputs", None) or [])
     stride = stride_of(model)  # of convolutions and pooling, so that an output may have fewer time steps than the input
-    fixed = {inputs.steps, inputs.steps // stride} if inputs.steps else set()
+    fixed = {inputs.steps, inputs.steps // stride - warmup} if inputs.steps else set()
     for number, (name, x) in enumerate(zip(names, results)):
         spec = specs[number].shape if len(specs) == len(results) else None
         open_time = spec is not None and len(spec) > 1 and (spec[1] is None or spec[1] in fixed)

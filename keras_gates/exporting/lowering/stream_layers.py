@@ -1,7 +1,8 @@
 """Layers other than recurrent ones that look over time, called event by event: convolutions, pooling, reshapes.
 
 A convolution keeps the events that its next window needs; a pooling over the whole sequence keeps its value so far. These
-memories are inputs and outputs of the step function like STM and LTM, and start at zero.
+memories are inputs and outputs of the step function like STM and LTM, and start at zero. Until the first window of a
+convolution without padding is complete, what follows it stays at its start: its memories are multiplied by 0.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -18,7 +20,7 @@ from keras_gates.exporting.lowering.masks import Change
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.DepthwiseConv1D, keras.layers.SeparableConv1D)
 _POOLING = (keras.layers.MaxPooling1D, keras.layers.AveragePooling1D)
-_RUNNING = (keras.layers.GlobalMaxPooling1D, keras.layers.GlobalAveragePooling1D)
+COUNTED = 128  # events that an average in integers counts; each later one has the weight of the last of them
 
 
 @dataclass
@@ -28,14 +30,18 @@ class StreamMemory:
     Attributes:
         events: time steps per call.
         before: their values before the run; None is zeros.
+        integers: activations are integers, which cannot be divided.
         after: their values after the run.
         names: the layer of each memory.
+        warmup: calls after the reset whose predictions are not valid, because a convolution's first window is not complete.
     """
 
     events: int
     before: Sequence[tf.Tensor] | None = None
+    integers: bool = False
     after: list[tf.Tensor] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    warmup: int = 0
 
     def take(self, layer: keras.layers.Layer, shape: Sequence[int]) -> tf.Tensor:
         """Return the layer's next memory."""
@@ -75,6 +81,7 @@ class StreamLayers:
     def __init__(self, memory: StreamMemory, steps: int | None, is_local: Callable[[], bool]) -> None:
         self._memory, self._steps, self._is_local = memory, steps, is_local
         self._padded: dict[int, tuple[tf.Tensor, int]] = {}
+        self._ready: tuple[tf.Tensor, tf.Tensor] | None = None  # 1 or 0: in this call, and in the one before
 
     def layer_changes(self, layer: keras.layers.Layer) -> list[Change]:
         """Return the changes for one layer."""
@@ -107,6 +114,27 @@ class StreamLayers:
         own = layer.call
         return lambda x, *args, **rest: own(x, *args, **rest) if self._is_local() else call(x)
 
+    def gated(self, memory: Any) -> Any:
+        """Return memories of a layer, as zeros until what comes before it had its first whole window."""
+        if self._ready is None:
+            return memory
+        before = self._ready[1]
+        return tf.nest.map_structure(lambda x: x * tf.reshape(before, (-1,) + (1,) * (len(x.shape) - 1)), memory)
+
+    def _take(self, layer: keras.layers.Layer, shape: Sequence[int]) -> tf.Tensor:
+        return self.gated(self._memory.take(layer, shape))
+
+    def _wait(self, layer: keras.layers.Layer, batch: int, skipped: int) -> None:
+        """Note that the layer's first outputs are not valid.
+
+        A shift register of ones, because 0 and 1 are exact in integers and a count is not.
+        """
+        now = tf.ones((batch, 1)) if self._ready is None else self._ready[0]
+        register = tf.concat([self._memory.take(layer, (batch, skipped + 1)), now], 1)
+        self._memory.after.append(register[:, 1:])
+        self._memory.warmup += skipped
+        self._ready = register[:, 1:2], register[:, :1]
+
     def _windowed(self, layer: keras.layers.Layer, window: int) -> list[Change]:
         stride, padding, own = layer.strides[0], layer.padding, layer.call
 
@@ -118,15 +146,22 @@ class StreamLayers:
                 raise NotInStreams("padding='same' looks at later events; use padding='causal'")
             if x.shape[1] % stride:
                 raise NotInStreams(f"it takes a multiple of {stride} events; pass steps={stride}")
-            if not max(window - stride, 0) <= front < max(window, 1):
+            missing = window - front  # events until the first window is complete
+            if missing < 1:
+                raise NotInStreams(f"more zeros precede it than its window of {window} holds")
+            skipped = (missing - 1) // stride
+            if skipped and x.shape[1] != stride:
                 raise NotInStreams(
-                    f"its first window of {window} is complete only after {window - front} events, where the stream returns one "
-                    f"value per {stride}; put ZeroPadding1D(({window - 1}, 0)) before it, or use padding='causal'"
+                    f"its first window is complete after {missing} events, in the middle of a call of {x.shape[1]}; pass "
+                    "fewer steps, or put ZeroPadding1D before it"
                 )
+            front += skipped * stride
             if front:
-                kept = self._memory.take(layer, (x.shape[0], front, x.shape[2]))
+                kept = self._take(layer, (x.shape[0], front, x.shape[2]))
                 x = tf.concat([kept, x], 1)
                 self._memory.after.append(x[:, -front:])
+            if skipped:
+                self._wait(layer, x.shape[0], skipped)
             return own(x)
 
         changes: list[Change] = [(layer, "call", self._outside(layer, call))]
@@ -146,8 +181,15 @@ class StreamLayers:
 
     def _largest(self, layer: keras.layers.GlobalMaxPooling1D) -> Callable:
         def call(x: tf.Tensor) -> tf.Tensor:
+            if self._memory.integers and x.shape[1] == 1:  # TFLM has neither REDUCE_MAX nor MAXIMUM in 16 bits
+                now = x if layer.keepdims else x[:, 0]
+                value, seen = self._take(layer, now.shape), self._take(layer, (x.shape[0], 2))
+                begun = tf.reshape(seen[:, :1], (x.shape[0],) + (1,) * (len(now.shape) - 1))
+                value = now + tf.nn.relu(value * begun - now * begun)
+                self._memory.after += [value, tf.concat([tf.ones_like(seen[:, :1]), seen[:, :1]], 1)]
+                return value
             now = tf.reduce_max(x, axis=1, keepdims=layer.keepdims)
-            value, count = self._memory.take(layer, now.shape), self._memory.take(layer, (x.shape[0], 1))
+            value, count = self._take(layer, now.shape), self._take(layer, (x.shape[0], 1))
             # zeros are the value so far only after the first event
             begun = tf.reshape(tf.minimum(count, 1.0), (x.shape[0],) + (1,) * (len(now.shape) - 1))
             value = tf.maximum(value * begun + now * (1 - begun), now)
@@ -159,10 +201,18 @@ class StreamLayers:
     def _average(self, layer: keras.layers.GlobalAveragePooling1D) -> Callable:
         def call(x: tf.Tensor) -> tf.Tensor:
             now = tf.reduce_mean(x, axis=1, keepdims=layer.keepdims)
-            value, count = self._memory.take(layer, now.shape), self._memory.take(layer, (x.shape[0], 1))
-            share = tf.reshape(1.0 / (count + 1.0), (x.shape[0],) + (1,) * (len(now.shape) - 1))
-            value = value + (now - value) * share
-            self._memory.after += [value, count + 1.0]
+            value = self._take(layer, now.shape)
+            shape = (x.shape[0],) + (1,) * (len(now.shape) - 1)
+            if self._memory.integers:
+                seen = self._take(layer, (x.shape[0], COUNTED))
+                root = tf.reshape(_root_of_share(seen), shape)
+                value = value + (now - value) * root * root
+                after = tf.concat([tf.ones((x.shape[0], 1)), seen[:, :-1]], 1)
+            else:
+                count = self._take(layer, (x.shape[0], 1))
+                value = value + (now - value) * tf.reshape(1.0 / (count + 1.0), shape)
+                after = count + 1.0
+            self._memory.after += [value, after]
             return value
 
         return call
@@ -171,9 +221,19 @@ class StreamLayers:
         own = layer.call
 
         def call(x: tf.Tensor) -> tf.Tensor:
-            shape = layer.target_shape
-            if self._steps is None or shape[0] != self._steps:
+            shape, steps = layer.target_shape, getattr(layer, "input", x).shape[1]  # in the model, not in this call
+            if steps is None or shape[0] != steps:
                 return own(x)
             return tf.reshape(x, (x.shape[0], x.shape[1], *shape[1:]))
 
         return call
+
+
+def _root_of_share(seen: tf.Tensor) -> tf.Tensor:
+    """Return `(n + 1) ** -0.5` `(batch, 1)` for `seen` `(batch, COUNTED)`, which begins with n ones.
+
+    A table in a matrix product: integers have no division. The root, because int8 rounds 1/100 by a fifth and 1/10 by 4 %.
+    """
+    first = tf.concat([tf.ones_like(seen[:, :1]), seen], 1)
+    place = first - tf.concat([seen, tf.zeros_like(seen[:, :1])], 1)
+    return tf.matmul(place, tf.constant([[(n + 1) ** -0.5] for n in range(COUNTED + 1)], tf.float32))

@@ -5,6 +5,7 @@ It is tried: every layer's output at the last event must be the one it has in th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,13 @@ class Streaming:
 
 
 def streaming_of(
-    model: keras.Model, inputs: Inputs, calls: list[LoopCall], sample: Sample, events: int, is_stream: bool
+    model: keras.Model,
+    inputs: Inputs,
+    calls: list[LoopCall],
+    sample: Sample,
+    events: int,
+    is_stream: bool,
+    integers: bool = False,
 ) -> Streaming:
     """Try whether a model runs event by event.
 
@@ -43,9 +50,11 @@ def streaming_of(
         sample: One whole sequence.
         events: Time steps per call.
         is_stream: The file is for a stream: convolutions and pooling remember too.
+        integers: Its activations are integers.
     """
     kept: list[tuple[str, tuple[int, ...]]] = []
-    why_not = _why_not(model, inputs, calls, sample, events, kept if is_stream else None)
+    memory = StreamMemory(events, integers=integers) if is_stream else None
+    why_not = _why_not(model, inputs, calls, sample, events, kept, memory)
     return Streaming(why_not, tuple(kept))
 
 
@@ -55,7 +64,8 @@ def _why_not(
     calls: list[LoopCall],
     sample: Sample,
     events: int,
-    kept: list[tuple[str, tuple[int, ...]]] | None,
+    kept: list[tuple[str, tuple[int, ...]]],
+    memory: StreamMemory | None,
 ) -> str:
     if not inputs.timed:
         return f"{model.name} has no input with a time axis"
@@ -70,7 +80,7 @@ def _why_not(
         return f"the sample has fewer than the {events} events of one call"
     sample = [x[:, :steps] if port.time and inputs.steps is None else x for x, port in zip(sample, inputs.ports)]
     whole.run(inputs, sample, None)
-    stepped = _Watched(model, None if kept is None else StreamMemory(events))
+    stepped = _Watched(model, memory)
     memories = [
         tf.nest.map_structure(lambda size: tf.zeros((1, size)), list(call.layer.state_size))
         for call in calls
@@ -83,15 +93,21 @@ def _why_not(
         except NotInStreams as error:
             return f"{stepped.running}: {error}"
         except (ValueError, tf.errors.InvalidArgumentError) as error:
-            return f"{stepped.running} does not take one event ({str(error).splitlines()[0]:.100})"
+            return f"{stepped.running} does not take one event ({_reason(error):.100})"
     for (layer, at_once), (_, at_last) in zip(whole.outputs, stepped.outputs):
-        if kept is not None and isinstance(layer, keras.layers.ZeroPadding1D):
+        if memory is not None and isinstance(layer, keras.layers.ZeroPadding1D):
             continue  # in a stream it changes nothing: the convolution after it starts from zeros
-        if not _same(at_once, at_last, steps // events):
+        if not _same(at_once, at_last, steps // events, 0 if stepped.memory is None else stepped.memory.warmup):
             return f"{layer.name} ({type(layer).__name__}) needs the whole sequence"
-    if kept is not None and stepped.memory is not None:
+    if stepped.memory is not None:
         kept += [(name, tuple(x.shape)) for name, x in zip(stepped.memory.names, stepped.memory.after)]
     return ""
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of Keras' error that has the reason, without colours."""
+    lines = re.sub("\x1b\\[[0-9;]*m", "", str(error)).splitlines()
+    return next((line.strip() for line in lines if line.strip() and not line.startswith("Exception enc")), "")
 
 
 class _Watched:
@@ -113,7 +129,7 @@ class _Watched:
         tensors = [tf.convert_to_tensor(x) for x in sample]
         lowering = "step" if memories else "unrolled"
         if self.memory is not None:
-            self.memory = StreamMemory(self.memory.events, self.memory.after or None)
+            self.memory = StreamMemory(self.memory.events, self.memory.after or None, self.memory.integers)
         run = self._lowered.run(inputs.pack(tensors), lowering, memories=memories, layer_memory=self.memory)
         return run.memories
 
@@ -131,7 +147,7 @@ def _parent(model: keras.Model, layer: keras.layers.Layer) -> keras.layers.Layer
     return layer
 
 
-def _same(at_once: list[np.ndarray], at_last: list[np.ndarray], calls: int) -> bool:
+def _same(at_once: list[np.ndarray], at_last: list[np.ndarray], calls: int, warmup: int) -> bool:
     if len(at_once) != len(at_last):
         return False
     for one, other in zip(at_once, at_last):
@@ -140,7 +156,7 @@ def _same(at_once: list[np.ndarray], at_last: list[np.ndarray], calls: int) -> b
         ):  # only a time axis may differ, maybe folded into the batch of 1: the last event is compared
             if len(one) != len(other):
                 one, other = one[None], other[None]
-            over_time = one.ndim == other.ndim > 1 and one.shape[1] == calls * other.shape[1]
+            over_time = one.ndim == other.ndim > 1 and 0 <= calls * other.shape[1] - one.shape[1] <= warmup
             if not over_time or one.shape[2:] != other.shape[2:]:
                 return False
             one = one[:, -other.shape[1] :]

@@ -81,6 +81,10 @@ def header(plan: KitPlan) -> str:
         if description.streams
         else "One call of run is one whole sequence; it starts from empty memory."
     )
+    if description.frontend.get("kind") == "scale":
+        labels += "\n// An event is (measured value - kMean) / kDeviation, channel by channel.\n"
+        for constant, key in (("kMean", "mean"), ("kDeviation", "deviation")):
+            labels += f"constexpr float {constant}[] = {{{', '.join(map(_float, description.frontend[key]))}}};\n"
     facts = (description.facts.get(key) for key in ("name", "precision", "lowering"))
     return _fill(
         "model.h",

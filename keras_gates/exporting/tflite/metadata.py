@@ -79,6 +79,7 @@ def add_metadata(
         "inputs": _ports(request, signature, signature.inputs),
         "outputs": _ports(request, signature, signature.outputs),
         "states": signature.states,
+        **({"warmup": signature.warmup} if signature.warmup else {}),
     }
     data = flatbuffer.with_metadata(converted.model, NAME, metadata_text(facts, request.metadata))
     file = tflite.read(data)

@@ -73,7 +73,8 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
         worst = difference.worst
         raise ExportError(
             f"the {request.precision} file ({lowering.name}) differs from Keras over {difference.samples} samples. {worst}; "
-            f"expected is a mean of at most {worst.wrong:.3g}. Nothing was written. Use a finer precision, or calibrate with "
+            f"expected is a mean of at most {worst.wrong:.3g}, and of at most {worst.other:.3g} (here {worst.variation:.3g}) "
+            "around each column's mean. Nothing was written. Use a finer precision, or calibrate with "
             "more and more typical sequences."
         )
     notes: list[str] = []

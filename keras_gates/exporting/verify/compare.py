@@ -26,24 +26,28 @@ class Limits:
         floor: part of the output's largest value that rounding can change whatever the spread: an output that hardly
             varies is no wrong file.
         answers: share of clear answers (`OutputDifference.changed`) that may change.
+        step: the same as `floor` for the output's variation around its mean, in which the rounding of its constant part
+            does not count.
     """
 
     usual: float
     wrong: float
     floor: float
     answers: float
+    step: float
 
 
 # Found with `python benchmarks/export.py verification`. The largest difference has no limit: in integers an output beyond the
 # calibrated range is clipped, and one among thousands is no defect.
 LIMITS = {
-    "float32": Limits(1e-5, 1e-3, 1e-5, 0.02),
-    "float16": Limits(5e-3, 2e-2, 5e-4, 0.05),
-    "dynamic": Limits(3e-2, 1e-1, 3e-3, 0.1),
-    "int8": Limits(1.2e-1, 3.5e-1, 1e-2, 0.2),
-    "int16x8": Limits(5e-2, 1.5e-1, 3e-3, 0.2),
+    "float32": Limits(1e-5, 1e-3, 1e-5, 0.02, 1e-5),
+    "float16": Limits(5e-3, 2e-2, 5e-4, 0.05, 1e-4),
+    "dynamic": Limits(3e-2, 1e-1, 3e-3, 0.1, 1e-3),
+    "int8": Limits(1.2e-1, 3.5e-1, 1e-2, 0.2, 5e-3),
+    "int16x8": Limits(5e-2, 1.5e-1, 3e-3, 0.2, 3e-4),
 }
 HIGH = 0.99
+VARIATION = 0.6  # share of the spread by which the variation may differ: with twice its scale it differs by all of it
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ class OutputDifference:
         changed: share of samples with another largest column although Keras' own two values are more than half the spread
             of such margins apart: rounding changes answers that are nearly ties, a wrong file others too.
         answers: the `changed` beyond which the file is withheld.
+        variation: mean difference after each column's mean is subtracted from the file's and Keras' values: what shows that
+            an output that hardly varies does not vary as Keras' does.
+        other: the `variation` beyond which the file is withheld.
     """
 
     name: str
@@ -71,11 +78,14 @@ class OutputDifference:
     agreement: float | None
     changed: float
     answers: float
+    variation: float
+    other: float
 
     @property
     def acceptable(self) -> bool:
         """Whether the output is Keras', as far as the precision can tell."""
-        return bool(self.mean <= self.wrong and self.high <= 8 * self.wrong and self.changed <= self.answers)
+        near = self.mean <= self.wrong and self.high <= 8 * self.wrong
+        return bool(near and self.changed <= self.answers and self.variation <= self.other)
 
     @property
     def is_usual(self) -> bool:
@@ -105,7 +115,12 @@ class Difference:
     @property
     def worst(self) -> OutputDifference:
         """The output that uses most of what is allowed."""
-        return max(self.outputs, key=lambda each: max(each.mean / each.wrong, each.high / (8 * each.wrong)))
+        return max(
+            self.outputs,
+            key=lambda each: max(
+                each.mean / each.wrong, each.high / (8 * each.wrong), np.nan_to_num(each.variation / each.other)
+            ),
+        )
 
     @property
     def agreement(self) -> float | None:
@@ -221,6 +236,8 @@ def _of_output(name: str, want: np.ndarray, have: np.ndarray, limits: Limits, ro
     spread = float(np.abs(want - want.mean(0)).mean())
     floor = limits.floor * max(float(np.abs(want).max(initial=0.0)), 1e-2)
     difference = np.where(np.isfinite(have), np.abs(want - have), np.inf)
+    with np.errstate(invalid="ignore"):
+        variation = np.abs((want - want.mean(0)) - (have - have.mean(0)))
     agreement, changed = None, 0.0
     if columns > 1:
         answers = have.argmax(-1)
@@ -239,4 +256,6 @@ def _of_output(name: str, want: np.ndarray, have: np.ndarray, limits: Limits, ro
         agreement,
         changed,
         limits.answers,
+        float(variation.mean()),
+        VARIATION * spread + limits.step * max(float(np.abs(want).max(initial=0.0)), 1e-2) + 100 * rounding,
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class _TimedModel(EdgeModel):
         self.seconds: list[float] = []
         self.interpreter = TFLMInterpreter(data) if tflm else None
         super().__init__(data, probe=False)
+        if self.description.standardizes:  # the samples come as the graph takes them
+            self.description = dataclasses.replace(self.description, frontend={})
 
     def new_runtime(self) -> Runtime:
         return _TimedRuntime(self)
@@ -92,5 +95,6 @@ def _streamed(model: EdgeModel, samples: list[dict[str, np.ndarray]]) -> list[li
         steps = next(x.shape[1] for name, x in sample.items() if name in timed)
         pushed = stream.push({n: x[0] if n in timed else np.repeat(x, steps, axis=0) for n, x in sample.items()})
         columns = [pushed[port.name] if len(ports) > 1 else pushed for port in ports]
+        columns = [column[model.description.warmup :] for column in columns]
         results.append([column[None] if port.time else column[-1:] for port, column in zip(ports, columns)])
     return results

@@ -1,24 +1,22 @@
-enum { INPUT, FORGET, CELL, OUTPUT }; /* the order of the gates in the file */
-
 typedef struct {
     const int8_t *input[4], *recurrent[4];            /* weights, a row for each unit */
-    const int32_t *input_bias[4], *recurrent_bias[4]; /* less zero point times sum of the row */
+    const $sum *input_bias[4], *recurrent_bias[4]; /* less zero point times sum of the row */
     int32_t scales[8][2];                             /* multiplier and shift: input by gate, recurrent by gate */
     int32_t hidden[3];                                /* multiplier, shift, zero point */
     int32_t inputs, units, fraction;                  /* cell state in Q(15 - fraction).fraction */
     int32_t clip;                                     /* of the cell state; 0: none */
-} lstm_int8_t;
+} lstm_${suffix}_t;
 
 /* One step; gates: room for 4 * units. */
-static void lstm_step_int8(const lstm_int8_t *m, const int8_t *x, int8_t *h, int16_t *c, int16_t *gates)
+static void lstm_step_$suffix(const lstm_${suffix}_t *m, const $type *x, $type *h, int16_t *c, int16_t *gates)
 {
     const int32_t n = m->units, bits = 15 - m->fraction;
     for (int32_t g = 0; g < 4; ++g)
         for (int32_t i = 0; i < n; ++i) {
-            const int32_t a = dot(m->input[g] + i * m->inputs, x, m->inputs, m->input_bias[g][i]);
-            const int32_t b = dot(m->recurrent[g] + i * n, h, n, m->recurrent_bias[g][i]);
-            const int32_t event = saturate16(scale(a, m->scales[g][0], m->scales[g][1]));
-            gates[g * n + i] = (int16_t)gate_sum(event, scale(b, m->scales[4 + g][0], m->scales[4 + g][1]));
+            const $sum a = $dot(m->input[g] + i * m->inputs, x, m->inputs, m->input_bias[g][i]);
+            const $sum b = $dot(m->recurrent[g] + i * n, h, n, m->recurrent_bias[g][i]);
+            const int32_t event = saturate16($scale(a, m->scales[g][0], m->scales[g][1]));
+            gates[g * n + i] = (int16_t)gate_sum(event, $scale(b, m->scales[4 + g][0], m->scales[4 + g][1]));
         }
     for (int32_t i = 0; i < n; ++i) {
         gates[INPUT * n + i] = (int16_t)sigmoid15(gates[INPUT * n + i]);
@@ -33,6 +31,6 @@ static void lstm_step_int8(const lstm_int8_t *m, const int8_t *x, int8_t *h, int
     }
     for (int32_t i = 0; i < n; ++i) {
         const int32_t y = scale((int32_t)gates[OUTPUT * n + i] * gates[CELL * n + i], m->hidden[0], m->hidden[1]);
-        h[i] = (int8_t)clamp(y + m->hidden[2], -128, 127);
+        h[i] = ($type)clamp(y + m->hidden[2], $low, $high);
     }
 }

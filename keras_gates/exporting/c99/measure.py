@@ -1,0 +1,133 @@
+"""What a model takes on a Cortex-M: flash, RAM and instructions, from the linker and an emulator."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from keras_gates.exporting.c99.write import C99, write_c99
+from keras_gates.exporting.report import ExportError
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_CALLS = 8  # as in templates/measure.c
+_TICK = 40  # instructions: one per nanosecond, SysTick at 25 MHz
+# compiler flag and board; the M3's board runs what is compiled for an M0 too
+CORES = {
+    "m0": ("cortex-m0", "mps2-an385"),
+    "m3": ("cortex-m3", "mps2-an385"),
+    "m4": ("cortex-m4", "mps2-an386"),
+    "m7": ("cortex-m7", "mps2-an500"),
+}
+TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a model takes.
+
+    Attributes:
+        flash: Bytes of code and constants, with what they need of the compiler's library.
+        state: Bytes of NAME_state.
+        stack: Bytes of stack in NAME_push, or NAME_listen.
+        instructions: Per event.
+        per_second: Per second of sound, with the front end; None if the file takes no sound.
+    """
+
+    flash: int
+    state: int
+    stack: int
+    instructions: int
+    per_second: int | None
+
+    @property
+    def ram(self) -> int:
+        """Bytes of state and stack."""
+        return self.state + self.stack
+
+
+def measure(data: bytes, core: str = "m4") -> Measured:
+    """Compile a file's C with -Os and run an event under qemu.
+
+    Args:
+        data: Bytes of the ``.tflite``.
+        core: One of `CORES`.
+
+    Raises:
+        ExportError: A tool is missing, or there is no C for the file.
+
+    Example:
+
+    >>> measured = measure(Path("model.tflite").read_bytes(), "m4")  # doctest: +SKIP
+    >>> measured.flash, measured.ram, measured.instructions  # doctest: +SKIP
+    (15468, 916, 145480)
+    """
+    if core not in CORES:
+        raise ExportError(f"core must be of {', '.join(CORES)}; got {core!r}.")
+    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        raise ExportError(
+            f"measuring needs {' and '.join(missing)}: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        return _measured(Path(folder), write_c99(data, folder), core)
+
+
+def _measured(folder: Path, c99: C99, core: str) -> Measured:
+    cpu, board = CORES[core]
+    header = (folder / "model.h").read_text(encoding="utf-8")
+    words, events = _words(header, c99)
+    for name in ("measure.c", "bare.c"):
+        text = (_TEMPLATES / name).read_text(encoding="utf-8")
+        (folder / name).write_text(Template(text).substitute(words), encoding="utf-8")
+    gcc = ["arm-none-eabi-gcc", f"-mcpu={cpu}", "-mthumb", "-Os", "-std=c99", "-nostartfiles"]
+    bare = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections,-e,main", "-lc", "-lgcc"]
+    _run(folder, [*gcc, "bare.c", "model.c", *bare, "-o", "bare.elf"])
+    sizes = _run(folder, ["arm-none-eabi-size", "bare.elf"]).splitlines()[1].split()
+    start = ["--specs=rdimon.specs", "-T", str(_TEMPLATES / "board.ld"), "-Wl,--defsym=RAM_SIZE=0x100000"]
+    _run(folder, [*gcc, *start, str(_TEMPLATES / "startup.c"), "model.c", "measure.c", "-o", "measure.elf"])
+    emulator = ["qemu-system-arm", "-icount", "shift=0", "-M", board, "-nographic", "-kernel", "measure.elf"]
+    ticks, stack, state = map(int, _run(folder, [*emulator, "-semihosting-config", "enable=on,target=native"]).split())
+    instructions = round(ticks * _TICK / _CALLS / events)
+    per_second = None
+    if c99.listens:
+        per_second = instructions * _macro(header, "SAMPLE_RATE") // _macro(header, "HOP")
+    return Measured(int(sizes[0]) + int(sizes[1]), state, stack, instructions, per_second)
+
+
+def _words(header: str, c99: C99) -> tuple[dict[str, str], int]:
+    """What the programs declare and call, and how many events a call takes."""
+    if c99.listens:
+        return {
+            "declarations": "static const int16_t sound[MODEL_HOP];",
+            "call": "model_listen(&state, sound, MODEL_HOP);",
+        }, 1
+    call = "push" if c99.streams else "run"
+    match = re.search(rf"int model_{call}\(model_state \*s, (.*)\);", header)
+    parameters = match[1].split(", ") if match else []
+    lines, names = [], []
+    for parameter in parameters:
+        kind, _, name = parameter.rpartition(" *")
+        size = _macro(header, f"{name.upper()}_SIZE")
+        lines.append(f"static {kind} {name}[{size}];")
+        names.append(name)
+    stepwise = c99.streams and "_STEP " in header
+    events = 1 if stepwise else _macro(header, "EVENTS")
+    return {"declarations": "\n".join(lines), "call": f"(void)model_{call}(&state, {', '.join(names)});"}, events
+
+
+def _macro(header: str, name: str) -> int:
+    found = re.search(rf"#define MODEL_{name} (\d+)", header)
+    if found is None:
+        raise ExportError(f"the header lacks MODEL_{name}.")
+    return int(found[1])
+
+
+def _run(folder: Path, command: list[str]) -> str:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    if result.returncode:
+        raise ExportError(f"{command[0]} failed: {' '.join((result.stderr or result.stdout).split())[:300]}")
+    return result.stdout

@@ -1,0 +1,11 @@
+#include "model.h"
+
+model_state state;
+$declarations
+
+int main(void)
+{
+    model_reset(&state);
+    for (;;)
+        $call
+}

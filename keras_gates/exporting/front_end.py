@@ -1,0 +1,195 @@
+"""Front ends that a file cannot represent stay outside its graph: text to tokens, and in integers normalization and log-mel.
+
+One int8 scale for all channels rounds small ones away, and an offset like that of air pressure leaves nothing of the signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_gates import _compat
+from keras_gates._patch import patched
+from keras_gates.edge.frontends import log_mel, scaled
+from keras_gates.exporting.model_inputs import inputs_of
+from keras_gates.exporting.options import ExportRequest
+from keras_gates.exporting.report import ExportError
+from keras_gates.exporting.verify import samples
+
+_LOG_MEL = "keras_gates>LogMel"
+_LOG_MEL_PARAMETERS = ("sample_rate", "frame", "hop", "bins", "low", "high", "floor")
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """A model's first layer, which the device computes outside the integer graph.
+
+    Attributes:
+        layer: the layer.
+        metadata: the entry "frontend" of the file, as `keras_gates.edge.frontends` reads it.
+        compute: an example without batch axis to what the layer makes of it; all texts at once to their tokens.
+        note: a sentence for the report.
+        vocabulary: for texts, the word of each token.
+    """
+
+    layer: keras.layers.Layer
+    metadata: dict[str, Any]
+    compute: Callable[[Any], np.ndarray]
+    note: str
+    vocabulary: list[str] | None = None
+
+
+@contextlib.contextmanager
+def kept_outside(request: ExportRequest) -> Iterator[tuple[ExportRequest, list[str]]]:
+    """Give the request for the graph without its front end, valid within the block, and notes for the report.
+
+    Calibration and test data are passed through the front end. Models without such a layer are given as they are; so are those
+    whose metadata describe a front end of their own, and normalization and log-mel in other precisions than integers.
+
+    Args:
+        request: What was asked for.
+
+    Raises:
+        ExportError: a text input that no TextVectorization layer reads whose tokens EdgeModel can compute.
+    """
+    texts = [port.keras_name for port in request.inputs.ports if port.dtype == "string"]
+    front = None
+    if texts:
+        front = _of_texts(request.model, texts[0])
+    elif request.is_integer and not request.float_operators and "frontend" not in (request.metadata or {}):
+        front = front_end_of(request.model)
+    if front is None:
+        yield request, []
+        return
+    with contextlib.ExitStack() as block:
+        if front.metadata.get("kind") == "scale":
+            block.enter_context(patched([(front.layer, "call", lambda x, *args, **rest: x)]))
+            model, inputs = request.model, request.inputs
+        else:
+            block.enter_context(_compat.without_new_nodes(request.model))
+            model = keras.Model(front.layer.output, request.model.output, name=request.model.name)
+            inputs = inputs_of(model)
+        test, calibration = request.test, request.calibration
+        vocabulary = {} if front.vocabulary is None else {"vocabulary": front.vocabulary}
+        yield (
+            dataclasses.replace(
+                request,
+                model=model,
+                inputs=inputs,
+                calibration=None if calibration is None else _through(front, request, calibration, samples.MOST),
+                metadata={**vocabulary, **(request.metadata or {}), "frontend": front.metadata},
+                test=None if test is None else (_through(front, request, test[0], None), test[1]),
+            ),
+            [front.note],
+        )
+
+
+def _through(front: FrontEnd, request: ExportRequest, data: Any, most: int | None) -> Any:
+    if front.vocabulary is not None:
+        return front.compute(np.ravel(data if hasattr(data, "shape") else list(data)))
+    each = samples.samples_of(data, request.inputs)
+    events = [front.compute(sample[0][0]) for sample in (each if most is None else samples.spread(each, most))]
+    return np.stack(events) if len({x.shape for x in events}) == 1 else events
+
+
+def front_end_of(model: keras.Model) -> FrontEnd | None:
+    """Return the front end that a functional model with one input begins with, None if there is none.
+
+    Args:
+        model: A built model.
+    """
+    layer = _first_layer(model)
+    if layer is None:
+        return None
+    if keras.saving.get_registered_name(type(layer)) == _LOG_MEL:
+        parameters = {name: value for name in _LOG_MEL_PARAMETERS if (value := getattr(layer, name)) is not None}
+        metadata = {"kind": "log_mel", **parameters}
+        note = f"{layer.name} stays outside the integer graph: the file takes the events that EdgeModel.events makes of sound"
+        return FrontEnd(layer, metadata, log_mel(metadata), note)
+    statistics = _statistics(layer)
+    if statistics is None:
+        return None
+    mean, deviation = (np.asarray(each, np.float64).reshape(-1) for each in statistics)
+    if mean.shape != (layer.input.shape[-1],) or not (deviation > 0).all():
+        return None
+    metadata = {"kind": "scale", "mean": mean.tolist(), "deviation": deviation.tolist(), "automatic": True}
+    note = (
+        f"{layer.name} stays outside the integer graph: EdgeModel computes it; in C and in other runtimes pass "
+        "(value - mean) / deviation, as the metadata's front end says"
+    )
+    return FrontEnd(layer, metadata, lambda x: scaled(x, metadata), note)
+
+
+def _first_layer(model: keras.Model) -> keras.layers.Layer | None:
+    """Return the only layer that reads the model's only input."""
+    graph = _compat.functional_graph(model)
+    if len(getattr(graph, "inputs", None) or ()) != 1:
+        return None
+    readers = [
+        layer
+        for layer in graph.layers
+        if not isinstance(layer, keras.layers.InputLayer) and any(x is graph.inputs[0] for x in _inputs(layer))
+    ]
+    return readers[0] if len(readers) == 1 else None
+
+
+def _of_texts(model: keras.Model, name: str) -> FrontEnd:
+    layer = _first_layer(model)
+    config = layer.get_config() if type(layer) is keras.layers.TextVectorization else {}
+    standardize, split = (config.get(key, "none") for key in ("standardize", "split"))
+    if (
+        layer is None
+        or standardize not in ("lower_and_strip_punctuation", "lower", None)
+        or split not in ("whitespace", "character")
+        or config["output_mode"] != "int"
+        or config["ngrams"]
+        or config["ragged"]
+    ):
+        raise ExportError(
+            f"input {name!r} takes texts, a .tflite takes tokens: expected a model that begins with TextVectorization (words or "
+            "characters to numbers, standardized by 'lower_and_strip_punctuation', 'lower' or None). Export the part after "
+            'its text layers, with metadata={"vocabulary": …}; formats=["saved_model"] keeps them.'
+        )
+    vocabulary = [str(word) for word in layer.get_vocabulary()]
+    metadata = {"standardize": standardize, "split": split}
+    if config["output_sequence_length"]:
+        metadata["first"] = config["output_sequence_length"]
+    note = (
+        f"{layer.name} stays outside the .tflite, which takes tokens and has the vocabulary of {len(vocabulary)} words in its "
+        "metadata: EdgeModel takes texts; a SavedModel keeps the layer"
+    )
+
+    def tokens(texts: Any) -> np.ndarray:
+        return np.asarray(keras.ops.convert_to_numpy(layer(texts.astype(str) if texts.dtype == object else texts)))
+
+    return FrontEnd(layer, metadata, tokens, note, vocabulary)
+
+
+def _inputs(layer: keras.layers.Layer) -> list[Any]:
+    try:
+        return keras.tree.flatten(layer.input)
+    except (AttributeError, ValueError):  # called several times: it is no front end
+        return []
+
+
+def _statistics(layer: keras.layers.Layer) -> tuple[Any, Any] | None:
+    """Return mean and standard deviation that the layer subtracts and divides by, one number per channel."""
+    if type(layer) is keras.layers.Normalization:
+        if layer.invert or tuple(layer.axis or ()) not in ((-1,), (len(layer.input.shape) - 1,)):
+            return None
+        return _numbers(layer.mean), np.maximum(np.sqrt(_numbers(layer.variance)), keras.backend.epsilon())
+    if type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, len(layer.input.shape) - 1):
+        deviation = np.sqrt(_numbers(layer.moving_variance) + layer.epsilon)
+        deviation = deviation / (_numbers(layer.gamma) if layer.scale else 1.0)
+        return _numbers(layer.moving_mean) - (_numbers(layer.beta) * deviation if layer.center else 0.0), deviation
+    return None
+
+
+def _numbers(x: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(x), np.float64)

@@ -1,0 +1,153 @@
+"""JAX: the kernel as two custom calls of XLA, with the gradient as `jax.custom_vjp`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import FrameType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from keras_gates import native
+from keras_gates.native.structures import SIZES, Call, functions
+
+FORWARD, BACKWARD = "keras_gates_lstm", "keras_gates_lstm_gradient"
+EXPORTERS = ("keras.src.export.", "keras_gates.exporting.", "jax._src.export.", "jax.experimental.jax2tf.")
+
+
+class Options(NamedTuple):
+    """What is not an array; hashable, as `jax.custom_vjp` wants it."""
+
+    sequences: bool
+    go_backwards: bool
+    zeros: bool
+
+
+@functools.cache
+def why_absent() -> str | None:
+    """Return why the custom calls cannot be used in this process, or None if they can."""
+    if jax.default_backend() != "cpu":
+        return f"JAX computes on a {jax.default_backend().upper()}"
+    try:
+        from jax import ffi
+
+        core = functions()
+        ffi.register_ffi_target(FORWARD, ffi.pycapsule(core.kg_xla_lstm), platform="cpu")
+        ffi.register_ffi_target(BACKWARD, ffi.pycapsule(core.kg_xla_lstm_gradient), platform="cpu")
+    except Exception as error:  # jaxlib raises its own kinds
+        return f"JAX {jax.__version__} does not take it: {error}"
+    return None
+
+
+def why_not_here() -> str | None:
+    """Return why what JAX traces now must not contain the custom calls, or None if it may."""
+    if keras.distribution.distribution() is not None:
+        return "XLA does not divide it among devices"
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if f"{module}.".startswith(EXPORTERS):
+            return f"the graph leaves this process ({module})"
+        if frame.f_code.co_name == "vmap_f" and module.startswith("jax."):
+            return "jax.vmap has no rule for it"
+        frame = frame.f_back
+    return None
+
+
+def _flags(options: Options, arrays: Sequence[Any], mask: Any) -> dict[str, np.int32]:
+    bias, kept_kernel = arrays[5], arrays[6]
+    present = {"masked": mask is not None, "biased": bias is not None, "article": kept_kernel is not None}
+    return {name: np.int32(value) for name, value in {**options._asdict(), **present}.items()}
+
+
+def _buffers(arrays: Sequence[Any], mask: Any) -> list[Any]:
+    """Return an array for each, one without numbers for what is absent."""
+    absent = jnp.zeros((0,), arrays[0].dtype)
+    return [
+        *[absent if array is None else array for array in arrays],
+        jnp.zeros((0, 0), bool) if mask is None else mask,
+    ]
+
+
+def _like(array: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)
+
+
+def _forward(options: Options, arrays: tuple, mask: Any, save: bool) -> list[Any]:
+    events, stm = arrays[:2]
+    batch, time, features = events.shape
+    units = stm.shape[1]
+    outputs = jax.ShapeDtypeStruct((batch, time, units) if options.sequences else (batch, units), events.dtype)
+    results = [outputs, _like(stm), _like(stm)]
+    if save:
+        call = Call(**dict(zip(SIZES, (batch, time, features, units))), is_double=events.dtype == jnp.float64)
+        call.sequences = options.sequences
+        call.mask = None if mask is None else 1  # only whether there are these is read
+        call.kept_kernel = None if arrays[6] is None else 1
+        results.append(jax.ShapeDtypeStruct((functions().kg_lstm_saved_size(call),), events.dtype))
+    # Under vmap over a function that was traced before, one element after the other.
+    run = jax.ffi.ffi_call(FORWARD, results, vmap_method="sequential")
+    return run(*_buffers(arrays, mask), **_flags(options, arrays, mask))
+
+
+def _no_second_gradient(*_: Any) -> Any:
+    raise ValueError(native.NO_SECOND_GRADIENT)
+
+
+def _without_gradient(function: Callable) -> Callable:
+    """Return the function with a rule for its gradient that raises: without one JAX names the custom call, not what to do."""
+    wrapped = jax.custom_vjp(function, nondiff_argnums=(0,))
+    wrapped.defvjp(_no_second_gradient, _no_second_gradient)
+    return wrapped
+
+
+@_without_gradient
+def _saving(options: Options, arrays: tuple, mask: Any) -> list[Any]:
+    return _forward(options, arrays, mask, save=True)
+
+
+@_without_gradient
+def _gradient(options: Options, arrays: tuple, mask: Any, outputs: Any, saved: Any, d_results: tuple) -> tuple:
+    buffers = _buffers(arrays, mask)
+    run = jax.ffi.ffi_call(BACKWARD, [_like(buffer) for buffer in buffers[:-1]], vmap_method="sequential")
+    gradients = run(*buffers, outputs, saved, *d_results, **_flags(options, arrays, mask))
+    return tuple(None if array is None else d for array, d in zip(arrays, gradients))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _lstm(options: Options, arrays: tuple, mask: Any) -> tuple[Any, Any, Any]:
+    return tuple(_forward(options, arrays, mask, save=False))
+
+
+def _lstm_forward(options: Options, arrays: tuple, mask: Any) -> tuple:
+    *results, saved = _saving(options, arrays, mask)
+    return tuple(results), (arrays, mask, results[0], saved)
+
+
+def _lstm_backward(options: Options, residuals: tuple, d_results: tuple) -> tuple:
+    return _gradient(options, *residuals, d_results), None
+
+
+_lstm.defvjp(_lstm_forward, _lstm_backward)
+
+
+def lstm(
+    events: Any,
+    stm: Any,
+    ltm: Any,
+    weights: Sequence[Any],
+    mask: Any,
+    *,
+    sequences: bool,
+    go_backwards: bool,
+    zeros: bool,
+) -> tuple[Any, Any, Any]:
+    """Run the kernel; arguments and results as in `tensorflow_binding.lstm`."""
+    arrays = tuple(None if array is None else jnp.asarray(array) for array in (events, stm, ltm, *weights))
+    return _lstm(Options(sequences, go_backwards, zeros), arrays, None if mask is None else jnp.asarray(mask, bool))
