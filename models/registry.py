@@ -166,6 +166,9 @@ def find(name: str) -> ZooModel:
     Args:
         name: one of `names()`.
 
+    Returns:
+        The description: presets, recipe, and the functions that build it and load its data.
+
     Raises:
         UserError: there is no model of that name.
     """
@@ -181,6 +184,9 @@ def build(name: str, preset: str | None = None, **overrides: Any) -> Any:
         name: one of `names()`.
         preset: one of the model's presets; None is the first.
         **overrides: arguments of the model's own `build`, e.g. `units=32`, `formulation="article"`.
+
+    Returns:
+        The model, with random weights.
 
     Raises:
         UserError: there is no model or preset of that name.

@@ -29,8 +29,11 @@ function fill(select, texts, value) {
   select.disabled = texts.length < 2;
 }
 
+// Words with spaces between them, characters without.
+const joined = (items) => items.map((item) => (item === "\n" ? "↵" : item)).join(items.some((item) => item.length > 1) ? " " : "");
+
 function exampleName(example, k) {
-  const words = example.events.kind === "words" ? ": " + example.events.items.join(" ").slice(0, 34) : "";
+  const words = example.events.kind === "words" ? ": " + joined(example.events.items.slice(0, 34)).slice(0, 34) : "";
   return `${k}${example.truth ? " (" + example.truth + ")" : ""}${words}`;
 }
 
