@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
         prog="keras-gates c99",
         description="Write a .tflite as C99 that needs no runtime, with a self-test and a Makefile.",
     )
-    options.add_argument("file", help="a .tflite file with fused LSTMs")
+    options.add_argument("file", help="a .tflite file")
     options.add_argument("out", help="output folder; created if it does not exist")
     options.add_argument("--name", default="model", help="prefix of every name in the C (default: %(default)s)")
     options.add_argument(

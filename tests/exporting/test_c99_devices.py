@@ -1,4 +1,4 @@
-"""C99 on a Cortex-M4 under qemu: the self-test's recorded answers of LiteRT and TFLM, bit for bit."""
+"""C99 on a Cortex-M4 and a RISC-V core under qemu: the self-test's recorded answers of LiteRT and TFLM, bit for bit."""
 
 import shutil
 import subprocess
@@ -14,11 +14,12 @@ START = ROOT / "keras_gates" / "exporting" / "c99" / "templates"
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 COMPILER, EMULATOR = shutil.which("arm-none-eabi-gcc"), shutil.which("qemu-system-arm")
 
-pytestmark = pytest.mark.skipif(
+RISC_COMPILER, RISC_EMULATOR = shutil.which("riscv64-unknown-elf-gcc"), shutil.which("qemu-system-riscv32")
+
+
+@pytest.mark.skipif(
     not (COMPILER and EMULATOR), reason="needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm"
 )
-
-
 @pytest.mark.parametrize("arithmetic", ["litert", "tflm"])
 @pytest.mark.parametrize("file", ["gesture-nano", "text-questions-nano"])
 def test_the_selftest_passes_on_an_emulated_cortex_m4(tmp_path, file, arithmetic):
@@ -36,5 +37,37 @@ def test_the_selftest_passes_on_an_emulated_cortex_m4(tmp_path, file, arithmetic
     subprocess.run([*machine, *link, *program], cwd=tmp_path, check=True)
     board = [EMULATOR, "-M", "mps2-an386", "-nographic", "-semihosting-config", "enable=on,target=native", "-kernel"]
     result = subprocess.run([*board, "selftest.elf"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "passed" in result.stdout
+
+
+@pytest.mark.skipif(
+    not (RISC_COMPILER and RISC_EMULATOR),
+    reason="needs Debian's gcc-riscv64-unknown-elf, picolibc-riscv64-unknown-elf and qemu-system-misc",
+)
+@pytest.mark.parametrize("file", ["gesture-nano", "speech-nano"])
+def test_the_selftest_passes_on_an_emulated_risc_v_core(tmp_path, file):
+    data = (ROOT / "models" / "weights" / f"{file}-int8.tflite").read_bytes()
+    write_c99(data, tmp_path)
+    core = [RISC_COMPILER, "-march=rv32imac", "-mabi=ilp32", "-Os", *STRICT]
+    memory = {"flash": 0x80000000, "flash_size": 0x400000, "ram": 0x80400000, "ram_size": 0x200000}
+    link = ["--specs=picolibc.specs", "--oslib=semihost", "--crt0=hosted"]
+    link += [f"-Wl,--defsym=__{name}={value}" for name, value in memory.items()]
+    subprocess.run([*core, *link, "model.c", "selftest.c", "-o", "selftest.elf"], cwd=tmp_path, check=True)
+    board = [
+        RISC_EMULATOR,
+        "-M",
+        "virt",
+        "-cpu",
+        "rv32",
+        "-bios",
+        "none",
+        "-nographic",
+        "-semihosting-config",
+        "enable=on",
+    ]
+    result = subprocess.run(
+        [*board, "-kernel", "selftest.elf"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "passed" in result.stdout

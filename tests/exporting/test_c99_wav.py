@@ -41,7 +41,7 @@ def word(sound, data):
     """What the reference runtime says to a recording, int16 (samples,), after the front end in integers."""
     graph = graph_of(data)
     fixed = FixedLogMel(graph.description.frontend, graph.description.events[0])
-    whole = windows([sound.astype("float32")], 8064)[0].astype(np.int16)  # 61 events
+    whole = windows([sound.astype("float32")], 256 + 60 * 128)[0].astype(np.int16)  # 61 events
     ((prediction,),) = answers(data, graph, "litert", [[fixed(whole)[None]]])
     return graph.description.labels[int(prediction[0].argmax())]
 

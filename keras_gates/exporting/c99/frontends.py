@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def front_end(program: Program, graph: Graph, trigger: Trigger) -> FrontEnd:
     return FrontEnd()
 
 
-def _standardize(program: Program, value: Value, frontend: dict) -> FrontEnd:
+def _standardize(program: Program, value: Value, frontend: dict[str, Any]) -> FrontEnd:
     channels, kind = value.shape[-1], C_TYPES[value.dtype]
     tables = "\n".join(array(name, np.float32(frontend[name]), "float") for name in ("mean", "deviation")) + "\n"
     if len(frontend["mean"]) != channels:
@@ -173,5 +174,5 @@ def _reach(result: Value, answer: str, trigger: Trigger) -> tuple[str, str]:
     return array("reach", sums, "int32_t"), "s->smoothed[s->best] >= reach[n - 1]"
 
 
-def _filled(name: str, words: dict) -> str:
+def _filled(name: str, words: dict[str, Any]) -> str:
     return Template(_TEMPLATES.joinpath(name).read_text(encoding="utf-8")).substitute(words)

@@ -190,11 +190,6 @@ def conv(program: Program, node: Node) -> None:
 def total(program: Program, node: Node) -> None:
     """SUM over neighbouring axes."""
     x, y = node.input(0), node.output
-    if not program.micro:
-        raise ExportError(
-            f"LiteRT 2.3's reference SUM reads {x.dtype} as uint8, so the C has it as TFLM only: arithmetic='tflm' "
-            "(--arithmetic tflm)."
-        )
     outer, middle, inner = axes_of(program, node)
     factor = decompose(float(x.scale) / float(y.scale))
     q = program.array(f"quantization{node.number}", [x.zero, y.zero, *factor], "int32_t")

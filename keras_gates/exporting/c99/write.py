@@ -49,7 +49,7 @@ def write_c99(
 
     The answers of an integer file are those of the runtime bit for bit. "auto" takes LiteRT, because its runtime is the one
     that every export is verified with, and its polynomials are more exact than TFLM's tables; for what LiteRT does not run
-    (16-bit LSTMs) or runs wrongly (its reference SUM of int8), TFLM.
+    (16-bit LSTMs), TFLM.
 
     Args:
         data: Bytes of the file.
@@ -95,6 +95,4 @@ def write_c99(
 
 
 def _only_tflm(node: Node) -> bool:
-    kind = next((value.dtype for value in node.inputs if value is not None), "")
-    wide = node.kind == "UNIDIRECTIONAL_SEQUENCE_LSTM" and kind == "int16"
-    return wide or (node.kind == "SUM" and kind in ("int8", "int16"))
+    return node.kind == "UNIDIRECTIONAL_SEQUENCE_LSTM" and node.input(0).dtype == "int16"

@@ -12,11 +12,17 @@ static void lstm_step_$suffix(const lstm_${suffix}_t *m, const $type *x, $type *
 {
     const int32_t n = m->units, bits = 15 - m->fraction;
     for (int32_t g = 0; g < 4; ++g)
-        for (int32_t i = 0; i < n; ++i) {
-            const $sum a = $dot(m->input[g] + i * m->inputs, x, m->inputs, m->input_bias[g][i]);
-            const $sum b = $dot(m->recurrent[g] + i * n, h, n, m->recurrent_bias[g][i]);
-            const int32_t event = saturate16($scale(a, m->scales[g][0], m->scales[g][1]));
-            gates[g * n + i] = (int16_t)gate_sum(event, $scale(b, m->scales[4 + g][0], m->scales[4 + g][1]));
+        for (int32_t first = 0; first < n; first += ROWS) {
+            const int32_t rows = least(n - first, ROWS), *in = m->scales[g], *re = m->scales[4 + g];
+            $sum a[ROWS], b[ROWS]; /* first the sums, then the scales: each loop becomes vectors */
+            for (int32_t k = 0, i = first; k < rows; ++k, ++i) {
+                a[k] = $dot(m->input[g] + i * m->inputs, x, m->inputs, m->input_bias[g][i]);
+                b[k] = $dot(m->recurrent[g] + i * n, h, n, m->recurrent_bias[g][i]);
+            }
+            for (int32_t k = 0; k < rows; ++k) {
+                const int32_t event = saturate16($scale(a[k], in[0], in[1]));
+                gates[g * n + first + k] = (int16_t)gate_sum(event, $scale(b[k], re[0], re[1]));
+            }
         }
     for (int32_t i = 0; i < n; ++i) {
         gates[INPUT * n + i] = (int16_t)sigmoid15(gates[INPUT * n + i]);

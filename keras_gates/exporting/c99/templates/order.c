@@ -1,1 +1,2 @@
 enum { INPUT, FORGET, CELL, OUTPUT }; /* the order of the gates in the file */
+enum { ROWS = 16 };

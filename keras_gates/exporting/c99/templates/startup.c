@@ -6,7 +6,7 @@
 
 extern uint32_t stack_top[], data_begin[], data_end[], data_load[], bss_begin[], bss_end[];
 extern void initialise_monitor_handles(void);
-extern int main(void);
+extern int main(int argc, char **argv);
 
 void start(void);
 void _init(void) {} /* newlib calls both around main */
@@ -23,5 +23,5 @@ void start(void)
     memcpy(data_begin, data_load, (size_t)((char *)data_end - (char *)data_begin));
     memset(bss_begin, 0, (size_t)((char *)bss_end - (char *)bss_begin));
     initialise_monitor_handles();
-    exit(main());
+    exit(main(0, (char **)0));
 }
