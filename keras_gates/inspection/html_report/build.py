@@ -176,7 +176,7 @@ def _weights(model: keras.layers.Layer, x: Any, rows: np.ndarray, one_of_two: bo
     parts: dict[str, list[np.ndarray]] = {}
     batch = fixed_batch(model) or 32
     for start in range(0, len(rows), batch):
-        gradients = influence(model, select_examples(x, rows[start : start + batch]))
+        gradients = influence(model, select_examples(x, rows[start : start + batch]), method="gradient")
         for name, gradient in gradients.ltm.items():
             if one_of_two:
                 gradient = gradient * np.where(gradients.score < 0.5, -1, 1)[:, None, None]
