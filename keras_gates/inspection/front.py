@@ -38,8 +38,10 @@ class Front:
         """Record the results of the layers during one forward pass in this block, up to `end`."""
 
         def recording(layer: Any) -> Callable:
+            own = layer.call
+
             def call(*args: Any, **kwargs: Any) -> Any:
-                result = type(layer).call(layer, *args, **kwargs)
+                result = own(*args, **kwargs)
                 self.calls[id(layer)] = self.calls.get(id(layer), 0) + 1
                 if not self.complete:
                     self.results[id(layer)] = result

@@ -80,7 +80,7 @@ def test_attributions_add_up(make, activation):
     """Their sum is what is explained minus its mean over the background: log-odds of probabilities, else the prediction."""
     model, x, background = model_of(make()), data(2, TIME, 3), data(3, TIME, 3)[1:]
     model.layers[-1].activation = keras.activations.get(activation)
-    result = influence(model, x, target=1, background=background, memory=False)
+    result = influence(model, x, target=1, background=background, memory=False, steps=32)
     value = (lambda v: v) if activation is None else log_odds
     of_x, of_background = (value(model.predict(v, verbose=0)[:, 1]) for v in (x, background))
     np.testing.assert_allclose(result.explained, of_x, atol=1e-4)

@@ -249,7 +249,7 @@ def test_characters_without_a_font_get_a_name_or_a_square():
 
     assert plain("5 $ and ← é") == r"5 \$ and ← é"
     assert plain("a\u200db") == "ab"
-    assert plain("\U0001f43b") in ("\U0001f43b", " bear face ", "bear face")
+    assert plain("\U0001f43b") in ("\U0001f43b", "bear face")
     assert plain("\U000e0041x") == "x"
 
 

@@ -23,8 +23,7 @@ def moving_most(layer: LayerTrace, example: int, units: Sequence[int]) -> list[i
 def by_likeness(memory: np.ndarray, units: Sequence[int]) -> list[int]:
     """Return units in an order in which those whose memories are alike stand next to each other.
 
-    The units are points on the plane of the two largest principal components, taken in the order of their angles: from those
-    that rise, over those that do something else, to those that fall.
+    The units are points on the plane of the two largest principal components, taken in the order of their angles.
 
     Args:
         memory: `(time, units)`.
@@ -40,5 +39,7 @@ def by_likeness(memory: np.ndarray, units: Sequence[int]) -> list[int]:
         plane = np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
     if plane[np.abs(plane[:, 0]).argmax(), 0] < 0:
         plane = -plane  # the sign of a component is arbitrary
-    angles = np.arctan2(plane[:, 1], plane[:, 0])
-    return [units[k] for k in np.argsort(angles, kind="stable")]
+    angles = np.arctan2(np.where(np.abs(plane[:, 1]) < 1e-9, 0.0, plane[:, 1]), plane[:, 0])
+    order = np.argsort(angles, kind="stable")
+    gaps = np.diff(angles[order], prepend=angles[order[-1]] - 2 * np.pi)
+    return [units[k] for k in np.roll(order, -int(gaps.argmax()))]  # cut where neighbours differ most

@@ -20,7 +20,7 @@ FALLBACKS = (
     "Noto Emoji",
     "Symbola",
 )
-INVISIBLE = ("Cc", "Cf", "Cn", "Co", "Cs", "Mn")  # categories of characters: control, joiners, variation selectors, …
+INVISIBLE = ("Cc", "Cf", "Cn", "Co", "Cs")  # categories of characters: control, joiners, private, …
 
 
 def plain(text: object) -> str:
@@ -30,8 +30,8 @@ def plain(text: object) -> str:
     """
     shown = [_character(character) for character in str(text)]
     words = "".join(f" {one} " if len(one) > 1 else one for one in shown)
-    text = " ".join(words.split(" ")) if len(words) == len(shown) else " ".join(words.split())
-    return text.replace("$", r"\$")
+    is_named = any(len(one) > 1 for one in shown)
+    return (" ".join(words.split()) if is_named else words).replace("$", r"\$")
 
 
 def families() -> list[str]:
@@ -52,10 +52,10 @@ def _installed() -> tuple[str, ...]:
 def _character(character: str) -> str:
     if character.isascii():
         return character
+    if unicodedata.category(character) in INVISIBLE or "\ufe00" <= character <= "\ufe0f":
+        return ""
     if any(_has(family, character) for family in families()):
         return character
-    if unicodedata.category(character) in INVISIBLE:
-        return ""
     name = unicodedata.name(character, "")
     return name.lower() if unicodedata.category(character) == "So" and name else "□"
 
