@@ -67,11 +67,12 @@ def plot_flow(
         unit = chosen_index(unit, one.units, "unit")
     from matplotlib import rcParams
 
+    word = "" if event is None else plain(event if len(event) <= 14 else event[:13] + "…")
     number = _Numbers(one, example, at, unit)
     figure = new_figure(10.5, 5.2)
     ink = rcParams["text.color"]
     axes = figure.subplots()
-    axes.set(xlim=(-0.5, 11.9), ylim=(0.2, 6.9))
+    axes.set(xlim=(-1.0, 11.9), ylim=(0.2, 6.9))
     axes.axis("off")
     _draw_wires(axes, number, one.formulation, ink)
     for name, (text, (x, y), colour) in GATES.items():
@@ -82,7 +83,7 @@ def plot_flow(
         (11.0, 5.2, number.line("ltm")),
         (0, 3.3, number.line("stm_before")),
         (11.0, 1.2, number.line("stm") + "\nprediction"),
-        (0, 1.2, f"event {at}" + (f"\n“{plain(event)}”" if event else "")),
+        (0, 1.2, f"event {at}" + (f"\n“{word}”" if word else "")),
     ):
         axes.text(x, y, text, ha="center", va="center", fontsize=10)
     whose = "mean size over units" if unit is None else f"unit {unit}"
