@@ -9,6 +9,8 @@ from keras_gates import layers as layers
 from keras_gates import loops as loops
 from keras_gates import models as models
 from keras_gates import native as native
+from keras_gates._errors import GatesError as GatesError
+from keras_gates._errors import InvalidArgument as InvalidArgument
 from keras_gates.conversion.keras_lstm import convert as convert
 from keras_gates.conversion.keras_lstm import from_keras as from_keras
 from keras_gates.conversion.keras_lstm import to_keras as to_keras
@@ -20,11 +22,13 @@ from keras_gates.exporting.report import ExportError as ExportError
 from keras_gates.exporting.report import ExportReport as ExportReport
 from keras_gates.inspection.ablation import ablate as ablate
 from keras_gates.inspection.ablation import worth_of_gates as worth_of_gates
-from keras_gates.inspection.attribution import Horizon as Horizon
-from keras_gates.inspection.attribution import Influence as Influence
 from keras_gates.inspection.attribution import influence as influence
-from keras_gates.inspection.attribution import memory_horizon as memory_horizon
+from keras_gates.inspection.horizon import Horizon as Horizon
+from keras_gates.inspection.horizon import memory_horizon as memory_horizon
 from keras_gates.inspection.html_report.build import report as report
+from keras_gates.inspection.influence_data import Influence as Influence
+from keras_gates.inspection.influence_matrix import InfluenceMatrix as InfluenceMatrix
+from keras_gates.inspection.influence_matrix import influence_matrix as influence_matrix
 from keras_gates.inspection.monitor import GateMonitor as GateMonitor
 from keras_gates.inspection.monitor import GateWarning as GateWarning
 from keras_gates.inspection.plots import plot_confusion as plot_confusion
@@ -77,8 +81,11 @@ __all__ = [
     "GateLSTMCell",
     "GateMonitor",
     "GateWarning",
+    "GatesError",
     "Horizon",
     "Influence",
+    "InfluenceMatrix",
+    "InvalidArgument",
     "LayerNormForgetGate",
     "LayerNormLearnGate",
     "LayerNormUseGate",
@@ -107,6 +114,7 @@ __all__ = [
     "from_torch",
     "gate_summary",
     "influence",
+    "influence_matrix",
     "memory_horizon",
     "plot_confusion",
     "plot_curves",

@@ -198,3 +198,11 @@ def in_torch_transform() -> bool:
     """
     module = importlib.import_module("torch._C._functorch")
     return _fetch(module, "maybe_current_level", module.__name__)() is not None
+
+
+def cached_logits(prediction: Any) -> Any:
+    """Return the values from which softmax or sigmoid computed a tensor; None where they are not known.
+
+    Keras keeps them at the result of its activations, for losses; not on every backend, nor after a further operation.
+    """
+    return getattr(prediction, "_keras_logits", None)

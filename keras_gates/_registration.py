@@ -15,13 +15,17 @@ from types import ModuleType
 from typing import Any
 
 PUBLIC: dict[str, tuple[str, ...]] = {
+    "_errors": ("GatesError", "InvalidArgument"),
     "conversion.keras_lstm": ("convert", "from_keras", "to_keras"),
     "conversion.torch_lstm": ("from_torch", "to_torch"),
     "edge": ("EdgeModel",),
     "exporting": ("ExportError", "ExportReport", "export"),
     "inspection.ablation": ("ablate", "worth_of_gates"),
-    "inspection.attribution": ("Horizon", "Influence", "influence", "memory_horizon"),
+    "inspection.attribution": ("influence",),
+    "inspection.horizon": ("Horizon", "memory_horizon"),
     "inspection.html_report.build": ("report",),
+    "inspection.influence_data": ("Influence",),
+    "inspection.influence_matrix": ("InfluenceMatrix", "influence_matrix"),
     "inspection.monitor": ("GateMonitor", "GateWarning"),
     "inspection.plots": (
         "plot_confusion",
@@ -56,7 +60,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "models.layers.words": (),
 }
 MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}
-WITHOUT_KERAS = ("edge", "native.versions")
+WITHOUT_KERAS = ("_errors", "edge", "native.versions")
 PACKAGES = ("cli", "conversion", "edge", "exporting", "inspection", "layers", "loops", "models", "native")
 HAS_KERAS = importlib.util.find_spec("keras") is not None
 

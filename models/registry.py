@@ -57,14 +57,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from keras_gates._errors import GatesError
 from keras_gates._files import read_json
 from keras_gates.models.lazy import keras
 
 NAMES = ("show", "digits", "speech", "gesture", "text", "language", "forecast")
 WEIGHTS = Path(__file__).parent / "weights"
+PRECISIONS = ("float32", "float16", "dynamic", "int8")  # of .tflite files, the default first
 
 
-class UserError(ValueError):
+class UserError(GatesError, ValueError):
     """An error that the user can correct: train.py prints its message in one line, without a traceback."""
 
 
@@ -199,14 +201,15 @@ def build(name: str, preset: str | None = None, **overrides: Any) -> Any:
     return model.build(**{**settings.get("build", {}), **overrides})
 
 
-def load(name: str, preset: str | None = None, format: str = "keras", precision: str = "float32") -> Any:
+def load(name: str, preset: str | None = None, format: str = "keras", precision: str | None = None) -> Any:
     """Return a trained model.
 
     Args:
         name: one of `names()`.
         preset: one of the model's presets; None is the first one with shipped weights.
         format: "keras" for a `keras.Model`, "tflite" for the `Path` of the file for the device.
-        precision: of the .tflite file: "float32", "float16", "dynamic" or "int8", if the zoo ships it.
+        precision: of the .tflite file: "float32", "float16", "dynamic" or "int8", if the zoo ships it; None is the first of
+            these that it ships.
 
     Raises:
         UserError: no such weights are shipped (the message lists those that are), or none are installed.
@@ -217,6 +220,10 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
     preset = _shipped(name, preset)
     if format not in ("keras", "tflite"):
         raise UserError(f'format must be "keras" or "tflite", not {format!r}')
+    if format == "keras" and precision not in (None, "float32"):
+        raise UserError(f'a Keras model is float32; for precision="{precision}" add format="tflite"')
+    shipped = [one for one in PRECISIONS if (WEIGHTS / f"{name}-{preset}-{one}.tflite").exists()]
+    precision = precision or next(iter(shipped), PRECISIONS[0])
     path = WEIGHTS / (f"{name}-{preset}.keras" if format == "keras" else f"{name}-{preset}-{precision}.tflite")
     if not any(WEIGHTS.glob("*.keras")):
         raise UserError(
@@ -224,8 +231,10 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
             "run from a checkout."
         )
     if not path.exists():
-        shipped = sorted(other.name for other in WEIGHTS.glob(f"{name}-*") if other.suffix in (".keras", ".tflite"))
-        raise UserError(f"{path.name} is not shipped; for {name} there is: {', '.join(shipped) or 'nothing yet'}")
+        if format == "tflite" and shipped:
+            raise UserError(f"{path.name} is not shipped; precision must be {' or '.join(map(repr, shipped))}")
+        names = sorted(other.name for other in WEIGHTS.glob(f"{name}-*") if other.suffix in (".keras", ".tflite"))
+        raise UserError(f"{path.name} is not shipped; for {name} there is: {', '.join(names) or 'nothing yet'}")
     return path if format == "tflite" else keras.saving.load_model(path, compile=False)
 
 

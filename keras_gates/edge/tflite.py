@@ -17,15 +17,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from keras_gates._errors import GatesError
 from keras_gates.edge.schema import ITEM_BYTES, OPERATORS, TYPES
 
 METADATA_NAME = "keras_gates"
-_BLANK = b"0" * 64
-_DIGEST_KEY = b'{"digest":"'
+_BLANK, _DIGEST_KEY = b"0" * 64, b'{"digest":"'
 _CUSTOM = 32
 
 
-class EdgeError(ValueError):
+class EdgeError(GatesError, ValueError):
     """Any failure of the edge runtime; the message says what was expected, what it got and what to do."""
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_gates._errors import GatesError
 
-class ExportError(RuntimeError):
+
+class ExportError(GatesError, RuntimeError):
     """The model cannot be exported as requested, or the file differs from the model. No file is written."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportReport:
     """What `export` did and measured.
 
@@ -83,6 +86,13 @@ class ExportReport:
     def to_json(self) -> str:
         """Return the report as JSON text."""
         return json.dumps(self.to_dict(), indent=2)
+
+    def __repr__(self) -> str:
+        size = "" if self.bytes is None else f", {self.bytes:,} bytes"
+        return f"<ExportReport of {self.name}: {self.lowering}, {self.precision}, {self.mode}{size}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         rows = [("model", f"{self.name}, {self.parameters:,} parameters")]

@@ -11,12 +11,17 @@ import numpy as np
 from keras import ops
 
 from keras_gates._compat import compile_arguments
+from keras_gates._errors import InvalidArgument
+from keras_gates.inspection.explained import kind_of_prediction
 from keras_gates.inspection.hooks import NamedStep, Recurrent, named_recurrent_layers, replaced_loops, run_steps
-from keras_gates.inspection.inputs import text_tensors
+from keras_gates.inspection.inputs import check_examples, fixed_batch, select_examples, text_tensors
+from keras_gates.inspection.trace_data import FACTORS
 from keras_gates.inspection.tracing import trace
 from keras_gates.layers.unchanged import leaves_model_unchanged
 
 HOLDS = ("open", "closed", "mean")
+HELD = (*FACTORS, "learned", "kept", "remembered", "used")
+KERAS_NAMES = {"input": "ignore", "output": "use", "cell": "candidate"}
 
 
 @leaves_model_unchanged
@@ -47,22 +52,23 @@ def ablate(
     (2, 4)
     """
     if not held:
-        raise ValueError("ablate: say which factor to hold and how, for example forget='open'.")
+        raise InvalidArgument("ablate: say which factor to hold and how, for example forget='open'.")
     for factor, value in held.items():
         if value not in HOLDS and (isinstance(value, str) or not isinstance(value, int | float)):
-            raise ValueError(f"ablate: {factor} must be one of {', '.join(HOLDS)} or a number, got {value!r}.")
+            raise InvalidArgument(f"ablate: {factor} must be one of {', '.join(HOLDS)} or a number, got {value!r}.")
     gated = [one for one in named_recurrent_layers(model) if one.gated]
-    names = [one.name for one in gated]
+    names, layers = [one.name for one in gated], [layers] if isinstance(layers, str) else layers
     unknown = [name for name in layers or () if name not in names]
     if unknown or not gated:
-        raise ValueError(
+        raise InvalidArgument(
             f"ablate: no layer with named gates called {', '.join(unknown) or 'anything'}; there are: {', '.join(names)}."
         )
     chosen = [one for one in gated if layers is None or one.name in layers]
+    _check_factors(chosen, held)
     means = {}
     if "mean" in held.values():
         if x is None:
-            raise ValueError("ablate: 'mean' needs `x`, the input to take the means from.")
+            raise InvalidArgument("ablate: 'mean' needs `x`, the input to take the means from.")
         traced = trace(model, x, keep=[factor for factor, value in held.items() if value == "mean"])
         means = {name: {f: np.nanmean(one[f], axis=(0, 1)) for f in held if f in one} for name, one in traced.items()}
     ablated = _Ablated(model, chosen, held, means)
@@ -70,6 +76,19 @@ def ablate(
         with keras.saving.custom_object_scope(_custom_objects(model)):
             ablated.compile_from_config(model.get_compile_config())
     return ablated
+
+
+def _check_factors(layers: Sequence[Recurrent], held: Mapping[str, Any]) -> None:
+    """Raise where a factor's name is unknown. Gates that a user wrote may name any; those are checked when they run."""
+    for recurrent in layers:
+        unknown = [name for name in held if name not in HELD]
+        if unknown and all(cell.is_plain for cell in recurrent.cells.values()):
+            meant = "".join(
+                f"; what Keras calls {name} is {KERAS_NAMES[name]}" for name in unknown if name in KERAS_NAMES
+            )
+            raise InvalidArgument(
+                f"ablate: {recurrent.name} has no factor {', '.join(unknown)}; it has: {', '.join(FACTORS)}{meant}."
+            )
 
 
 def _custom_objects(model: keras.Model) -> dict[str, Any]:
@@ -100,7 +119,7 @@ class _Ablated(keras.Model):
             last_cell = list(recurrent.cells)[-1]
             missing = [f for f in held if f not in step.names[last_cell]]
             if missing:
-                raise ValueError(f"ablate: {recurrent.name} has no factor {', '.join(missing)} to hold.")
+                raise InvalidArgument(f"ablate: {recurrent.name} has no factor {', '.join(missing)} to hold.")
             outputs = outputs[..., -recurrent.layer.cell.output_size :]
             last = outputs[:, -1]
             if mask is not None and recurrent.layer.zero_output_for_mask:
@@ -138,10 +157,12 @@ def worth_of_gates(
     layers: Sequence[str] | None = None,
     batch_size: int = 64,
 ) -> list[dict[str, Any]]:
-    """Score a compiled model with and without each gate.
+    """Score a model with and without each gate.
 
     Args:
-        model: A compiled model; `model.evaluate` gives the scores.
+        model: A built model; `model.evaluate` gives the scores. One that is not compiled (loaded without its loss) is scored by
+            the usual loss and metric of its prediction: cross-entropy and accuracy of probabilities, else squared and absolute
+            error.
         x: Input to score on, `(batch, ...)`; means are taken from it.
         y: Targets, `(batch, ...)`.
         factors: Which factors to hold, one after the other.
@@ -154,7 +175,7 @@ def worth_of_gates(
         `model.evaluate(..., return_dict=True)` returns.
 
     Raises:
-        ValueError: The model is not compiled; or as for `ablate`.
+        ValueError: As for `ablate`.
 
     Example:
 
@@ -164,16 +185,31 @@ def worth_of_gates(
     >>> len(keras_gates.worth_of_gates(model, x, y, holds=["open"]))
     4
     """
-    if not getattr(model, "compiled", False):
-        raise ValueError("worth_of_gates: compile the model first: its loss and metrics are the scores.")
+    check_examples(model, x, "worth_of_gates")
+    usual = None if getattr(model, "compiled", False) else _usual_scores(model, x, y)
 
     def score(one: keras.Model) -> dict[str, float]:
+        if usual is not None:
+            one.compile(loss=usual[0], metrics=[usual[1]])
         measured = one.evaluate(text_tensors(x), y, batch_size=batch_size, verbose=0, return_dict=True)
         return {name: float(value) for name, value in measured.items()}
 
-    rows: list[dict[str, Any]] = [{"factor": None, "held": None, "scores": score(model)}]
+    whole = model if usual is None else _Ablated(model, [], {}, {})  # the model itself stays without a loss
+    rows: list[dict[str, Any]] = [{"factor": None, "held": None, "scores": score(whole)}]
     for factor in factors:
         for value in holds:
             ablated = ablate(model, x=x if value == "mean" else None, layers=layers, **{factor: value})
             rows.append({"factor": factor, "held": value, "scores": score(ablated)})
     return rows
+
+
+def _usual_scores(model: keras.layers.Layer, x: Any, y: Any) -> tuple[str, str]:
+    """Return the usual loss and metric for what a model predicts."""
+    prediction = keras.tree.flatten(model(select_examples(x, slice(0, fixed_batch(model) or 8)), training=False))[0]
+    kind = kind_of_prediction(model, prediction, np.zeros(len(prediction), int))
+    if kind == "value":
+        return "mse", "mae"
+    if kind == "sigmoid":
+        return "binary_crossentropy", "accuracy"
+    in_columns = np.ndim(y) == len(prediction.shape) and np.shape(y)[-1] == prediction.shape[-1]
+    return "categorical_crossentropy" if in_columns else "sparse_categorical_crossentropy", "accuracy"

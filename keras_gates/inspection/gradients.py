@@ -11,27 +11,28 @@ from keras import ops
 
 from keras_gates.inspection.inputs import to_numpy
 
-# `(values, scale)` -> `(sum of the scores, the scores)`, tensors
+# `(values, place)` -> `(sum of the scores, the scores)`, tensors; `place` is a number, an array or a tuple of them
 Score = Callable[[list[Any], Any], tuple[Any, Any]]
-# `(values, scale)` -> `(the scores, the sum's gradient with respect to each value, or None)`, tensors
-TensorGradients = Callable[[list[Any], float], tuple[Any, list[Any]]]
+# `(values, place)` -> `(the scores, the sum's gradient with respect to each value, or None)`, tensors
+TensorGradients = Callable[[list[Any], Any], tuple[Any, list[Any]]]
 
 
-def gradients_of(score: Score) -> Callable[[list[np.ndarray], float], tuple[np.ndarray, list[np.ndarray]]]:
+def gradients_of(score: Score) -> Callable[[list[np.ndarray], Any], tuple[np.ndarray, list[np.ndarray]]]:
     """Return a function that computes a score and its gradients.
 
     Args:
-        score: Called with tensors and a number; returns the sum of the scores, a scalar, and the scores, `(batch,)`.
+        score: Called with tensors and a place, where the score is computed; returns the sum of the scores, a scalar, and the
+            scores, `(batch,)`.
 
     Returns:
-        A function of a list of arrays and a number. It returns the scores, `(batch,)`, and for each array the gradient of
+        A function of a list of arrays and a place. It returns the scores, `(batch,)`, and for each array the gradient of
         their sum with respect to it; zeros where the score does not depend on the array.
     """
     by_backend = {"tensorflow": _by_tape, "jax": _by_jax, "torch": _by_torch}
     differentiate = by_backend[keras.backend.backend()](score)
 
-    def gradients(values: list[np.ndarray], scale: float) -> tuple[np.ndarray, list[np.ndarray]]:
-        scores, by_value = differentiate([ops.convert_to_tensor(value) for value in values], scale)
+    def gradients(values: list[np.ndarray], place: Any) -> tuple[np.ndarray, list[np.ndarray]]:
+        scores, by_value = differentiate([ops.convert_to_tensor(value) for value in values], place)
         return to_numpy(scores), [np.zeros_like(v) if g is None else to_numpy(g) for g, v in zip(by_value, values)]
 
     return gradients
@@ -40,10 +41,10 @@ def gradients_of(score: Score) -> Callable[[list[np.ndarray], float], tuple[np.n
 def _by_tape(score: Score) -> TensorGradients:
     import tensorflow as tf
 
-    def differentiate(values: list[Any], scale: float) -> tuple[Any, list[Any]]:
-        with tf.GradientTape() as tape:
+    def differentiate(values: list[Any], place: Any) -> tuple[Any, list[Any]]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            total, scores = score(values, scale)
+            total, scores = score(values, place)
         return scores, tape.gradient(total, values)
 
     return differentiate
@@ -52,14 +53,14 @@ def _by_tape(score: Score) -> TensorGradients:
 def _by_jax(score: Score) -> TensorGradients:
     import jax
 
-    def stateless(values: list[Any], scale: Any) -> tuple[Any, Any]:
+    def stateless(values: list[Any], place: Any) -> tuple[Any, Any]:
         with keras.StatelessScope():  # JAX must not see variables change inside a compiled function
-            return score(values, scale)
+            return score(values, place)
 
     compiled = jax.jit(jax.value_and_grad(stateless, has_aux=True))
 
-    def differentiate(values: list[Any], scale: float) -> tuple[Any, list[Any]]:
-        (_, scores), by_value = compiled(values, scale)
+    def differentiate(values: list[Any], place: Any) -> tuple[Any, list[Any]]:
+        (_, scores), by_value = compiled(values, place)
         return scores, by_value
 
     return differentiate
@@ -68,9 +69,9 @@ def _by_jax(score: Score) -> TensorGradients:
 def _by_torch(score: Score) -> TensorGradients:
     import torch
 
-    def differentiate(values: list[Any], scale: float) -> tuple[Any, list[Any]]:
+    def differentiate(values: list[Any], place: Any) -> tuple[Any, list[Any]]:
         values = [value.requires_grad_(True) for value in values]
-        total, scores = score(values, scale)
+        total, scores = score(values, place)
         return scores, list(torch.autograd.grad(total, values, allow_unused=True))
 
     return differentiate

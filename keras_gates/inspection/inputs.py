@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_gates._errors import InvalidArgument
+
 
 def select_examples(x: Any, rows: Any) -> Any:
     """Return some examples of a model's input as tensors.
@@ -77,3 +79,56 @@ def concatenate_batches(arrays: list[np.ndarray], fill: Any = 0) -> np.ndarray:
         time = max(array.shape[1] for array in arrays)
         arrays = [padded_time(array, time, fill) for array in arrays]
     return np.concatenate(arrays)
+
+
+def check_examples(model: Any, x: Any, caller: str) -> None:
+    """Raise a sentence where `x` cannot be a model's input, before Keras raises a page.
+
+    Args:
+        model: A Keras model or layer.
+        x: What the model is to be called on.
+        caller: The function that the error names.
+
+    Raises:
+        TypeError: `model` is no Keras model.
+        InvalidArgument: A list instead of an array, one example without a batch axis, another shape or number of inputs than the
+            model takes, or no example.
+    """
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"{caller}: expected a Keras model, got a {type(model).__name__}.")
+    wanted = [tuple(tensor.shape) for tensor in keras.tree.flatten(getattr(model, "inputs", None) or [])]
+    arrays = keras.tree.flatten(x)
+    if any(not hasattr(array, "shape") for array in arrays):
+        raise InvalidArgument(
+            f"{caller}: x must be {_described(wanted)}, got a {type(x).__name__} of numbers or texts; pass numpy.asarray(x)."
+        )
+    if wanted and len(arrays) != len(wanted):
+        raise InvalidArgument(f"{caller}: {model.name} takes {_described(wanted)}, got {len(arrays)} arrays.")
+    for array, shape in zip(arrays, wanted):
+        _check_shape(tuple(array.shape), shape, f"{caller}: {model.name} takes {_described([shape])}")
+    if not arrays or not len(arrays[0]):
+        raise InvalidArgument(f"{caller}: x holds no example.")
+
+
+def _check_shape(given: tuple[Any, ...], wanted: tuple[Any, ...], what: str) -> None:
+    def fits(shape: tuple[Any, ...], rest: tuple[Any, ...]) -> bool:
+        return len(shape) == len(rest) and all(b in (None, a) for a, b in zip(shape, rest))
+
+    # Keras adds or removes a last axis of size 1.
+    if (
+        fits(given[1:], wanted[1:])
+        or fits((*given, 1)[1:], wanted[1:])
+        or (given[-1:] == (1,) and fits(given[1:-1], wanted[1:]))
+    ):
+        return
+    if fits(given, wanted[1:]):
+        raise InvalidArgument(f"{what}, got one example without the batch axis, of shape {given}; pass x[None].")
+    raise InvalidArgument(f"{what}, got the shape {given}.")
+
+
+def _described(shapes: list[tuple[Any, ...]]) -> str:
+    """Return in words which arrays a model takes: the batch axis and sizes that may vary by name."""
+    if len(shapes) != 1:
+        return f"{len(shapes)} arrays" if shapes else "an array (batch, ...)"
+    sizes = ["batch", *("any" if size is None else str(size) for size in shapes[0][1:])]
+    return f"an array ({', '.join(sizes)})"

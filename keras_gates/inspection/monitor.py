@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.attribution import influence
 from keras_gates.inspection.summary import GATES, Complaint, complaints, gate_statistics
 from keras_gates.inspection.tracing import trace
@@ -30,14 +31,16 @@ class GateMonitor(keras.callbacks.Callback):
     the last), and histograms of the three factors and of LTM (the cell state). Warnings, once for each kind and layer: gates
     that are stuck, a memory that grows too large, dead units, a vanishing gradient.
 
-    Statistics are collected after an epoch only if their total cost, including this look's estimate (the cost of the last look;
-    for the first, one second), stays within `budget` × training time. A run too short for any look has one at its end.
+    Statistics are collected after at least `least` evenly spaced epochs of a run (every one, if it has fewer), so that they make
+    a curve; and after another only if their total cost, including this look's estimate (the cost of the last look; for the
+    first, one second), stays within `budget` × training time. `plot` draws them.
 
     Args:
         x: A few examples of the model's input, `(batch, ...)`; 8 are enough.
         log_dir: Folder for TensorBoard's event files, or None.
         every: Epochs between two looks, at least.
-        budget: The largest cost of all looks, as a share of the training time.
+        budget: The largest cost of all looks, as a share of the training time; those of `least` may exceed it.
+        least: Looks per run, at least. With 0 the budget holds, and a run too short for any look has one at its end.
 
     Attributes:
         history: A dict for each look: `epoch`, and statistics by `"layer/name"`.
@@ -57,9 +60,11 @@ class GateMonitor(keras.callbacks.Callback):
     1
     """
 
-    def __init__(self, x: Any, log_dir: str | Path | None = None, every: int = 1, budget: float = 0.05) -> None:
+    def __init__(
+        self, x: Any, log_dir: str | Path | None = None, every: int = 1, budget: float = 0.05, least: int = 10
+    ) -> None:
         super().__init__()
-        self.x, self.every, self.budget = x, every, budget
+        self.x, self.every, self.budget, self.least = x, every, budget, least
         self.history: list[dict[str, Any]] = []
         self.complaints: list[Complaint] = []
         self._trained = self._looked = self._began = 0.0
@@ -80,8 +85,14 @@ class GateMonitor(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._trained += time.perf_counter() - self._began
-        if epoch % self.every == 0 and self._looked + self._expected <= self.budget * self._trained:
+        affordable = self._looked + self._expected <= self.budget * self._trained
+        if self._is_due(epoch) or (epoch % self.every == 0 and affordable):
             self._paid_look(epoch)
+
+    def _is_due(self, epoch: int) -> bool:
+        """Return whether this epoch is one of the `least` evenly spaced ones; the last epoch always is."""
+        epochs = (self.params or {}).get("epochs") or 0
+        return bool(epochs) and (epoch + 1) * self.least // epochs > epoch * self.least // epochs
 
     def on_train_end(self, logs: Any = None) -> None:
         if not self.history:
@@ -103,7 +114,7 @@ class GateMonitor(keras.callbacks.Callback):
         """
         row: dict[str, Any] = {"epoch": epoch}
         traced = trace(self.model, self.x, keep=[*GATES, "ltm"])
-        gradient = influence(self.model, self.x, memory=False)
+        gradient = influence(self.model, self.x, method="gradient", of="prediction", memory=False)
         for name, layer in traced.items():
             stats = gate_statistics(layer)
             is_explained = name == gradient.layer and layer.direction == "forward"
@@ -116,6 +127,30 @@ class GateMonitor(keras.callbacks.Callback):
             if self._events:
                 self._events.write(epoch, name, stats, {n: layer[n] for n in (*GATES, "ltm") if n in layer})
         self.history.append(row)
+
+    def plot(self, names: Sequence[str] | None = None) -> Any:
+        """Draw statistics by epoch.
+
+        Args:
+            names: Which, `"layer/name"` as in `history`; default: the means of the factors.
+
+        Returns:
+            A matplotlib `Figure`.
+
+        Raises:
+            InvalidArgument: Nothing was recorded yet, or a name is unknown.
+        """
+        from keras_gates.inspection.plots.training import plot_curves  # imports matplotlib
+
+        if not self.history:
+            raise InvalidArgument("GateMonitor.plot: nothing is recorded yet; pass the monitor to model.fit first.")
+        known = [name for name in self.history[-1] if name != "epoch"]
+        names = list(names or [name for name in known if name.endswith("/mean")])
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise InvalidArgument(f"GateMonitor.plot: no {', '.join(unknown)}; recorded are: {', '.join(known)}.")
+        curves = {name: [row.get(name, np.nan) for row in self.history] for name in names}
+        return plot_curves(curves, names, epochs=[row["epoch"] + 1 for row in self.history])
 
     def _warn(self, complaint: Complaint) -> None:
         if (complaint.kind, complaint.layer) not in {(known.kind, known.layer) for known in self.complaints}:

@@ -5,6 +5,8 @@ Taken one by one through Keras' operations, the same steps need a hundred times 
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import keras
 import numpy as np
 
@@ -31,13 +33,29 @@ def has_plain_steps(recurrent: Recurrent) -> bool:
     )
 
 
+class PlainWeights(NamedTuple):
+    """A cell's weights as `GateLSTMCell.joint_weights` orders them, in NumPy: blocks of input, forget, candidate, output."""
+
+    kernel: np.ndarray
+    recurrent_kernel: np.ndarray
+    bias: np.ndarray | None
+    kept_kernel: np.ndarray | None
+    kept_bias: np.ndarray | None
+
+    @classmethod
+    def of(cls, cell: GateLSTMCell) -> PlainWeights:
+        """Return the weights of a cell for which `has_plain_steps` holds."""
+        weights: Any = [None if weight is None else to_numpy(weight) for weight in cell.joint_weights()]
+        return cls(*weights)
+
+
 def plain_steps(
-    cell: GateLSTMCell, events: np.ndarray, stm: np.ndarray, ltm: np.ndarray, read: np.ndarray, backwards: bool
+    weights: PlainWeights, events: np.ndarray, stm: np.ndarray, ltm: np.ndarray, read: np.ndarray, backwards: bool
 ) -> dict[str, np.ndarray]:
     """Run a sequence.
 
     Args:
-        cell: A cell for which `has_plain_steps` holds.
+        weights: Of a cell for which `has_plain_steps` holds.
         events: `(batch, time, features)`.
         stm: STM before the first event, `(batch, units)`.
         ltm: LTM before the first event, `(batch, units)`.
@@ -48,10 +66,8 @@ def plain_steps(
         By the names of `keras_gates.LayerTrace`: factors, results and memories after each event, `(batch, time, units)`, in
         the order of the events.
     """
-    kernel, recurrent, *rest = cell.joint_weights()
-    kernel, recurrent = to_numpy(kernel), to_numpy(recurrent)
-    bias, kept_kernel, kept_bias = (None if w is None else to_numpy(w) for w in rest)
-    u = cell.units
+    kernel, recurrent, bias, kept_kernel, kept_bias = weights
+    u = len(recurrent)
     # sigmoid(z) = tanh(z / 2) / 2 + 1 / 2: one tanh per step computes all four blocks (input, forget, candidate, output).
     half = np.full(4 * u, 0.5, kernel.dtype)
     half[2 * u : 3 * u] = 1.0

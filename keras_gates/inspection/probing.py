@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_gates._errors import InvalidArgument
+from keras_gates.inspection.inputs import check_examples
 from keras_gates.inspection.tracing import trace
 
 
@@ -37,7 +39,7 @@ def find_units(
     label_fn: Callable[[Any], Any],
     *,
     what: str = "ltm",
-    layers: list[str] | None = None,
+    layers: Sequence[str] | None = None,
     top: int = 5,
     held_out: float = 0.5,
 ) -> list[Unit]:
@@ -67,10 +69,12 @@ def find_units(
     >>> x = numpy.random.rand(8, 6, 1).astype("float32")
     >>> unit = keras_gates.find_units(model, x, lambda example: example[:, 0].cumsum())[0]
     """
+    check_examples(model, data, "find_units")
+    layers = [layers] if isinstance(layers, str) else layers
     labels = np.asarray([label_fn(example) for example in data], "float64")
     checked = round(len(labels) * held_out)
     if labels.ndim != 2 or not 0 < checked < len(labels):
-        raise ValueError(
+        raise InvalidArgument(
             f"find_units: needs two examples at least and a number for each event, got labels of shape {labels.shape}."
         )
     units: list[Unit] = []
@@ -79,7 +83,7 @@ def find_units(
         one = traced[name]
         if what not in one or one.time != labels.shape[1]:
             if layers is not None:
-                raise ValueError(
+                raise InvalidArgument(
                     f"find_units: {name} has {one.time} events and no {what!r} for {labels.shape[1]} numbers."
                 )
             continue
@@ -92,7 +96,7 @@ def find_units(
             if np.isfinite(a)
         ]
     if not units:
-        raise ValueError(
+        raise InvalidArgument(
             f"find_units: no layer has {what!r} over {labels.shape[1]} events, or the property never changes."
         )
     return sorted(units, key=lambda unit: -abs(unit.correlation))[:top]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_gates._errors import InvalidArgument
 from keras_gates._files import replace_file
 
 FACTORS = ("ignore", "candidate", "forget", "use", "U")
@@ -82,6 +84,9 @@ class LayerTrace(Mapping):
         batch, time, units = self.stm.shape
         return f"<{self.name}: {batch} sequences, {time} events, {units} units, {self.direction}>"
 
+    def _repr_html_(self) -> str:
+        return _table([self])
+
     @property
     def units(self) -> int:
         """The number of units of STM and LTM."""
@@ -138,7 +143,7 @@ class LayerTrace(Mapping):
             ValueError: The layer's LTM is not kept plus learned (zoneout, another remember gate, no named gates).
         """
         if not self.adds_up():
-            raise ValueError(
+            raise InvalidArgument(
                 f"{self.name}: its long-term memory is not the sum of kept and learned, so it cannot be split by events."
             )
         at = range(self.time if at >= 0 else self.end_of(example))[at]
@@ -196,6 +201,9 @@ class Trace(Mapping):
 
     def __repr__(self) -> str:
         return f"<Trace of {', '.join(map(repr, self.layers.values()))}>"
+
+    def _repr_html_(self) -> str:
+        return _table(list(self.layers.values()))
 
     @property
     def first(self) -> LayerTrace:
@@ -268,3 +276,16 @@ class Trace(Mapping):
 
 def _of(name: str) -> str:
     return name.rpartition("/")[0]
+
+
+def _table(layers: list[LayerTrace]) -> str:
+    """Return the layers as an HTML table for notebooks: sizes, the mean of each factor, the largest LTM."""
+    head = ("layer", "sequences", "events", "units", "direction", "ignore", "forget", "use", "largest LTM", "arrays")
+    rows = []
+    for layer in layers:
+        means = [f"{layer[n][layer.mask].mean():.2f}" if n in layer else "–" for n in ("ignore", "forget", "use")]
+        largest = f"{np.abs(layer.ltm).max(initial=0.0):.2f}" if "ltm" in layer else "–"
+        sizes = [str(size) for size in layer.stm.shape]
+        rows.append((layer.name, *sizes, layer.direction, *means, largest, ", ".join(layer)))
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{body}</table>"

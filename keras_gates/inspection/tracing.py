@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.hooks import (
     NamedStep,
     Recurrent,
@@ -21,8 +22,15 @@ from keras_gates.inspection.hooks import (
     replaced_loops,
     run_steps,
 )
-from keras_gates.inspection.inputs import concatenate_batches, fixed_batch, padded_time, select_examples, to_numpy
-from keras_gates.inspection.plain_steps import has_plain_steps, plain_steps
+from keras_gates.inspection.inputs import (
+    check_examples,
+    concatenate_batches,
+    fixed_batch,
+    padded_time,
+    select_examples,
+    to_numpy,
+)
+from keras_gates.inspection.plain_steps import PlainWeights, has_plain_steps, plain_steps
 from keras_gates.inspection.trace_data import LayerTrace, Trace
 from keras_gates.layers.unchanged import leaves_model_unchanged
 
@@ -65,9 +73,10 @@ def trace(
     >>> keras_gates.trace(model, numpy.ones((2, 5, 3), "float32"))["memory"].forget.shape
     (2, 5, 4)
     """
+    check_examples(model, x, "trace")
     recurrent = named_recurrent_layers(model)
     if not recurrent:
-        raise ValueError(f"{model.name} holds no recurrent layer, so there is nothing to trace.")
+        raise InvalidArgument(f"{model.name} holds no recurrent layer, so there is nothing to trace.")
     batch_size = batch_size or fixed_batch(model) or 32
     size = len(keras.tree.flatten(x)[0])
     parts: list[Trace] = []
@@ -78,7 +87,9 @@ def trace(
         prediction = [to_numpy(tensor) for tensor in keras.tree.flatten(outputs)]
         parts.append(Trace(tracer.layers, prediction[0] if len(prediction) == 1 else prediction))
     if not parts or not parts[0].layers:
-        raise ValueError(f"{model.name} ran none of its recurrent layers on this input, so there is nothing to trace.")
+        raise InvalidArgument(
+            f"{model.name} ran none of its recurrent layers on this input, so there is nothing to trace."
+        )
     return _joined(parts)
 
 
@@ -123,7 +134,7 @@ class Tracer:
         """Record plain gates without Keras' operations; return STM after every event, and the last states."""
         [(name, cell)], backwards = recurrent.cells.items(), recurrent.layer.go_backwards
         stm, ltm = keras.tree.flatten(first)
-        arrays = plain_steps(cell, events, stm, ltm, read, backwards)
+        arrays = plain_steps(PlainWeights.of(cell), events, stm, ltm, read, backwards)
         last = 0 if backwards else -1
         after = [_like(arrays["stm"][:, last], states[0]), _like(arrays["ltm"][:, last], states[1])]
         arrays = _respecting_mask({"event": events, **arrays, "first_stm": stm, "first_ltm": ltm}, read, backwards)

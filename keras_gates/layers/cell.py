@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 else:
     DropoutRNNCell = dropout_cell()
 
-GATE_NAMES = ("learn", "forget", "remember", "use")
+PLAIN = {"learn": LearnGate, "forget": ForgetGate, "remember": RememberGate, "use": UseGate}
+GATE_NAMES = tuple(PLAIN)
 RESULTS = ("learned", "kept", "remembered", "used")
 
 
@@ -160,7 +161,7 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         gates = {"learn": learn, "forget": forget, "remember": remember, "use": use}
         custom = {name: deserialize_gate(gate) for name, gate in gates.items() if gate is not None}
         for name, gate in custom.items():
-            check_gate(self, name, gate)
+            check_gate(self, name, gate, PLAIN)
         self._custom = tuple(custom)
         shared["dtype"] = self.dtype_policy
         self.learn = custom.get("learn") or LearnGate(self.units, name="learn", **shared)

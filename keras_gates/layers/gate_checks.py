@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 
-def check_gate(cell: keras.layers.Layer, name: str, gate: Any) -> None:
+def check_gate(cell: keras.layers.Layer, name: str, gate: Any, plain: Mapping[str, type]) -> None:
     """Check a gate that is passed to a cell.
 
     Args:
         cell: the `GateLSTMCell`, whose `units` are set.
         name: which gate: `"learn"`, `"forget"`, `"remember"` or `"use"`.
         gate: the custom gate.
+        plain: the class of the plain gate in each place.
 
     Raises:
         TypeError: it is not a Keras layer.
-        ValueError: it computes in another dtype, has other units, or an activity regularizer.
+        ValueError: it is a gate for another place, computes in another dtype, has other units, or an activity regularizer.
     """
     if not isinstance(gate, keras.layers.Layer):
         raise TypeError(f"{cell.name}: the {name} gate must be a Keras layer, got {gate!r}. Subclass keras_gates.Gate.")
+    role = next((role for role, kind in plain.items() if isinstance(gate, kind)), name)
+    if role != name:
+        raise ValueError(
+            f"{cell.name}: {name}={type(gate).__name__}(…) is a {role} gate, which computes something else; pass it as "
+            f"{role}=, or a gate like keras_gates.{name.capitalize()}Gate here."
+        )
     if gate.compute_dtype != cell.compute_dtype:
         raise ValueError(
             f"{cell.name}: the {name} gate computes in {gate.compute_dtype}, the cell in {cell.compute_dtype}. Give both "

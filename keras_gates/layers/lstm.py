@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_gates import loops
 from keras_gates.layers.arguments import FORMAT, SHARED
-from keras_gates.layers.cell import GateLSTMCell
+from keras_gates.layers.cell import GATE_NAMES, GateLSTMCell
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -190,6 +190,11 @@ class GateLSTM(keras.layers.RNN):
     def layers(self) -> list[keras.layers.Layer]:
         """The four gates, for `model.summary(expand_nested=True)`."""
         return list(self.cell.gates())
+
+    def __getattr__(self, name: str) -> Any:
+        if name in GATE_NAMES:
+            raise AttributeError(f"{type(self).__name__} has its gates in its cell: layer.cell.{name}.")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def build(self, sequences_shape: tuple, initial_state_shape: Any = None) -> None:
         """Build the gates for events of shape `(batch, time, features)`."""

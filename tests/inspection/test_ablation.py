@@ -135,9 +135,9 @@ def test_errors():
     with pytest.raises(ValueError, match="say which factor"):
         ablate(model)
     with pytest.raises(ValueError, match="has no factor forgot"):
-        ablate(model, forgot="open")(EVENTS)
-    with pytest.raises(ValueError, match="compile the model first"):
-        worth_of_gates(model, EVENTS, EVENTS)
+        ablate(model, forgot="open")
+    with pytest.raises(keras_gates.GatesError, match=r"it has: ignore, .* what Keras calls input is ignore"):
+        ablate(model, input="open")
     with pytest.raises(ValueError, match="a number for each event"):
         keras_gates.find_units(model, data(4, TIME, FEATURES), lambda example: 1.0)
 
@@ -151,3 +151,17 @@ def test_hold_is_the_sigmoid_where_it_says_so():
     assert_close(
         ablate(model, forget=float(sigmoid(0.0))).predict(EVENTS, verbose=0), model.predict(EVENTS, verbose=0), "same"
     )
+
+
+def test_worth_of_gates_of_a_model_that_is_not_compiled():
+    """As a shipped or loaded model comes: scored by the usual loss and metric; the model stays as it is."""
+    model = randomise(
+        keras.Sequential([keras.Input((TIME, FEATURES)), GateLSTM(UNITS), keras.layers.Dense(3, "softmax")])
+    )
+    y = np.arange(len(EVENTS)) % 3
+    whole, held = worth_of_gates(model, EVENTS, y, factors=["forget"], holds=["open"])
+    assert not model.compiled
+    probabilities = model.predict(EVENTS, verbose=0)
+    assert np.isclose(whole["scores"]["accuracy"], (probabilities.argmax(1) == y).mean())
+    assert np.isclose(whole["scores"]["loss"], -np.log(probabilities[np.arange(len(y)), y]).mean(), rtol=1e-4)
+    assert held["scores"]["loss"] != whole["scores"]["loss"]

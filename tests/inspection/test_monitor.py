@@ -114,6 +114,7 @@ class Clock:
 def looks(monkeypatch, epochs, **options):
     """After which epochs a monitor looks, and what share of the training that is."""
     clock, monitor = Clock(), GateMonitor(None, **options)
+    monitor.set_params({"epochs": epochs})
     monkeypatch.setattr(monitor_module, "time", clock)
 
     def look(epoch):
@@ -131,14 +132,33 @@ def looks(monkeypatch, epochs, **options):
 
 def test_looks_are_paid_for_in_advance(monkeypatch):
     # After epoch k, 10 (k + 1) s are trained: the first look (expected: 1 s) wants 20 s, the n-th 40 n s.
-    assert looks(monkeypatch, 12) == ([1, 7, 11], 6 / 120)
-    assert looks(monkeypatch, 12, every=5) == ([5, 10], 4 / 120)
-    assert looks(monkeypatch, 3, budget=10.0)[0] == [0, 1, 2]
+    assert looks(monkeypatch, 12, least=0) == ([1, 7, 11], 6 / 120)
+    assert looks(monkeypatch, 12, least=0, every=5) == ([5, 10], 4 / 120)
+    assert looks(monkeypatch, 3, least=0, budget=10.0)[0] == [0, 1, 2]
+
+
+def test_a_short_run_gives_a_curve(monkeypatch):
+    assert len(looks(monkeypatch, 12)[0]) == 10
+    assert looks(monkeypatch, 100, budget=0.0)[0] == list(range(9, 100, 10))
+    monkeypatch.undo()
+    model, _ = small_model()
+    monitor = GateMonitor(data(4, 6, 3))
+    with pytest.raises(keras_gates.GatesError, match="nothing is recorded yet"):
+        monitor.plot()
+    model.fit(data(8, 6, 3), data(8, 1), epochs=12, verbose=0, callbacks=[monitor])
+    assert len(monitor.history) >= 10
+    figure = monitor.plot(["memory/forget/mean"])
+    (line,) = figure.axes[0].lines
+    np.testing.assert_array_equal(line.get_xdata(), [row["epoch"] + 1 for row in monitor.history])
+    np.testing.assert_allclose(line.get_ydata(), [row["memory/forget/mean"] for row in monitor.history])
+    assert len(monitor.plot().axes) == 3
+    with pytest.raises(keras_gates.GatesError, match="no memory/forgot; recorded are: memory/ignore/mean"):
+        monitor.plot(["memory/forgot"])
 
 
 def test_a_run_too_short_for_a_look_gets_one_at_its_end(monkeypatch):
-    assert looks(monkeypatch, 1)[0] == [0]
-    assert looks(monkeypatch, 5, budget=0.0)[0] == [4]
+    assert looks(monkeypatch, 1, least=0)[0] == [0]
+    assert looks(monkeypatch, 5, least=0, budget=0.0)[0] == [4]
 
 
 def test_a_monitor_goes_on_in_a_second_fit(tmp_path):

@@ -1,6 +1,7 @@
 """Pictures: one unit and 512, five events and a thousand, every kind of event; what they draw is what the trace holds."""
 
 import pickle
+import warnings
 
 import keras
 import matplotlib
@@ -85,7 +86,8 @@ def test_heat_maps_hold_the_numbers():
 
 
 @pytest.mark.parametrize(
-    "labels", [WORDS, list("hello world"), np.zeros((11, 8, 8, 3)), np.ones((11, 8, 8)), np.zeros(4000)]
+    "labels",
+    [WORDS, list("hello world"), np.zeros((11, 8, 8, 3)), np.ones((11, 8, 8)), np.zeros((11, 3)), np.zeros(4000)],
 )
 def test_events_of_every_kind(labels):
     one = layer_trace(11, 3)
@@ -133,9 +135,11 @@ def test_units_and_events_are_numbered_from_0():
     one = layer_trace(5, 2)
     texts = [*drawn(keras_gates.plot_gates(one, example=1)), *drawn(keras_gates.plot_units(one, [0]))]
     texts += [*drawn(keras_gates.plot_memory(one)), *drawn(keras_gates.plot_flow(one, unit=1))]
-    assert {"0", "4", "unit 0", "held after\nevent 4", "memory, example 1, 2 units from top to bottom"} <= set(texts)
+    assert {"0", "4", "unit 0\nmemory", "held after\nevent 4", "memory, example 1, 2 units from top to bottom"} <= set(
+        texts
+    )
     assert any("event 4 of 0–4, unit 1" in text for text in texts)
-    assert not {"5", "unit 2", "event 5"} & set(texts)
+    assert not {"5", "unit 2\nmemory", "event 5"} & set(texts)
 
 
 def test_errors():
@@ -199,3 +203,125 @@ def test_ticks_are_evenly_spaced_integers(time):
     assert 0 in ticks
     assert len({*np.diff(ticks)}) == 1
     assert all(tick == round(tick) for tick in ticks)
+
+
+ODD = ["$5", "a$b$c", "狼", "🐻", "naïve", "\n", " ", "مرحبا", "\u200d", "🐺\ufe0f", "_x^2"]
+
+
+def every_figure(one, labels, name):
+    trace = Trace({"memory": one})
+    influence = Influence("memory", np.ones((2, one.time, 3)), {}, np.zeros(2), "gradient")
+    yield keras_gates.plot_gates(trace, labels)
+    yield keras_gates.plot_units(trace, [0, 2], labels)
+    yield keras_gates.plot_units(trace, [0, 2])
+    yield keras_gates.plot_memory(trace, influence, labels)
+    yield keras_gates.plot_flow(trace, 3, event=name)
+    yield keras_gates.plot_horizon({name: Horizon(np.array([0.5, 0.3, 0.2]), 0.9, 3)})
+    yield keras_gates.plot_curves({name: [1, 2], f"val_{name}": [1, 3]})
+    yield keras_gates.plot_confusion([0, 1, 1], [0, 1, 0], [name, "wolf"])
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_every_script_in_every_style(style):
+    """No warning of a missing glyph, no formula where a dollar sign stands, and texts that differ from what is behind them."""
+    from matplotlib import pyplot as plt
+
+    one = layer_trace(11, 3)
+    one.name = "memory_狼_$x$"
+    with plt.style.context(style), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        behind = matplotlib.colors.to_rgb(matplotlib.rcParams["figure.facecolor"])
+        for figure in every_figure(one, ODD, "🐻 $a_b$ 狼"):
+            texts = drawn(figure)
+            assert not any("🐻" in text for text in texts) or matplotlib_has("🐻")
+            for text in figure.texts:
+                assert np.abs(np.subtract(matplotlib.colors.to_rgb(text.get_color()), behind)).max() > 0.4
+
+
+def matplotlib_has(character):
+    from keras_gates.inspection.plots.text import plain
+
+    return plain(character) == character
+
+
+def test_characters_without_a_font_get_a_name_or_a_square():
+    from keras_gates.inspection.plots.text import plain
+
+    assert plain("5 $ and ← é") == r"5 \$ and ← é"
+    assert plain("a\u200db") == "ab"
+    assert plain("\U0001f43b") in ("\U0001f43b", "bear face")
+    assert plain("\U000e0041x") == "x"
+
+
+def test_memories_and_factors_have_axes_of_their_own():
+    one = layer_trace(11, 3)
+    figure = keras_gates.plot_units(one, [0, 2])
+    labels = [{line.get_label() for line in axes.lines} for axes in figure.axes]
+    assert labels == 2 * [
+        {"long-term memory", "short-term memory"},
+        {"forget factor", "ignore factor", "use factor"},
+    ]
+
+
+def test_units_are_chosen_and_sorted():
+    one = layer_trace(40, 64)
+    moving = np.argsort(-one.ltm[0].std(axis=0))[:5]
+    figure = keras_gates.plot_gates(one, names=["ltm"], top=5)
+    picture = np.asarray(figure.axes[0].images[0].get_array())
+    np.testing.assert_array_equal(picture, one.ltm[0].T[np.sort(moving)])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [str(k) for k in np.sort(moving)]
+    picture = np.asarray(keras_gates.plot_gates(one, names=["ltm"], units=[7, 3]).axes[0].images[0].get_array())
+    np.testing.assert_array_equal(picture, one.ltm[0].T[[7, 3]])
+    units = keras_gates.plot_units(one, top=2).axes
+    assert [axes.get_ylabel().split("\n")[0] for axes in units[::2]] == [f"unit {k}" for k in moving[:2]]
+    rising, falling = np.linspace(0, 1, 40)[:, None], np.linspace(1, 0, 40)[:, None]
+    mixed = np.where(np.arange(64) % 2, rising, falling) * (1 + np.arange(64) / 64)
+    one.arrays["ltm"] = np.stack([mixed, mixed])
+    figure = keras_gates.plot_gates(one, names=["ltm"])
+    assert "similar ones together" in figure.get_suptitle()
+    change = np.diff(np.asarray(figure.axes[0].images[0].get_array())[:, [0, -1]])[:, 0] > 0
+    assert (np.diff(change.astype(int)) != 0).sum() == 1, "those that rise stand together, and those that fall"
+    for wrong in ({"units": []}, {"top": 0}):
+        with pytest.raises(keras_gates.GatesError, match="there must be a unit to draw"):
+            keras_gates.plot_gates(one, **wrong)
+
+
+def test_a_series_is_drawn_as_curves_above_the_maps():
+    series = np.random.default_rng(0).normal(size=(11, 3))
+    above = keras_gates.plot_gates(layer_trace(11, 3), labels=series).axes[0]
+    for k, line in enumerate(above.lines):
+        np.testing.assert_array_equal(line.get_ydata(), series[:, k])
+    assert len(above.lines) == 3
+
+
+def test_widths_of_arrows_have_one_scale():
+    """Twice as thick is twice as much, whatever the arrow carries."""
+    one = layer_trace(11, 3)
+    figure = keras_gates.plot_flow(one, 5, unit=1)
+    widths = {round(line.get_linewidth(), 4) for line in figure.axes[0].lines if line.get_linestyle() == "-"}
+    largest = max(np.nanmax(np.abs(one[name][0, :, 1])) for name in ("ltm", "stm", "kept", "learned"))
+    values = [one["kept"][0, 5, 1], one["ltm"][0, 5, 1], one["learned"][0, 5, 1], one["stm"][0, 5, 1]]
+    values += [one["ltm"][0, 4, 1], one["stm"][0, 4, 1]]
+    assert widths == {round(max(0.5, 9 * abs(value) / largest), 4) for value in values}
+
+
+def test_other_errors():
+    one = layer_trace(5, 2)
+    with pytest.raises(
+        keras_gates.GatesError, match="labels must be strings, pictures or samples, one per event, got 5"
+    ):
+        keras_gates.plot_gates(one, 5)
+    with pytest.raises(TypeError, match=r"The unit must be an integer from 0, got 1\.5"):
+        keras_gates.plot_units(one, 1.5)
+    with pytest.raises(TypeError, match=r"plot_horizon: expected what keras_gates\.memory_horizon returns"):
+        keras_gates.plot_horizon(3)
+    with pytest.raises(
+        TypeError, match=r"plot_curves: expected what model\.fit returns, or a dict of lists, got a int"
+    ):
+        keras_gates.plot_curves(3)
+    with pytest.raises(keras_gates.GatesError, match="no los; recorded are: loss"):
+        keras_gates.plot_curves({"loss": [1]}, ["los"])
+    with pytest.raises(TypeError, match=r"influence must be what keras_gates\.influence returns, got a int"):
+        keras_gates.plot_memory(one, 3)
+    with pytest.raises(keras_gates.GatesError, match=r"influence is of \(1, 4\) .* the trace of \(2, 5\)"):
+        keras_gates.plot_memory(one, Influence("memory", np.ones((1, 4, 3)), {}, np.zeros(1), "gradient"))

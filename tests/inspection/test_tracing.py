@@ -235,3 +235,13 @@ def test_plain_gates_are_recorded_as_step_by_step(formulation, backwards):
     for got, wanted, real in zip(fast.prediction, slow.prediction, model([events, mask])):
         np.testing.assert_allclose(got, wanted, atol=1e-6)
         np.testing.assert_allclose(got, keras.ops.convert_to_numpy(real), atol=1e-6)
+
+
+def test_short_repr_and_notebook_form():
+    model = keras.Sequential([keras.Input((None, FEATURES)), built(GateLSTM(UNITS, name="a<b"))])
+    traced = trace(model, EVENTS)
+    assert repr(traced) == f"<Trace of <a<b: {len(EVENTS)} sequences, {TIME} events, {UNITS} units, forward>>"
+    table = traced._repr_html_()
+    assert "<td>a&lt;b</td>" in table
+    assert f"<td>{traced.forget.mean():.2f}</td>" in table
+    assert traced["a<b"]._repr_html_() == table

@@ -7,6 +7,8 @@
 | `flow.py` | `plot_flow` (the cell with the numbers of one time step) |
 | `training.py` | `plot_curves`, `plot_confusion` |
 | `picture.py` | how a notebook shows them |
+| `order.py` | which units are drawn, and in which order |
+| `text.py` | texts in every script |
 | `style.py` | colours, time axis, titles |
 """
 

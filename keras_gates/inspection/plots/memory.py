@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.inspection.attribution import Horizon, Influence
+from keras_gates._errors import InvalidArgument
+from keras_gates.inspection.horizon import Horizon
+from keras_gates.inspection.influence_data import Influence
 from keras_gates.inspection.plots.style import (
     CURVES,
     chosen_index,
@@ -18,6 +20,7 @@ from keras_gates.inspection.plots.style import (
     title_of,
     without_padding,
 )
+from keras_gates.inspection.plots.text import plain
 from keras_gates.inspection.trace_data import LayerTrace, Trace
 
 
@@ -50,18 +53,28 @@ def plot_memory(
         A matplotlib `Figure`.
 
     Raises:
-        TypeError: `trace` is not a trace.
+        TypeError: `trace` is not a trace, or `influence` no `Influence`.
         KeyError: There is no such layer.
         IndexError: There is no such event or example.
-        ValueError: The layer's memory is not kept plus learned, or labels that do not fit the events.
+        ValueError: The layer's memory is not kept plus learned, or labels or an influence that do not fit the events.
 
     Example:
 
     >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4)])
     >>> figure = keras_gates.plot_memory(keras_gates.trace(model, numpy.ones((1, 5, 3), "float32")))
     """
+    whole = chosen_layer(trace, layer).time
     one, labels = without_padding(chosen_layer(trace, layer), labels, example)
     example, at = chosen_index(example, one.stm.shape[0], "example"), chosen_index(at, one.time, "event")
+    if influence is not None and not isinstance(influence, Influence):
+        raise TypeError(
+            f"plot_memory: influence must be what keras_gates.influence returns, got a {type(influence).__name__}."
+        )
+    if influence is not None and influence.strength.shape != (one.stm.shape[0], whole):
+        raise InvalidArgument(
+            f"plot_memory: the influence is of {influence.strength.shape} sequences and events, the trace of "
+            f"{(one.stm.shape[0], whole)}; trace the same input."
+        )
     moments = np.unique(np.linspace(0, one.time - 1, min(one.time, 200)).round().astype(int))
     held = np.stack([np.abs(one.still_held(t, example)).sum(-1) for t in moments])
     figure, rows = figure_over_time(3 if influence is not None else 2, 1.3, labels, one.time)
@@ -99,6 +112,9 @@ def plot_horizon(horizons: Mapping[str, Horizon] | Horizon) -> Any:
     Returns:
         A matplotlib `Figure`.
 
+    Raises:
+        TypeError: Something else.
+
     Example:
 
     >>> model = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(4)])
@@ -107,16 +123,22 @@ def plot_horizon(horizons: Mapping[str, Horizon] | Horizon) -> Any:
     """
     if isinstance(horizons, Horizon):
         horizons = {"model": horizons}
+    if not isinstance(horizons, Mapping) or not all(isinstance(one, Horizon) for one in horizons.values()):
+        raise TypeError("plot_horizon: expected what keras_gates.memory_horizon returns, or several by name in a dict.")
     figure = new_figure(8, 3.8)
     axes = figure.subplots()
     for k, (name, horizon) in enumerate(horizons.items()):
         colour, style = CURVES[k % len(CURVES)], ("-", "--", "-.", ":")[k % 4]
         known = np.maximum(horizon.share, 1e-8)
         axes.plot(
-            known, style, color=colour, label=f"{name}: {horizon.within:.0%} within the last {horizon.events} events"
+            known,
+            style,
+            color=colour,
+            label=f"{plain(name)}: {horizon.within:.0%} within the last {horizon.events} events",
         )
         axes.axvline(horizon.events - 1, color=colour, linewidth=0.8, linestyle=":")
     axes.set(yscale="log", xlabel="events back from the last", ylabel="share of the influence")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_title("How far back a prediction depends on the input")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_gates._errors import InvalidArgument
+from keras_gates.inspection.plots.text import plain
 from keras_gates.inspection.trace_data import FACTORS, LayerTrace, Trace
 
 # Okabe and Ito's colours.
@@ -60,7 +62,10 @@ def chosen_index(value: int, size: int, what: str) -> int:
     Raises:
         IndexError: It is outside of `size`.
     """
-    value = operator.index(value)
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(f"The {what} must be an integer from 0, got {value!r}.") from None
     if not -size <= value < size:
         raise IndexError(f"There is no {what} {value}: there are {size}, numbered from 0.")
     return value % size
@@ -77,24 +82,29 @@ def colours(name: str, array: np.ndarray) -> dict[str, Any]:
 
 
 def kind_of(labels: Any, time: int) -> str:
-    """Return what stands for the events: "none", "words", "pictures" or "wave".
+    """Return what stands for the events: "none", "words", "pictures", "series" or "wave".
 
     Raises:
         ValueError: The labels fit none of them.
     """
     if labels is None:
         return "none"
+    if not isinstance(labels, Iterable):
+        raise InvalidArgument(f"labels must be strings, pictures or samples, one per event, got {labels!r}.")
     if all(isinstance(label, str) for label in labels):
         if len(labels) == time:
             return "words"
-        raise ValueError(f"labels must be one string per event, {time}, got {len(labels)}.")
+        raise InvalidArgument(f"labels must be one string per event, {time}, got {len(labels)}.")
     shape = np.asarray(labels).shape
     if len(shape) in (3, 4) and shape[0] == time:
         return "pictures"
+    if len(shape) == 2 and shape[0] == time:
+        return "series"
     if len(shape) == 1:
         return "wave"
-    raise ValueError(
-        f"labels must be {time} strings, {time} pictures (time, height, width[, 3]) or samples (samples,), got the shape {shape}."
+    raise InvalidArgument(
+        f"labels must be {time} strings, {time} pictures (time, height, width[, 3]), series ({time}, channels) or samples "
+        f"(samples,), got the shape {shape}."
     )
 
 
@@ -109,7 +119,7 @@ def label_events(axes: Any, labels: Any, time: int) -> None:
     axes.set_xlabel("event")
     if kind_of(labels, time) == "words" and time <= MOST_TICKS:
         short = [label if len(label) <= 14 else label[:13] + "…" for label in labels]
-        shown = [label.replace("\n", "↵").replace(" ", "␣").replace("$", r"\$") for label in short]
+        shown = [plain(label.replace("\n", "↵").replace(" ", "␣")) for label in short]
         characters = max(map(len, shown)) == 1
         axes.set_xticks(
             range(time), shown, rotation=0 if characters else 90, fontsize=8, family="monospace" if characters else None
@@ -123,7 +133,7 @@ def label_events(axes: Any, labels: Any, time: int) -> None:
 
 
 def draw_events(axes: Any, labels: Any, time: int) -> None:
-    """Draw pictures or a waveform above the time axis of the figure's rows."""
+    """Draw pictures, a waveform or the curves of sensors above the time axis of the figure's rows."""
     axes.set_xlim(-0.5, time - 0.5)
     axes.set_xticks([])
     if kind_of(labels, time) == "wave":
@@ -131,6 +141,13 @@ def draw_events(axes: Any, labels: Any, time: int) -> None:
         axes.plot(np.linspace(-0.5, time - 0.5, len(samples)), samples, color=CURVES[0], linewidth=0.6)
         axes.set_ylabel("sound", rotation=0, ha="right", va="center")
         axes.set_yticks([])
+        return
+    if kind_of(labels, time) == "series":
+        series = np.asarray(labels, "float64")
+        for k in range(series.shape[1]):
+            axes.plot(range(time), series[:, k], color=CURVES[k % len(CURVES)], linewidth=1)
+        axes.set_ylabel("event", rotation=0, ha="right", va="center")
+        axes.locator_params(axis="y", nbins=3)
         return
     pictures = np.asarray(labels)
     strip = np.concatenate(list(pictures if pictures.max() <= 1 else pictures / 255), axis=1)
@@ -150,7 +167,7 @@ def new_figure(width: float, height: float) -> Any:
 def figure_over_time(
     rows: int, row_height: float, labels: Any, time: int, width: float | None = None
 ) -> tuple[Any, list[Any]]:
-    """Make a figure of rows over one time axis, with the events drawn above if they are pictures or sound.
+    """Make a figure of rows over one time axis, with the events drawn above if they are pictures, series or sound.
 
     Args:
         rows: The number of rows.
@@ -163,7 +180,7 @@ def figure_over_time(
         The figure, and the axes of the rows.
     """
     width = width or width_for(time)
-    above = kind_of(labels, time) in ("pictures", "wave")
+    above = kind_of(labels, time) in ("pictures", "series", "wave")
     event_height = float(np.clip(width / time, 0.35, 1.4)) if kind_of(labels, time) == "pictures" else 0.8
     heights = [event_height] * above + [row_height] * rows
     figure = new_figure(width, sum(heights) + 1.0)
@@ -177,4 +194,4 @@ def title_of(layer: LayerTrace, example: int, rest: Sequence[str] = ()) -> str:
     """Return a title: which layer and example a figure shows, and `rest`."""
     direction = " (reads backward)" if layer.direction == "backward" else ""
     several = f", example {example}" if layer.stm.shape[0] > 1 else ""
-    return ", ".join([f"{layer.name}{direction}{several}", *rest])
+    return ", ".join([f"{plain(layer.name)}{direction}{several}", *rest])
