@@ -71,7 +71,8 @@ def described(one: argparse.ArgumentParser) -> Command:
     Args:
         one: The command's parser.
     """
-    options, words = [], []
+    options: list[Option] = []
+    words: list[str] = []
     for action in one._actions:
         choices = tuple(map(str, action.choices)) if action.choices is not None else ()
         if action.option_strings:

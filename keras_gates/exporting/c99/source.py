@@ -219,14 +219,14 @@ def _code(
         if ends:
             end = f"    if (!{ends[0]})\n        return 0;\n{end}"
         body = f"int {name}_push({name}_state *s, {signature})\n{{\n{_lines(program.events)}{end}    return 0;\n}}\n\n"
-        arguments = [f"{p.name} + t * {p.step}" for p in inputs]
+        each = [f"{p.name} + t * {p.step}" for p in inputs]
         for p in outputs:
             last = f"t + 1 < {name.upper()}_EVENTS ? ({p.type} *)0 : {p.name}"
-            arguments.append(f"{p.name} + t * {p.step}" if p.timed else last)
+            each.append(f"{p.name} + t * {p.step}" if p.timed else last)
         body += (
             f"int {name}_run({name}_state *s, {signature})\n{{\n    {name}_reset(s);\n"
             f"    for (int32_t t = 0; t < {name.upper()}_EVENTS; ++t)\n"
-            f"        if ({name}_push(s, {', '.join(arguments)}))\n            return -1;\n    return 0;\n}}\n"
+            f"        if ({name}_push(s, {', '.join(each)}))\n            return -1;\n    return 0;\n}}\n"
         )
     return Template(_TEMPLATES.joinpath("code.in").read_text(encoding="utf-8")).substitute(
         name=name,

@@ -230,8 +230,9 @@ def step_signature(
     function = traced.get_concrete_function(**specs)
     roles = dict.fromkeys((port.name for port in inputs.ports), "event") | {s["input"]: s["kind"] for s in flat}
     outputs = dict.fromkeys(over_time, "prediction") | {s["output"]: s["kind"] for s in flat}
-    timing = {"events": events, "warmup": warmups[-1]}
-    return LoweredSignature("step", traced, function, roles, outputs, dict(over_time), states=flat, **timing)
+    return LoweredSignature(
+        "step", traced, function, roles, outputs, dict(over_time), events, states=flat, warmup=warmups[-1]
+    )
 
 
 def _window_signature(request: ExportRequest, lowerings: Sequence[str], events: int) -> LoweredSignature:
@@ -239,7 +240,7 @@ def _window_signature(request: ExportRequest, lowerings: Sequence[str], events: 
     model, inputs, steps = request.model, request.inputs, request.inputs.steps or 1
     lowered = LoweredModel(model, guard=request.is_integer, stream=True)
     timed = [port for port in inputs.ports if port.time]
-    states = {
+    states: dict[str, dict[str, Any]] = {
         port.name: {
             "layer": port.name,
             "kind": "state",

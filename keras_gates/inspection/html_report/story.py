@@ -46,8 +46,8 @@ def story_of(
     events = _until(end, time, _events(model, drawn, time, names.vocabulary))
     predictions = predictions_by_event(model, x, example, time)[:end]
     next_events = seen.prediction is not None and seen.prediction.ndim > 2 and seen.prediction.shape[1] == time
-    numbers = np.asarray(drawn) if next_events and events.get("kind") == "words" else None
-    coded = numbers is not None and numbers.dtype.kind in "iu" and numbers.ndim == 1
+    numbers = np.asarray(drawn) if next_events and events.get("kind") == "words" else np.zeros(0)
+    coded = numbers.dtype.kind in "iu" and numbers.ndim == 1
     answers = answers_of(predictions, names.labels or names.vocabulary, numbers[:end] if coded else None, truth)
     strength = None if seen.strength is None or seen.strength.shape[1] != time else seen.strength[example, :end]
     room = share - len(json.dumps(events)) - len(json.dumps(answers))
