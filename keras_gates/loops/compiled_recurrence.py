@@ -150,8 +150,7 @@ class Recurrence:
         length = self.time // self.chunks
         count = tf.clip_by_value(self.end - start, 0, length)
 
-        def body(n: Any, d_stm: Any, d_ltm: Any, *arrays: Any) -> tuple:
-            t = count - 1 - n
+        def body(t: Any, d_stm: Any, d_ltm: Any, *arrays: Any) -> tuple:
             d_stm = d_stm if d_stms is None else d_stm + d_stms[start + t]
             *d_inside, d_before = step_back(Saved(*[value[t] for value in saved]), d_stm, d_ltm, kept_t)
             if self.mask is not None:  # a skipped event has no gradient, and the memories' gradients pass it unchanged
@@ -164,7 +163,7 @@ class Recurrence:
             return new_d_stm, d_before, *[array.write(t, d) for array, d in zip(arrays, d_inside)]
 
         widths = [4 * self.units] if kept_kernel is None else [4 * self.units, self.units]
-        d_stm, d_ltm, d_projected, *d_source = _loop(body, d_stm, d_ltm, widths, length, count)
+        d_stm, d_ltm, d_projected, *d_source = _loop(body, d_stm, d_ltm, widths, length, count, backwards=True)
         d_weights = [_over_all_steps(events, d_projected), _over_all_steps(stm_before, d_projected)]
         if bias is not None:
             d_weights.append(tf.reduce_sum(d_projected, (0, 1)))
@@ -180,17 +179,29 @@ class Recurrence:
         return [next(left) if there else None for there in self.present]
 
 
-def _loop(body: Callable, stm: Any, ltm: Any, widths: list[int], length: Any, count: Any, blank: Any = None) -> tuple:
-    """Run `body` `count` times; return what it carries, and one `(length, batch, width)` tensor per entry of `widths`.
+def _loop(
+    body: Callable,
+    stm: Any,
+    ltm: Any,
+    widths: list[int],
+    length: Any,
+    count: Any,
+    blank: Any = None,
+    backwards: bool = False,
+) -> tuple:
+    """Run `body` for the steps up to `count`, or from there backwards; return what it carries and a tensor per entry of `widths`.
 
-    The tensors start as `blank`, or as zeros. There is no `maximum_iterations`, which adds two operations to every time step.
+    The tensors, `(length, batch, width)`, start as `blank`, or as zeros. There is no `maximum_iterations`, which adds two
+    operations to every time step.
     """
     arrays = [tf.TensorArray(stm.dtype, length, element_shape=(stm.shape[0], width)) for width in widths]
     arrays = arrays if blank is None else [array.unstack(blank) for array in arrays]
+    # A step counted down is carried, not computed from `count`: an index that depends on what the loop does not change must be
+    # constant for XLA, which would compile for every number of steps.
     _, stm, ltm, *arrays = tf.while_loop(
-        lambda n, *_: n < count,
-        lambda n, *state: (n + 1, *body(n, *state)),
-        (tf.constant(0), stm, ltm, *arrays),
+        lambda n, *_: n >= 0 if backwards else n < count,
+        lambda n, *state: (n - 1 if backwards else n + 1, *body(n, *state)),
+        (count - 1 if backwards else tf.constant(0), stm, ltm, *arrays),
     )
     return stm, ltm, *[array.stack() for array in arrays]
 
