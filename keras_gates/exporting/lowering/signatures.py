@@ -239,7 +239,7 @@ def _window_signature(request: ExportRequest, lowerings: Sequence[str], events: 
     model, inputs, steps = request.model, request.inputs, request.inputs.steps or 1
     lowered = LoweredModel(model, guard=request.is_integer, stream=True)
     timed = [port for port in inputs.ports if port.time]
-    states = {
+    states: dict[str, dict[str, Any]] = {
         port.name: {
             "layer": port.name,
             "kind": "state",
