@@ -141,7 +141,9 @@ def _first_layer(model: keras.Model) -> keras.layers.Layer | None:
 
 def _of_texts(model: keras.Model, name: str) -> FrontEnd:
     layer = _first_layer(model)
-    config = layer.get_config() if layer is not None and type(layer) is keras.layers.TextVectorization else {}
+    config: dict[str, Any] = {}
+    if layer is not None and type(layer) is keras.layers.TextVectorization:
+        config = layer.get_config()
     standardize, split = (config.get(key, "none") for key in ("standardize", "split"))
     if (
         layer is None

@@ -230,9 +230,8 @@ def step_signature(
     function = traced.get_concrete_function(**specs)
     roles = dict.fromkeys((port.name for port in inputs.ports), "event") | {s["input"]: s["kind"] for s in flat}
     outputs = dict.fromkeys(over_time, "prediction") | {s["output"]: s["kind"] for s in flat}
-    return LoweredSignature(
-        "step", traced, function, roles, outputs, dict(over_time), events, states=flat, warmup=warmups[-1]
-    )
+    timed, warmup = dict(over_time), warmups[-1]
+    return LoweredSignature("step", traced, function, roles, outputs, timed, events, states=flat, warmup=warmup)
 
 
 def _window_signature(request: ExportRequest, lowerings: Sequence[str], events: int) -> LoweredSignature:
