@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import time
 import warnings
@@ -105,9 +106,8 @@ def minirocket(x: np.ndarray, classes: np.ndarray, new: np.ndarray) -> np.ndarra
         classes: of these examples.
         new: examples to predict.
     """
-    from aeon.classification.convolution_based import MiniRocketClassifier
-
+    aeon = importlib.import_module("aeon.classification.convolution_based")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = MiniRocketClassifier(random_state=0)
+        model = aeon.MiniRocketClassifier(random_state=0)
         return model.fit(x.transpose(0, 2, 1), classes).predict(new.transpose(0, 2, 1))
