@@ -78,7 +78,7 @@ class FixedLogMel:
         self.logarithms = np.round(np.log2(1 + np.arange(_STEPS + 1) / _STEPS) * 65536).astype(np.int64)
         self.scale, self.zero_point, self.dtype = port.tensor.scale, port.tensor.zero_point, port.tensor.dtype
         self.rescale = None
-        if self.dtype != "float32" and self.scale is not None:
+        if self.scale:
             fraction, exponent = math.frexp(math.log(2) / 65536 / float(self.scale))
             self.rescale = (round(fraction * 2**31), 31 - exponent)
         self.reset()

@@ -209,10 +209,10 @@ def _code(
         body = f"int {name}_run({name}_state *s, {signature})\n{{\n    {name}_reset(s);\n"
         body += _lines(program.events) + "    return 0;\n}\n"
     elif program.schedule.by_call:
-        arguments = ", ".join(p.name for p in (*inputs, *outputs))
+        names = ", ".join(p.name for p in (*inputs, *outputs))
         body = f"int {name}_push({name}_state *s, {signature})\n{{\n{_lines(program.events)}    return 0;\n}}\n\n"
         body += f"int {name}_run({name}_state *s, {signature})\n{{\n    {name}_reset(s);\n"
-        body += f"    return {name}_push(s, {arguments});\n}}\n"
+        body += f"    return {name}_push(s, {names});\n}}\n"
     else:
         ends = [p.name for p in outputs if not p.timed]
         end = _lines(program.end)
