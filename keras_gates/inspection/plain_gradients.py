@@ -59,7 +59,7 @@ def plain_gradients(
     back = np.ascontiguousarray(weights.recurrent_kernel.T)
     kept_back = None if weights.kept_kernel is None else np.ascontiguousarray(weights.kept_kernel.T)
     direct, was_read = in_order(d_stm), in_order(read[..., None])
-    all_read = was_read.all(axis=(1, 2)).tolist()
+    all_read: Any = was_read.all(axis=(1, 2)).tolist()
     d_hidden, d_memory = d_last
     for t in range(time - 1, -1, -1):
         total = d_hidden + direct[t]

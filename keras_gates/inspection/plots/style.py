@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ def kind_of(labels: Any, time: int) -> str:
     """
     if labels is None:
         return "none"
-    if not isinstance(labels, Iterable):
+    if not hasattr(labels, "__len__"):
         raise InvalidArgument(f"labels must be strings, pictures or samples, one per event, got {labels!r}.")
     if all(isinstance(label, str) for label in labels):
         if len(labels) == time:
