@@ -110,7 +110,7 @@ def plot_confusion(
     axes.set_yticks(range(count), names)
     accuracy = np.trace(table) / max(table.sum(), 1)
     axes.set(xlabel="predicted class", ylabel="true class")
-    axes.set_title(
+    figure.suptitle(
         f"Confusion matrix, rows normalised by true class\naccuracy {accuracy:.1%} of {table.sum():,}", fontsize=10
     )
     figure.colorbar(image, ax=axes, label="share of the true class")
