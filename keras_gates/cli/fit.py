@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import tempfile
@@ -34,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--cycles", type=float, default=1.5, help="cycles per instruction, an estimate (default: %(default)s)"
     )
+    options.add_argument("--quiet", action="store_true", help="print errors only; the exit status is the answer")
+    options.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
     return options
 
 
@@ -50,41 +53,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         limits = _bytes(options.flash), _bytes(options.ram), _hertz(options.clock)
         measured = measure(_file(options), options.core)
-        fits = report(options, measured, *limits)
-        if not fits:
-            print(_largest(options, *limits))
+        rows = _rows(options, measured, *limits)
+        fits = all(used <= limit for _, used, limit, _ in rows)
+        largest = None if fits or options.quiet else _largest(options, *limits)
     except (ExportError, EdgeError, OSError) as error:
+        if options.verbose:
+            raise
         print(f"keras-gates fit: {error}", file=sys.stderr)
         return 2
+    if options.json:
+        sizes = {name: {"used": used, "limit": limit} for name, used, limit, _ in rows}
+        print(json.dumps({"fits": fits, "largest": largest, **sizes, "instructions": measured.instructions}))
+    elif not options.quiet:
+        print(_sentences(options, measured, rows, fits))
+        if not fits:
+            print(f"the largest preset that fits: {largest}" if largest else "no preset of the same model fits")
     return 0 if fits else 1
 
 
-def report(options: argparse.Namespace, measured: Measured, flash: int, ram: int, clock: float) -> bool:
-    """Print what a model takes and what is left; return whether it fits.
-
-    Args:
-        options: Command-line options.
-        measured: What the model takes.
-        flash, ram: Bytes that there are.
-        clock: Hz.
-    """
+def _rows(
+    options: argparse.Namespace, measured: Measured, flash: int, ram: int, clock: float
+) -> list[tuple[str, int, int, str]]:
+    """Return what is limited: name, how much the model takes, how much there is, unit."""
     rows = [("flash", measured.flash, flash, "bytes"), ("RAM", measured.ram, ram, "bytes")]
-    load = _load(options, measured)
-    if load is not None:
+    if (load := _load(options, measured)) is not None:
         rows.append(("processor", round(load), round(clock), "cycles per second"))
-    fits = all(used <= limit for _, used, limit, _ in rows)
-    print(f"{'yes' if fits else 'no'}: {options.model} on a Cortex-{options.core.upper()}")
+    return rows
+
+
+def _sentences(
+    options: argparse.Namespace, measured: Measured, rows: list[tuple[str, int, int, str]], fits: bool
+) -> str:
+    lines = [f"{'yes' if fits else 'no'}: {options.model} on a Cortex-{options.core.upper()}"]
     for name, used, limit, unit in rows:
         verdict = f"{limit - used:,} left" if used <= limit else f"{used - limit:,} too many"
-        print(f"  {name:10s} {used:>12,} of {limit:>12,} {unit}, {verdict}")
-    print(
+        lines.append(f"  {name:10s} {used:>12,} of {limit:>12,} {unit}, {verdict}")
+    lines.append(
         f"  RAM: {measured.state:,} of state, {measured.stack:,} of stack; {measured.instructions:,} instructions per event"
     )
     if measured.per_second is not None:
-        print(f"  {measured.per_second:,} instructions per second of sound, with the front end")
-    if load is not None:
-        print(f"  cycles are instructions times {options.cycles}, an estimate (--cycles)")
-    return fits
+        lines.append(f"  {measured.per_second:,} instructions per second of sound, with the front end")
+    if len(rows) > 2:
+        lines.append(f"  cycles are instructions times {options.cycles}, an estimate (--cycles)")
+    return "\n".join(lines)
 
 
 def _load(options: argparse.Namespace, measured: Measured) -> float | None:
@@ -121,8 +132,8 @@ def _file(options: argparse.Namespace) -> bytes:
         return Path(folder, "model.tflite").read_bytes()
 
 
-def _largest(options: argparse.Namespace, flash: int, ram: int, clock: float) -> str:
-    """The largest preset that fits, of the same model if the name is one of the zoo's."""
+def _largest(options: argparse.Namespace, flash: int, ram: int, clock: float) -> str | None:
+    """Return the largest preset that fits, of the same model if the name is one of the zoo's."""
     presets = sorted(_weights().glob("*-int8.tflite"), key=lambda path: -path.stat().st_size)
     family = Path(options.model).name.split("-")[0].split(".")[0]
     same = [path for path in presets if path.name.startswith(f"{family}-")]
@@ -135,8 +146,8 @@ def _largest(options: argparse.Namespace, flash: int, ram: int, clock: float) ->
             continue
         load = _load(options, measured)
         if measured.flash <= flash and measured.ram <= ram and (load is None or load <= clock):
-            return f"the largest preset that fits: {path.name.removesuffix('-int8.tflite')}"
-    return f"no preset{f' of {family}' if same else ''} fits"
+            return path.name.removesuffix("-int8.tflite")
+    return None
 
 
 def _weights() -> Path:

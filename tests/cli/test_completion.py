@@ -8,7 +8,7 @@ import pytest
 from keras_gates import cli
 from keras_gates.cli import completion
 
-COMMANDS = ("train", "export", "c99", "look", "completion", "info", "predict", "stream", "bench")
+COMMANDS = ("train", "export", "c99", "look", "completion", "fit", "info", "predict", "stream", "bench")
 # (words so far, some of what is offered, what is not)
 CASES = [
     (["ex"], {"export"}, {"train"}),

@@ -91,8 +91,7 @@ def test_numbers_survive_every_writer(tmp_path):
 
 
 def test_a_serial_log_of_an_arduino(tmp_path, capsys):
-    """Serial.print of millis(), ax, ay, az and a label, with the time stamps that the serial monitor of the Arduino IDE puts
-    before each line, saved under Windows; the sketch prints a header when it starts."""
+    """What a sketch prints by Serial.print (a header, then millis(), ax, ay, az and a label), saved under Windows."""
     lines = []
     for number in range(40):
         for step in range(25):
