@@ -121,10 +121,15 @@ class LayerTrace(Mapping):
 
     def without_padding(self, example: int = 0) -> LayerTrace:
         """Return the trace up to the last event of an example that was not skipped."""
-        end = self.end_of(example)
+        return self.until(self.end_of(example))
+
+    def until(self, end: int) -> LayerTrace:
+        """Return the trace of the first `end` events."""
         if end == self.time:
             return self
         arrays = {n: a if n.startswith("first_") else a[:, :end] for n, a in self.arrays.items()}
+        if self.direction == "backward":  # what is cut off was read before the rest
+            arrays |= {f"first_{n}": self.arrays[n][:, end] for n in ("stm", "ltm") if f"first_{n}" in arrays}
         return LayerTrace(self.name, self.direction, self.formulation, arrays)
 
     def still_held(self, at: int = -1, example: int = 0) -> np.ndarray:

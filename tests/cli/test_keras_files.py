@@ -96,7 +96,7 @@ def test_the_report_from_the_command_line(folder, capsys, monkeypatch):
     about = json.loads(capsys.readouterr().out)
     assert about == {"report": "report.html", "bytes": (folder / "report.html").stat().st_size}
     assert main(["look", "good.keras", "x.csv", "-o", "one.html", "--quiet"]) == 2  # 2 events where the model takes 4
-    assert "(None, 4, 3)" in capsys.readouterr().err
+    assert "(batch, 4, 3)" in capsys.readouterr().err
     assert not (folder / "one.html").exists()
 
 

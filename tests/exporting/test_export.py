@@ -365,7 +365,7 @@ def test_over_tolerance_is_an_error_and_leaves_what_was_there(tmp_path, monkeypa
     model = sequential(layers.LSTM(5))
     export(model, tmp_path, ["tflite"], calibration=events())
     before = (tmp_path / "model.tflite").read_bytes()
-    monkeypatch.setitem(compare.LIMITS, "int8", compare.Limits(0.0, 1e-9, 1e-9, 1.0))
+    monkeypatch.setitem(compare.LIMITS, "int8", compare.Limits(0.0, 1e-9, 1e-9, 1.0, 1e-9))
     with pytest.raises(ExportError, match="differs from Keras"):
         export(model, tmp_path, ["tflite"], "int8", calibration=events())
     assert (tmp_path / "model.tflite").read_bytes() == before

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from exported import LABELS, X, exported
@@ -68,7 +69,7 @@ def test_an_int8_stream_is_tested_over_several_calls_and_its_fused_form_warns():
     text = (Path(__file__).parents[1] / "data/pinned/c/selftest.cc").read_text()
     assert int(re.search(r"(\d+) golden calls", text).group(1)) > 2
     request = ExportRequest(
-        model=None,
+        model=keras.Sequential(),
         inputs=Inputs((), list),
         precision="int8",
         mode="stream",

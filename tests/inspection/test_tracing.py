@@ -245,3 +245,15 @@ def test_short_repr_and_notebook_form():
     assert "<td>a&lt;b</td>" in table
     assert f"<td>{traced.forget.mean():.2f}</td>" in table
     assert traced["a<b"]._repr_html_() == table
+
+
+def test_a_backward_layer_cut_at_an_examples_end_still_adds_up():
+    masked = [keras.Input((None,), dtype="int32"), keras.layers.Embedding(5, 3, mask_zero=True)]
+    model = keras.Sequential([*masked, keras_gates.GateLSTM(4, go_backwards=True, name="reader")])
+    numbers = np.array([[1, 2, 3, 4], [3, 1, 0, 0]], "int32")
+    whole = keras_gates.trace(model, numbers)["reader"]
+    cut = whole.without_padding(1)
+    assert cut.time == 2
+    assert cut.adds_up()
+    np.testing.assert_allclose(cut.first_ltm[0], whole.ltm[0, 2])
+    np.testing.assert_allclose(cut.ltm[1], keras_gates.trace(model, numbers[1:, :2])["reader"].ltm[0], atol=1e-6)

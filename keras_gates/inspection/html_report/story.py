@@ -51,7 +51,7 @@ def story_of(
     answers = answers_of(predictions, names.labels or names.vocabulary, numbers[:end] if coded else None, truth)
     strength = None if seen.strength is None or seen.strength.shape[1] != time else seen.strength[example, :end]
     room = share - len(json.dumps(events)) - len(json.dumps(answers))
-    cut = [_cut(layer, end if layer.time == time else layer.end_of(example)) for layer in _last_first(layers)]
+    cut = [layer.until(end if layer.time == time else layer.end_of(example)) for layer in _last_first(layers)]
     story = {
         "time": end,
         "events": events,
@@ -90,11 +90,6 @@ def _last_first(layers: Sequence[LayerTrace]) -> list[LayerTrace]:
         else:
             groups.append([layer])
     return [layer for group in reversed(groups) for layer in group]
-
-
-def _cut(layer: LayerTrace, end: int) -> LayerTrace:
-    arrays = {n: a if n.startswith("first_") else a[:, :end] for n, a in layer.arrays.items()}
-    return LayerTrace(layer.name, layer.direction, layer.formulation, arrays)
 
 
 def _events(model: keras.layers.Layer, drawn: Any, time: int, vocabulary: Sequence[str]) -> dict[str, Any]:
