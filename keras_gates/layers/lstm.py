@@ -194,7 +194,10 @@ class GateLSTM(keras.layers.RNN):
     def __getattr__(self, name: str) -> Any:
         if name in GATE_NAMES:
             raise AttributeError(f"{type(self).__name__} has its gates in its cell: layer.cell.{name}.")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        inherited = getattr(super(), "__getattr__", None)  # on PyTorch a layer is a module, which finds its parts so
+        if inherited is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return inherited(name)
 
     def build(self, sequences_shape: tuple, initial_state_shape: Any = None) -> None:
         """Build the gates for events of shape `(batch, time, features)`."""
