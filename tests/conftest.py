@@ -53,6 +53,7 @@ SLOW = {
     "layers/test_config.py": "save_and_load.(Scaled|GateLSTM)-Bidirectional",
     "layers/test_keras_friends.py": "keras_tuner|bidirectional_trains|freezing_one_gate.<lambda>-(learn|use)",
     "layers/test_precision.py": "4096_units|kind_of_gate.mixed_float16|(same_losses|equals_eager).*article",
+    "layers/test_saving.py": "old_files.*(torch|jax)",
     "layers/test_variants.py": "trains_saves_and_loads.(coupled|layer_norm)",
     "layers/test_zoneout_and_projection.py": "test_trains.(zoneout of STM|open (learn|use))",
     "loops/test_loops.py": "sizes_known_at_run_time.(True-|False-article)|fit_save_and_export|"
@@ -69,7 +70,7 @@ SLOW = {
     "project/test_pins.py": "holds_what_it_held.(int8_unrolled|int8_joined|int8_step|int16x8_step|"
     "int8_micro|while|float_front|float16)",
     "project/test_registration.py": "whichever_module",
-    "project/test_reliability.py": "checkpoint_is_whole",
+    "project/test_reliability.py": "checkpoint_is_whole|code_in_it",
 }
 
 
