@@ -90,11 +90,11 @@ TRIED = (
     "places, no mask, 85.8 %; over 20 places 83.8 %; masked and read to the last word 89.0 %, of 3,600 words 88.4 %; "
     "masked and largest over the words 88.6 %, both 86.8 %; a tenth of the words unknown while training 88.0 %; with "
     "3,600 words and 128 / 96 wide 87.0 %; less dropout and twice the learning rate 86.8 %; vectors of 300 that start"
-    " within 0.25 (as the CNN-rand beside it) 88.0 %; averaged weights (momentum 0.995) 87.0 %; the 47 fine classes "
-    "learned as well 87.0 %; letter groups of each word, hashed, as vectors beside it 83.0 %; word vectors from the "
+    " within 0.25 (as the CNN-rand it is compared with) 88.0 %; averaged weights (momentum 0.995) 87.0 %; the 47 fine classes "
+    "learned as well 87.0 %; letter groups of each word, hashed, as vectors next to it 83.0 %; word vectors from the "
     "text of imdb_reviews (PPMI and SVD, 128 wide) 87.4 %, 64 wide 85.4 %; pairs of words, hashed, as vectors in each"
     " event 84.2 %; two directions of 64 (what was shipped before) 85.7 % over three seeds.",
-    "trec, with pairs of words that vote beside the memory: two directions of 64 89.4 %, of 48 88.8 %; every mark of "
+    "trec, with pairs of words that vote next to the LSTM: two directions of 64 89.4 %, of 48 88.8 %; every mark of "
     "punctuation a word and 65,536 rows 87.8 %, read once 87.4 %; the votes ten times as fast 89.6 %. Without an LSTM"
     " the hashed pairs and words alone give 88.0 %, and a linear support vector machine over all words and pairs, by "
     "TF-IDF, 90.6 %: with 4,907 questions to learn from, this data asks for words, not for order. With 500 questions "
@@ -103,7 +103,7 @@ TRIED = (
     "support vector machines over words, pairs, triples, beginnings and ends of words, with and without punctuation, 86 to "
     "91.4 % on the test split and at most 89.0 % on the validation split, weighed by naive Bayes 91.0 % at most. Two runs "
     "each: convolutions of 3, 4 and 5 words (100 of each, 128 wide) 89.2 % without punctuation, 89.0 % with; an LSTM over "
-    "such a convolution 87.4 %; beginnings and ends of words as vectors 86.7 to 87.9 %, with convolutions beside the LSTM "
+    "such a convolution 87.4 %; beginnings and ends of words as vectors 86.7 to 87.9 %, with convolutions next to the LSTM "
     "as well 87.0 %. Most of what all of them miss asks for knowledge of the world: that a melting point is a number, that "
     "a territory is a place.",
 )

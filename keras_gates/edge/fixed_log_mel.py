@@ -18,8 +18,8 @@ from keras_gates.edge.description import Port
 from keras_gates.edge.frontends import LogMel, log_mel
 from keras_gates.edge.tflite import EdgeError
 
-_SHORT = 15  # bits behind the point of samples, window and twiddle factors
-_DROPPED = 12  # low bits of the power that are not needed
+SHORT = 15  # bits behind the point of samples, window and twiddle factors
+DROPPED = 12  # low bits of the power that are not needed
 _WEIGHT = 12  # bits behind the point of the mel weights
 _STEPS = 64  # of the table of log2
 
@@ -63,16 +63,16 @@ class FixedLogMel:
             raise EdgeError(f"log-mel in integers takes a frame of a power of two from 16 to 4096, not {self.frame}.")
         self.extra = 16 - stages
         time = np.arange(self.frame)
-        self.window = _fixed(0.5 - 0.5 * np.cos(2 * np.pi * time / self.frame), _SHORT)
+        self.window = _fixed(0.5 - 0.5 * np.cos(2 * np.pi * time / self.frame), SHORT)
         angle = 2 * np.pi * np.arange(self.frame // 2) / self.frame
-        self.cosines, self.sines = _fixed(np.cos(angle), _SHORT), _fixed(-np.sin(angle), _SHORT)
+        self.cosines, self.sines = _fixed(np.cos(angle), SHORT), _fixed(-np.sin(angle), SHORT)
         self.swaps = np.array([int(f"{i:0{stages}b}"[::-1], 2) for i in range(self.frame)])
         self.bands = []
         for weights in float_mel.mel.T:
             used = np.flatnonzero(weights)
             first, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
             self.bands.append((first, np.round(weights[first:end].astype(float) * 2**_WEIGHT).astype(np.int64)))
-        bits = 2 * (_SHORT + self.extra) - _DROPPED
+        bits = 2 * (SHORT + self.extra) - DROPPED
         self.floor = max(round(float(float_mel.floor) * 2.0**bits), 1) << _WEIGHT
         self.one = (bits + _WEIGHT) << 16
         self.logarithms = np.round(np.log2(1 + np.arange(_STEPS + 1) / _STEPS) * 65536).astype(np.int64)
@@ -97,9 +97,9 @@ class FixedLogMel:
             return np.zeros((0, self.bins), self.dtype)
         frames = np.lib.stride_tricks.sliding_window_view(sound, self.frame)[:: self.hop].astype(np.int64)
         real, imaginary = self._transformed(
-            (frames * self.window + (1 << (_SHORT - self.extra - 1))) >> (_SHORT - self.extra)
+            (frames * self.window + (1 << (SHORT - self.extra - 1))) >> (SHORT - self.extra)
         )
-        power = (real * real + imaginary * imaginary).astype(np.uint64) >> np.uint64(_DROPPED)
+        power = (real * real + imaginary * imaginary).astype(np.uint64) >> np.uint64(DROPPED)
         columns = []
         for first, weights in self.bands:
             terms = power[:, first : first + len(weights)] * weights.astype(np.uint64)
@@ -131,9 +131,9 @@ class FixedLogMel:
             turn = slice(None, None, self.frame // (2 * half))
             c, s = self.cosines[turn][:half], self.sines[turn][:half]
             a, b = (part.reshape(len(x), -1, 2, half) for part in (real, imaginary))
-            rounding = 1 << (_SHORT - 1)
-            p = (a[:, :, 1] * c - b[:, :, 1] * s + rounding) >> _SHORT
-            q = (a[:, :, 1] * s + b[:, :, 1] * c + rounding) >> _SHORT
+            rounding = 1 << (SHORT - 1)
+            p = (a[:, :, 1] * c - b[:, :, 1] * s + rounding) >> SHORT
+            q = (a[:, :, 1] * s + b[:, :, 1] * c + rounding) >> SHORT
             real = np.stack([a[:, :, 0] + p, a[:, :, 0] - p], 2).reshape(len(x), -1)
             imaginary = np.stack([b[:, :, 0] + q, b[:, :, 0] - q], 2).reshape(len(x), -1)
             half *= 2

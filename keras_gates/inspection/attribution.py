@@ -167,9 +167,8 @@ def path_points(values: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]
     changes = np.abs(np.diff(values.astype("float64"), axis=0))
     total = changes.sum(axis=0)
     shares = np.where(total > 0, changes / np.where(total > 0, total, 1), 1 / len(changes))
-    density = (
-        shares + 1 / len(changes)
-    ) / 2  # half of the points evenly spaced: the value may change between two points
+    # Half of the points are evenly spaced: the value may change between two points.
+    density = (shares + 1 / len(changes)) / 2
     reached = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(density, axis=0)])
     inside, weights = np.polynomial.legendre.leggauss(1 if steps % 2 else 2)
     places, wanted = np.linspace(0, 1, len(values)), np.linspace(0, 1, steps // len(inside) + 1)

@@ -11,7 +11,7 @@ import numpy as np
 from keras_gates.edge.sound import RATES, SUFFIXES, read_wav, resample
 from keras_gates.edge.tables import Table
 from keras_gates.models.data.files import labelled_files, user_errors, visible
-from keras_gates.models.data.intervals import beside, long_recordings, parts_of, read_intervals, training_windows
+from keras_gates.models.data.intervals import divided, interval_table, long_recordings, read_intervals, training_windows
 from keras_gates.models.data.splits import AT_RANDOM, Split, divide, take_parts, three_parts
 from keras_gates.models.data.summary import class_notes, leak_notes, length_note
 from keras_gates.models.data.tfds import attribution, open_tfds
@@ -199,7 +199,7 @@ def long_sounds(
     windows, recording, pieces, total = [], [], [], 0
     for number, (path, (sound, own)) in enumerate(zip(files, loaded)):
         sound = _at(rate, sound, own)
-        table = beside(path)
+        table = interval_table(path)
         intervals = read_intervals(table, len(sound), position) if table else []
         cut = training_windows(len(sound), intervals, size, step, background)
         windows += cut
@@ -209,12 +209,7 @@ def long_sounds(
     labels = sorted({window.label for window in windows})
     if len(labels) < 2:
         raise UserError(f"{source}: the intervals have {len(labels)} labels; expected at least 2")
-    classes = np.array([labels.index(window.label) for window in windows], "int32")
-    if group:
-        names = [files[number].stem.partition("_")[0] for number in recording]
-        splits, _ = three_parts({"all": (pieces, classes)}, labels, names)
-    else:
-        splits = take_parts(pieces, classes, parts_of(windows, recording, labels, split))
+    splits = divided(pieces, windows, recording, labels, files, group, split)
     notes = [
         f"{len(files)} long recordings, {total / rate:,.0f} s, read at {rate:,} Hz",
         f"windows of {seconds:g} s, one every {step / rate:g} s of an interval; no two parts share a sample",

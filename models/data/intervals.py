@@ -1,4 +1,4 @@
-"""Training windows from long recordings: a table `start,end,label` beside a sound file or a table of sensor values.
+"""Training windows from long recordings: a table `start,end,label` next to a sound file or a table of sensor values.
 
 A long interval is cut into windows that overlap; a short one, such as a word, is in the middle of its window; where no interval
 is, windows show the background. Windows that share samples are in one group, so that no part of the data sees another's.
@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_gates.edge.tables import Table, read_table
 from keras_gates.models.data.files import visible
-from keras_gates.models.data.splits import Parts, by_group, by_time
+from keras_gates.models.data.splits import Parts, Split, by_group, by_time, take_parts, three_parts
 from keras_gates.models.registry import UserError
 
 COLUMNS = ("start", "end", "label")
@@ -65,12 +65,12 @@ def long_recordings(source: str | Path, suffixes: Sequence[str]) -> list[Path]:
     """
     source = Path(source)
     if source.is_file():
-        return [source] if source.suffix.lower() in suffixes and beside(source) else []
+        return [source] if source.suffix.lower() in suffixes and interval_table(source) else []
     if not source.is_dir():
         return []
     files = sorted(path for path in visible(source, suffixes) if not path.stem.endswith(".labels"))
-    files = [path for path in files if not any(beside(other) == path for other in visible(source, suffixes))]
-    without = [path for path in files if not beside(path)]
+    files = [path for path in files if not any(interval_table(other) == path for other in visible(source, suffixes))]
+    without = [path for path in files if not interval_table(path)]
     if files and len(without) < len(files) and without:
         raise UserError(
             f"{without[0]} has no table of intervals; expected {without[0].stem}.labels.csv with start,end,label"
@@ -78,7 +78,7 @@ def long_recordings(source: str | Path, suffixes: Sequence[str]) -> list[Path]:
     return [] if without else files
 
 
-def beside(recording: Path) -> Path | None:
+def interval_table(recording: Path) -> Path | None:
     """Return the table of intervals of a recording: NAME.labels.csv; of sound also NAME.csv or a label track of Audacity,
     NAME.txt. None if there is none.
 
@@ -197,20 +197,41 @@ def _background(
     return empty if len(empty) <= most else [empty[at] for at in np.linspace(0, len(empty) - 1, most).astype(int)]
 
 
-def parts_of(windows: Sequence[Window], recording: Sequence[int], labels: Sequence[str], split: str) -> Parts:
-    """Return the indices of the training, validation and test windows. No group is in two parts.
+def divided(
+    pieces: Sequence[np.ndarray],
+    windows: Sequence[Window],
+    recording: Sequence[int],
+    labels: Sequence[str],
+    files: Sequence[Path],
+    group: str | None,
+    split: str,
+) -> tuple[Split, Split, Split]:
+    """Return the training, validation and test windows. No group of windows is in two parts.
 
     Args:
-        windows: of all recordings.
-        recording: of each window, its recording's number.
+        pieces: what the windows show, of all recordings.
+        windows: where they are.
+        recording: of each window, its recording's place in `files`.
         labels: names of the classes.
+        files: the recordings.
+        group: "name": no part of a file's name up to the first "_" is in two parts; None: files may be in several.
         split: "random", or "time": of each class the first 70 %, the next 10 % and the last 20 % of the groups.
 
     Raises:
-        UserError: a class has too few intervals.
+        UserError: a class has too few intervals, or the split is unknown or does not go with groups.
     """
-    keys: list[Any] = [(number, window.group) for number, window in zip(recording, windows)]
     classes = np.array([labels.index(window.label) for window in windows], "int32")
+    if group or split not in ("random", "time"):
+        names = [files[number].stem.partition("_")[0] for number in recording]
+        return three_parts({"all": (list(pieces), classes)}, labels, names, split)[0]
+    return take_parts(pieces, classes, _parts(windows, recording, classes, labels, split))
+
+
+def _parts(
+    windows: Sequence[Window], recording: Sequence[int], classes: np.ndarray, labels: Sequence[str], split: str
+) -> Parts:
+    """Return the indices of the training, validation and test windows."""
+    keys: list[Any] = [(number, window.group) for number, window in zip(recording, windows)]
     if split != "time":
         return by_group(classes, labels, [f"{number}-{group}" for number, group in keys])
     label_of: dict[Any, int] = {}

@@ -17,9 +17,9 @@ from keras_gates.edge.tables import SUFFIXES, Table, read_table
 from keras_gates.models.data.files import labelled_files, user_errors
 from keras_gates.models.data.intervals import (
     Window,
-    beside,
+    divided,
+    interval_table,
     long_recordings,
-    parts_of,
     read_intervals,
     training_windows,
 )
@@ -184,19 +184,14 @@ def long_recordings_of(
         if own != channels:
             raise UserError(f"{file} has the channels {', '.join(own)}; the first file has {', '.join(channels)}")
         values = np.stack([table.numbers(name) for name in channels], 1)
-        intervals = read_intervals(beside(file) or file, len(values), _row_of(table))
+        intervals = read_intervals(interval_table(file) or file, len(values), _row_of(table))
         cut = training_windows(len(values), intervals, steps, stride, background)
         windows += cut
         recording += [number] * len(cut)
         pieces += [values[window.start : window.start + steps] for window in cut]
         notes += [f"{file.name}: {note}" for note in table.notes]
     labels = _labels(np.array([window.label for window in windows]), Path(path))
-    classes = np.array([labels.index(window.label) for window in windows], "int32")
-    if group:
-        names = [files[number].stem.partition("_")[0] for number in recording]
-        splits, _ = three_parts({"all": (pieces, classes)}, labels, names)
-    else:
-        splits = take_parts(pieces, classes, parts_of(windows, recording, labels, split))
+    splits = divided(pieces, windows, recording, labels, files, group, split)
     notes += [
         f"{len(files)} long recordings, windows of {steps} rows, one every {stride} rows of an interval; no row is in two parts",
         f"channels {', '.join(channels)}",

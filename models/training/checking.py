@@ -11,7 +11,7 @@ from keras_gates.edge import sound, tables
 from keras_gates.edge.chunks import is_large, read_chunks
 from keras_gates.models import registry
 from keras_gates.models.data.files import user_errors
-from keras_gates.models.data.intervals import beside
+from keras_gates.models.data.intervals import interval_table
 from keras_gates.models.registry import UserError
 from keras_gates.models.training import options
 
@@ -70,10 +70,10 @@ def model_for(path: str | Path) -> str:
     if path.suffix.lower() == ".txt":
         return "language"
     if path.suffix.lower() in sound.SUFFIXES:
-        if not beside(path):
+        if not interval_table(path):
             raise UserError(f"{path} has no labels; expected {path.stem}.labels.csv with start,end,label next to it")
         return "speech"
-    if path.suffix.lower() in tables.SUFFIXES and beside(path):
+    if path.suffix.lower() in tables.SUFFIXES and interval_table(path):
         return "gesture"
     if path.suffix.lower() not in tables.SUFFIXES:
         raise UserError(

@@ -1,7 +1,7 @@
 """What is saved comes back: every argument, every weight, on every backend, and from files written long ago.
 
 `tests/data/format1_BACKEND.keras` were written by `python tests/layers/test_saving.py` in format 1 under each backend, with what
-the model answered beside them. They must go on loading, everywhere, with the same answers: never write them anew.
+the model answered beside them. They must go on loading, everywhere, with the same answers: never write them again.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Simple models beside the trained one: their scores on data whose answer is known, and when the report names them as better."""
+"""Simple models next to the trained one: their scores on data whose answer is known, and when the report names them as better."""
 
 from types import SimpleNamespace
 

@@ -79,7 +79,7 @@ def labelled(folder, name, label_file, header=True):
 
 
 @pytest.mark.parametrize(("label_file", "header"), [("a.csv", True), ("a.labels.csv", True), ("a.txt", False)])
-def test_sound_with_intervals_beside_it(tmp_path, label_file, header):
+def test_sound_with_intervals_next_to_it(tmp_path, label_file, header):
     labelled(tmp_path, "a", label_file, header)  # a.txt: a label track of Audacity
     assert model_for(tmp_path / "a.wav") == model_for(tmp_path) == "speech"
     for source in (tmp_path / "a.wav", tmp_path):
@@ -99,7 +99,7 @@ def test_sound_with_intervals_beside_it(tmp_path, label_file, header):
                 assert np.abs(sound).max() < 0.02
 
 
-def test_sensor_values_with_intervals_beside_them(tmp_path):
+def test_sensor_values_with_intervals_next_to_them(tmp_path):
     rows = np.arange(3000)
     step = np.where(rows // 150 % 2, 0.2, 1.0)
     wave = np.sin(np.cumsum(step))

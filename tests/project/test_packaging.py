@@ -60,7 +60,7 @@ def installed_as(path):
 
 
 def data_files():
-    """What a package reads beside its modules, as the wheel must hold it: templates, pages, pictures, weights."""
+    """What a package reads besides its modules, as the wheel must hold it: templates, pages, pictures, weights."""
     return {
         installed_as(path)
         for folder in ("keras_gates", "models")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.edge.fixed_log_mel import FixedLogMel
+from keras_gates.edge.fixed_log_mel import DROPPED, SHORT, FixedLogMel
 from keras_gates.edge.tflite import EdgeError
 from keras_gates.exporting.c99.graph import C_TYPES, Graph, Value
 from keras_gates.exporting.c99.program import Program, array
@@ -73,9 +73,9 @@ def front_end(program: Program, graph: Graph, trigger: Trigger) -> FrontEnd:
 
 def _standardize(program: Program, value: Value, frontend: dict[str, Any]) -> FrontEnd:
     channels, kind = value.shape[-1], C_TYPES[value.dtype]
-    tables = "\n".join(array(name, np.float32(frontend[name]), "float") for name in ("mean", "deviation")) + "\n"
     if len(frontend["mean"]) != channels:
         return FrontEnd()
+    tables = "\n".join(array(name, np.float32(frontend[name]), "float") for name in ("mean", "deviation")) + "\n"
     store = "        event[i] = real;"
     if kind != "float":
         info = np.iinfo(value.dtype)
@@ -126,10 +126,10 @@ def _listen(program: Program, graph: Graph, trigger: Trigger) -> FrontEnd:
     stages = mel.frame.bit_length() - 1
     words = {"frame": mel.frame, "hop": mel.hop, "bins": mel.bins, "stages": stages, "type": kind, "store": store}
     words |= {
-        "shift": 15 - mel.extra,
-        "rounding": 1 << (14 - mel.extra),
+        "shift": SHORT - mel.extra,
+        "rounding": 1 << (SHORT - mel.extra - 1),
         "floor": mel.floor,
-        "dropped": 12,
+        "dropped": DROPPED,
         "one": mel.one,
     }
     reach, active = _reach(result, answer, trigger)

@@ -99,7 +99,7 @@ def _measured(folder: Path, c99: C99, core: str) -> Measured:
 
 
 def _words(header: str, c99: C99) -> tuple[dict[str, str], int]:
-    """What the programs declare and call, and how many events a call takes."""
+    """What the programs declare and call, and the number of events per call."""
     if c99.listens:
         return {
             "declarations": "static const int16_t sound[MODEL_HOP];",
@@ -120,10 +120,10 @@ def _words(header: str, c99: C99) -> tuple[dict[str, str], int]:
 
 
 def _macro(header: str, name: str) -> int:
-    found = re.search(rf"#define MODEL_{name} (\d+)", header)
-    if found is None:
+    match = re.search(rf"#define MODEL_{name} (\d+)", header)
+    if match is None:
         raise ExportError(f"the header lacks MODEL_{name}.")
-    return int(found[1])
+    return int(match[1])
 
 
 def _run(folder: Path, command: list[str]) -> str:

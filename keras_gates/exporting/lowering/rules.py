@@ -43,7 +43,7 @@ class Lowering:
     Attributes:
         choices: one per call.
         layer_memories: what convolutions and pooling remember in a stream: pairs (layer, shape for a batch of 1).
-        window: a stream whose every call runs the latest events anew: the reason why it cannot go on from a memory.
+        window: a stream whose every call runs the latest events again: the reason why it cannot go on from a memory.
     """
 
     choices: tuple[LoweringChoice, ...]
