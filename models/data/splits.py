@@ -84,6 +84,8 @@ def three_parts(
 
 
 def _divided(classes: np.ndarray, labels: Sequence[str], groups: Sequence[Any] | None, split: str) -> Parts:
+    if groups is not None and split == "time":
+        raise UserError("the data can be divided by groups or by time, not by both; leave out --group or --split time")
     if groups is not None:
         return by_group(classes, labels, groups)
     return by_time(classes, labels) if split == "time" else divide(classes, labels)

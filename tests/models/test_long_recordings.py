@@ -246,3 +246,13 @@ def test_what_does_not_stream_is_said_in_one_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"split": "weekly"}, "random.*time.*weekly"), ({"group": "name", "split": "time"}, "by groups or by time")],
+)
+def test_an_unknown_or_contradictory_split_is_one_sentence(tmp_path, options, message):
+    labelled(tmp_path, "hour", "hour.labels.csv")
+    with pytest.raises(UserError, match=message):
+        audio.long_sounds(str(tmp_path / "hour.wav"), sample_rate=4000, **options)
