@@ -40,8 +40,9 @@ class Clock:
             self.seconds[name] += time.perf_counter() - began
 
     def lines(self) -> list[str]:
-        """Return the stages as a Markdown table; of the training, the first step is part."""
-        rows = [f"| {name} | {seconds:.1f} |" for name, seconds in self.seconds.items()]
+        """Return the stages as a Markdown table."""
+        of_training = {FIRST_STEP: f"{FIRST_STEP} (part of the {TRAINING})"}
+        rows = [f"| {of_training.get(name, name)} | {seconds:.1f} |" for name, seconds in self.seconds.items()]
         return ["| stage | seconds |", "|---|---|", *rows]
 
 
