@@ -4,9 +4,10 @@
     python benchmarks/inspection.py --only time
 
 The time is that of 8 sequences of 1,000 events of 16 features through one layer with plain gates, the best of five. `influence`
-is measured per backward pass: the gradient once, and integrated gradients divided by the number of their passes. `report` is one of four texts of 240 words by the shipped model `text`
-(sentiment, 250 events in both directions): seconds of the first call and the least of four more, on the clock and of the
-processor.
+is measured per backward pass: the gradient once, and integrated gradients divided by the number of their passes.
+
+`report` is one of four texts of 240 words by the shipped model `text` (sentiment, 250 events in both directions): seconds of the
+first call and the least of four more, on the clock and of the processor.
 """
 
 import argparse

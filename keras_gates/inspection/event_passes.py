@@ -151,9 +151,7 @@ class EventPasses:
             return ops.sum(numbers), numbers
 
         shapes = [(*self._shapes[name], n) for name, n in units.items()]
-        offsets = [
-            np.zeros((copies * rows, *rest), self.events.dtype) for rows, *rest in [self.events.shape, *shapes]
-        ]
+        offsets = [np.zeros((copies * rows, *rest), self.events.dtype) for rows, *rest in [self.events.shape, *shapes]]
         by_offset = gradients_of(score)
         for some, neutral, share in self._batches(points):
             _, arrays = by_offset(offsets, (ops.convert_to_tensor(neutral), ops.convert_to_tensor(share)))

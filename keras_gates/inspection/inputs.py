@@ -10,7 +10,6 @@ from keras import ops
 
 from keras_gates._errors import InvalidArgument
 
-
 NUMBERS = 2**21  # of the largest array in one pass: rows are computed together until this size is reached
 
 
