@@ -198,17 +198,30 @@ def total(program: Program, node: Node) -> None:
 
 
 def softmax(program: Program, node: Node) -> None:
-    """SOFTMAX over the last axis."""
+    """SOFTMAX over the last axis, with an output of int8 or int16."""
     x, y = node.input(0), node.output
-    if y.zero != -128 or y.scale != np.float32(1 / 256):
+    bits = bits_of(y)
+    if y.zero != -(2 ** (bits - 1)) or y.scale != np.float32(2.0**-bits):
         raise ExportError(
-            f"SOFTMAX with an output of scale {y.scale} and zero point {y.zero}: expected 1/256 and -128."
+            f"SOFTMAX of int8 with an output of {y.dtype}, scale {y.scale} and zero point {y.zero}: expected "
+            f"1/{2**bits} and {-(2 ** (bits - 1))}."
         )
     values = softmax_table(x.scale, node.options["beta"])
     table = program.table("exponential", values, "int32_t")
     n = x.shape[-1]
     places = f"{program.place(x)}, {program.size(x) // n}, {program.place(y)}, {n}"
-    program.call(node, f"{program.use('softmax_int8')}({table}, {len(values)}, {places});")
+    program.call(node, f"{program.use(f'softmax_int8_{y.dtype}')}({table}, {len(values)}, {places});")
+
+
+def requantize(program: Program, node: Node) -> None:
+    """QUANTIZE from one integer scale or type to another."""
+    x, y = node.input(0), node.output
+    if y.dtype not in ("int8", "int16"):
+        raise ExportError(f"the C has QUANTIZE of {x.dtype} to int8 or int16 only, this file has {y.dtype}.")
+    factor = decompose(float(x.scale) / float(y.scale))
+    q = program.array(f"quantization{node.number}", [x.zero, y.zero, *factor], "int32_t")
+    call = program.use(f"requantize_{x.dtype}_{y.dtype}")
+    program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(y)}, {q});")
 
 
 def activation(program: Program, node: Node) -> None:

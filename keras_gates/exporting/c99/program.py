@@ -39,7 +39,13 @@ _NEEDS = {
     "rescale_litert": ("arithmetic",),
     "rescale_tflm": ("scale",),
     "conv_int8": ("scale",),
-    "softmax_int8": ("arithmetic",),
+    "times4": ("arithmetic",),
+    "softmax_int8_int8": ("times4",),
+    "softmax_int8_int16": ("times4",),
+    "requantize_int8_int8": ("scale",),
+    "requantize_int8_int16": ("scale",),
+    "requantize_int16_int8": ("scale",),
+    "requantize_int16_int16": ("scale",),
     "gates_float": ("exponential",),
     "lstm_float": ("gates_float",),
     "lstm_steps_float": ("lstm_float",),
@@ -58,8 +64,8 @@ _WORDS = {
     "int16": {"type": "int16_t", "suffix": "int16", "sum": "int64_t", "dot": "dot64", "scale": "scale64"},
     "float": {"type": "float", "suffix": "float"},
 }
-_WORDS["int8"] |= {"low": "-128", "high": "127"}
-_WORDS["int16"] |= {"low": "-32768", "high": "32767"}
+_WORDS["int8"] |= {"bits": "8", "low": "-128", "high": "127"}
+_WORDS["int16"] |= {"bits": "16", "low": "-32768", "high": "32767"}
 
 
 @dataclass
