@@ -71,9 +71,9 @@ def lstm(program: Program, node: Node) -> None:
     program.state += [f"int16_t c{number}[{units}];", f"{suffix}_t h{number}[{units}];"]
     program.resets += [f"memset(s->c{number}, 0, sizeof s->c{number});"]
     program.resets += [f"memset(s->h{number}, {hidden.zero}, sizeof s->h{number});"]
-    program.gates["int16_t"] = max(program.gates.get("int16_t", 0), 4 * units)
+    room = program.scratch("int16_t", 4 * units + (0 if wide else max(inputs, units)))
     program.use(f"lstm_{suffix}")
-    memory = f"s->h{number}, s->c{number}, s->gates"
+    memory = f"s->h{number}, s->c{number}, {room}"
     if program.place(y) == f"s->h{number}":
         program.call(node, f"lstm_step_{suffix}({model}, {program.place(x)}, {memory});")
     else:
@@ -143,7 +143,8 @@ def dense(program: Program, node: Node) -> None:
         f"dense{node.number}", "dense_int8_t", f"{fields}, {inputs}, {units}, {y.zero}, {low}, {high}"
     )
     rows_ = program.size(x) // inputs
-    program.call(node, f"{program.use('dense_int8')}({model}, {program.place(x)}, {rows_}, {program.place(y)});")
+    places = f"{program.place(x)}, {rows_}, {program.scratch('int16_t', inputs)}, {program.place(y)}"
+    program.call(node, f"{program.use('dense_int8')}({model}, {places});")
 
 
 def channel_factor(x: Value, scale: np.float32, y: Value) -> float:
@@ -183,8 +184,9 @@ def conv(program: Program, node: Node) -> None:
     fields = _layer(program, node.number, weights, np.zeros(channels, np.int64) + bias, every)
     fields += f", {image_grid(node)}, {x.zero}, {y.zero}, {low}, {high}"
     model = program.struct(f"conv{node.number}", "conv_int8_t", fields)
-    images = program.shape(x)[0]
-    program.call(node, f"{program.use('conv_int8')}({model}, {program.place(x)}, {images}, {program.place(y)});")
+    room = program.scratch("int16_t", weights[0].size)
+    places = f"{program.place(x)}, {program.shape(x)[0]}, {room}, {program.place(y)}"
+    program.call(node, f"{program.use('conv_int8')}({model}, {places});")
 
 
 def total(program: Program, node: Node) -> None:
