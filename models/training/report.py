@@ -195,7 +195,9 @@ def print_results(
     """Print the table of exports, the failures, the scores, those of simple models, and the path of the report."""
     console = Console()
     if exports.rows:
-        table = Table(title="exports, loaded again and compared with Keras on test data", title_justify="left")
+        what = f"exports in {report.parent}, loaded again and compared with Keras on test data:"
+        console.print(what, highlight=False, soft_wrap=True)
+        table = Table()
         for number, heading in enumerate(HEADINGS):
             table.add_column(heading, justify="right" if number else "left", overflow="fold")
         for row in exports.rows:

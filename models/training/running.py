@@ -119,7 +119,7 @@ def train(
                 config.write(folder)
             print(f"{task.zoo.name} ({config.preset}): {task.zoo.line}")
             weights = f"{task.model.count_params():,} weights"
-            print(f"{weights}, data: {task.data.name}, seed {config.seed}, folder: {folder}")
+            print(f"{weights}, data: {task.data.name}, seed {config.seed}, folder: {folders.final_name(folder)}")
             for note in task.data.notes:
                 print(f"  {note}")
             if config.data not in ("builtin", "tfds"):

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from printed_paths import missing
 
 from keras_gates.models import UserError, find, registry
 from keras_gates.models.training import fitting, folder, listing, main, options, recipe, running, warm_start
@@ -44,6 +45,9 @@ def test_json_is_one_object_of_results_and_the_progress_is_on_standard_error(run
     progress = run.with_name("stderr").read_text()
     assert "Epoch 2/2" in progress
     assert f"report: {run / 'report.md'}" in progress
+    wrong, count = missing(progress, run)
+    assert wrong == []
+    assert count >= 5  # the folder, the exports' folder and files, the report
 
 
 def test_a_run_leaves_all_it_promises_and_nothing_else(run):
