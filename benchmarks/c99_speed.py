@@ -112,7 +112,10 @@ def main() -> None:
     rows = {}
     for path in chosen.files or all_files(chosen.floats):
         rows[path.stem] = row = measured(path.read_bytes(), chosen.rounds)
-        print(f"{path.stem:30s} LiteRT {row['litert_us']:9.1f} us   C {row['c_us']:9.1f} us   {row['ratio']:5.2f} x", flush=True)
+        print(
+            f"{path.stem:30s} LiteRT {row['litert_us']:9.1f} us   C {row['c_us']:9.1f} us   {row['ratio']:5.2f} x",
+            flush=True,
+        )
     if chosen.json:
         chosen.json.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -135,14 +135,16 @@ def test_listen_reports_what_a_stream_of_edge_model_reports(hearing, tmp_path, s
     model, reported = EdgeModel(file), 0
     for sound in sounds():
         c.m_reset(state)
-        stream = model.stream(smooth=smooth, threshold=0.36, background=["other"])
+        stream, heard = model.stream(smooth=smooth, threshold=0.36, background=["other"]), []
         for start in range(0, len(sound), 128):  # after the first frame, an event per call
             piece = sound[start : start + 128]
             label = c.m_listen(state, pointer(piece), len(piece))
             fixed = stream.front_end(piece)
+            heard.extend(fixed)
             wanted = [detection.label for event in fixed for detection in stream.detect(event)]
             assert wanted == ([] if label < 0 else [LABELS[label]])
             reported += len(wanted)
+        np.testing.assert_array_equal(model.events(sound), heard)  # a whole recording gives the same events
     assert reported >= 3
 
 
