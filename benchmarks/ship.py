@@ -7,8 +7,8 @@
 The first run's weights are shipped; the others are the same command with other seeds, for the spread. `--score` adds a mean
 over further runs (for example one speaker or participant left out in each). The weights are rounded
 to bfloat16 before anything is measured. `--again` keeps the shipped weights: it adds the seeds of other runs to their card
-and exports them once more, in every precision. Keras and every file are scored on the same examples of the test split, the first 2000,
-each from empty memory: a text in pieces.
+and exports them once more, in every precision. Keras and every file are scored on the same examples of the test split, the
+first 2000, each from empty memory: a text in pieces.
 """
 
 from __future__ import annotations
