@@ -152,7 +152,11 @@ def results_page(all_cards: list[dict[str, Any]], cells: list[dict[str, Any]]) -
     for card in all_cards:
         first = next(iter(card["scores"]))
         rows = {row["precision"]: row for row in card["exports"]}
-        files = [rows[precision] for precision in ("dynamic", "int8") if "refused" not in rows.get(precision, {"refused": ""})]
+        files = [
+            rows[precision]
+            for precision in ("dynamic", "int8")
+            if "refused" not in rows.get(precision, {"refused": ""})
+        ]
         compared = [f"{files[0]['samples']:,}", scores(files[0])[0]] if files else ["–", "–"]
         compared += [_of(rows.get(precision)) for precision in ("dynamic", "int8")]
         lines.append(

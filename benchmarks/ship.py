@@ -7,8 +7,8 @@
 The first run's weights are shipped; the others are the same command with other seeds, for the spread. `--score` adds a mean
 over further runs (for example one speaker or participant left out in each). The weights are rounded
 to bfloat16 before anything is measured. `--again` keeps the shipped weights: it adds the seeds of other runs to their card
-and exports them once more, in every precision. Keras and every file are scored on the same examples of the test split, the first 2000,
-each from empty memory: a text in pieces.
+and exports them once more, in every precision. Keras and every file are scored on the same examples of the test split, the
+first 2000, each from empty memory: a text in pieces.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from ml_dtypes import bfloat16
 
 import keras_gates
 from keras_gates._files import read_json, replace_file, write_json
+from keras_gates.edge import EdgeModel
 from keras_gates.edge.tflite import read
 from keras_gates.exporting.verify import tflm
 from keras_gates.models import registry
@@ -234,8 +235,11 @@ def score_files(stem: str) -> Path:
             continue
         file = registry.WEIGHTS / f"{stem}-{row['precision']}.tflite"
         kept = {name: row[name] for name in ("precision", "latency_us", "arena_bytes", "lowering", "input")}
+        device, description = deploying.device_model(zoo, model, kept["precision"]), EdgeModel(file).description
+        if device.metadata.get("frontend", {}).get("kind") == "scale" and not description.scales:
+            device = registry.DeviceModel(model, lambda measured: measured, {})  # the file standardizes inside
         row.clear()
-        row |= scored(zoo, data, deploying.device_model(zoo, model, kept["precision"]), file, x, y) | kept
+        row |= scored(zoo, data, device, file, x, y) | kept
         if row["arena_bytes"]:
             graph = read(file.read_bytes()).subgraphs[0]
             zeros = [np.zeros(graph.tensors[i].shape, graph.tensors[i].dtype) for i in graph.inputs]

@@ -19,7 +19,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "conversion.keras_lstm": ("convert", "from_keras", "to_keras"),
     "conversion.torch_lstm": ("from_torch", "to_torch"),
     "edge": ("EdgeModel",),
-    "exporting": ("ExportError", "ExportReport", "export"),
+    "exporting": ("ExportError", "ExportReport", "QuantizationReport", "export", "quantization_report"),
     "inspection.ablation": ("ablate", "worth_of_gates"),
     "inspection.attribution": ("influence",),
     "inspection.horizon": ("Horizon", "memory_horizon"),

@@ -39,7 +39,9 @@ class FreshRows(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Clear the rows."""
-        model = self.model  # on JAX the access copies the states from the training loop, which then takes them from the model
+        model = (
+            self.model
+        )  # on JAX the access copies the states from the training loop, which then takes them from the model
         for layer in model.layers:
             for state in keras.tree.flatten(layer.states) if getattr(layer, "stateful", False) else ():
                 kept = np.random.default_rng((self.epoch, batch)).random((state.shape[0], 1)) >= self.share

@@ -98,8 +98,8 @@ def write_report(
         lines += [
             "## Exports, each loaded again and compared with Keras on test data",
             "",
-            f"Keras and every file on the same examples, the first {exports.rows[0]['samples']} of the test data, each from empty "
-            "memory; max difference is the largest absolute difference between any two outputs.",
+            f"Keras and every file on the same examples, the first {exports.rows[0]['samples']} of the test data, each from "
+            "empty memory; max difference is the largest absolute difference between any two outputs.",
             "",
             "| " + " | ".join(HEADINGS) + " |",
             "|---" * len(HEADINGS) + "|",
