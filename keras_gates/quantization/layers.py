@@ -222,6 +222,15 @@ class QuantizedLSTM(QuantizedLayer):
         with patched([(self.layer, "inner_loop", loop)]):
             return self.layer(inputs, mask=mask, training=bool(training))
 
+    @property
+    def stateful(self) -> bool:
+        """Whether a batch continues the one before."""
+        return bool(self.layer.stateful)
+
+    def reset_states(self) -> None:
+        """Forget the batch before."""
+        self.layer.reset_states()
+
     def lstm_scales(self) -> LSTMScales:
         """Return the scales of input, hidden and cell state."""
         return LSTMScales(self.scale_of("input"), self.scale_of("hidden"), float(self.scales["cell"]))

@@ -25,7 +25,7 @@ class Range:
 
     def see(self, x: np.ndarray) -> None:
         """Widen to the values of an array."""
-        if x.size:
+        if x.size and x.dtype.kind in "fiu":
             self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
 
 
@@ -40,21 +40,20 @@ def batches_of(model: keras.Model, calibration: Any) -> Iterator[Any]:
     Raises:
         InvalidArgument: It is of another kind, or empty.
     """
+    size = model.inputs[0].shape[0] or BATCH
     if isinstance(calibration, np.ndarray) or (isinstance(calibration, list) and len(model.inputs) == 1):
-        samples = list(calibration)
+        samples = [np.asarray(sample) for sample in calibration]
         if not samples:
             raise InvalidArgument(
                 "quantize_aware: calibration is empty; pass about a hundred whole sequences of real inputs."
             )
-        if len({np.shape(sample) for sample in samples}) > 1:
-            yield from (np.asarray(sample)[None] for sample in samples)
-            return
-        stacked = np.asarray(samples)
-        yield from (stacked[start : start + BATCH] for start in range(0, len(stacked), BATCH))
+        several = size if len({sample.shape for sample in samples}) == 1 else 1
+        for start in range(0, len(samples), several):
+            yield _whole_batch(np.stack(samples[start : start + several]), model)
     elif isinstance(calibration, dict | tuple | list):
-        first = keras.tree.flatten(calibration)[0]
-        for start in range(0, len(first), BATCH):
-            yield keras.tree.map_structure(lambda x: np.asarray(x)[start : start + BATCH], calibration)  # noqa: B023
+        for start in range(0, len(keras.tree.flatten(calibration)[0]), size):
+            part = slice(start, start + size)
+            yield keras.tree.map_structure(lambda x: _whole_batch(np.asarray(x)[part], model), calibration)  # noqa: B023
     elif hasattr(calibration, "as_numpy_iterator"):
         for number, batch in enumerate(calibration.as_numpy_iterator()):
             if number == _MOST_BATCHES:
@@ -65,6 +64,11 @@ def batches_of(model: keras.Model, calibration: Any) -> Iterator[Any]:
             f"quantize_aware: calibration must be an array, a dict of arrays, a list of sequences or a tf.data.Dataset, got "
             f"{type(calibration).__name__}."
         )
+
+
+def _whole_batch(x: np.ndarray, model: keras.Model) -> np.ndarray:
+    """Return an array with its first samples repeated up to the batch size that the model fixes."""
+    return np.resize(x, (model.inputs[0].shape[0] or len(x), *x.shape[1:]))
 
 
 @dataclass

@@ -6,6 +6,7 @@ import pytest
 from support.reference_kernels import numbers_of
 
 import keras_gates
+from keras_gates.models import load
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export traces with TensorFlow")
 LSTM, DENSE = "UNIDIRECTIONAL_SEQUENCE_LSTM", "FULLY_CONNECTED"
@@ -38,14 +39,21 @@ def events_model():
     return model, np.random.default_rng(0).normal(size=(40, 10, 3)).astype("float32")
 
 
-def differences(aware, data, x, own=lambda x: x):
-    """Return how many numbers of the last LSTM and of the last dense layer differ, and how many there are."""
+def differences(aware, data, x, events=None):
+    """Return how many numbers of the last LSTM and of the last dense layer differ, and how many there are.
+
+    Args:
+        aware: The model.
+        data: Bytes of its file.
+        x: Inputs of the model.
+        events: The same as the file takes them, if a layer stays outside.
+    """
     lstm = [layer for layer in aware.layers if type(layer).__name__ == "QuantizedLSTM"][-1]
     dense = [layer for layer in aware.layers if type(layer).__name__ == "QuantizedDense"][-1]
-    hidden, features = keras.Model(aware.inputs, [lstm.output, dense.input]).predict(own(x), verbose=0)
+    hidden, features = keras.Model(aware.inputs, [lstm.output, dense.input]).predict(x, verbose=0)
     counted = {}
     for kind, mine in ((LSTM, hidden), (DENSE, keras.ops.convert_to_numpy(dense.sums(features)))):
-        numbers, scale, zero = numbers_of(data, kind, x)
+        numbers, scale, zero = numbers_of(data, kind, x if events is None else events)
         numbers = numbers[:, -1] if numbers.ndim > mine.ndim else numbers  # only the last time step is read
         counted[kind] = (int((np.rint(mine / scale + zero) != numbers).sum()), numbers.size)
         assert np.ptp(numbers) > 20  # not all saturated or empty
@@ -53,7 +61,12 @@ def differences(aware, data, x, own=lambda x: x):
 
 
 @pytest.mark.parametrize(
-    ("build", "precision"), [(tokens_model, "int8"), (events_model, "int8"), (events_model, "int4")]
+    ("build", "precision"),
+    [
+        pytest.param(tokens_model, "int8", marks=pytest.mark.slow),
+        (events_model, "int8"),
+        pytest.param(events_model, "int4", marks=pytest.mark.slow),
+    ],
 )
 def test_every_integer_of_the_file_is_that_of_the_forward_pass(build, precision, tmp_path):
     model, x = build()
@@ -61,6 +74,27 @@ def test_every_integer_of_the_file_is_that_of_the_forward_pass(build, precision,
     report = keras_gates.export(aware, tmp_path, ["tflite"], "int8", steps=x.shape[1])
     assert not report.warnings
     found = differences(aware, (tmp_path / "model.tflite").read_bytes(), x)
+    assert [different for different, _ in found.values()] == [0, 0], found
+
+
+def zoo_data(name):
+    """Random inputs of a model of the zoo."""
+    generator = np.random.default_rng(0)
+    if name == "language":
+        return generator.integers(0, 60, (40, 30)).astype("int32")
+    if name == "digits":
+        return generator.integers(0, 256, (40, 28, 28)).astype("float32")
+    return generator.normal(scale=4.0, size=(40, 51, 3)).astype("float32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["language", "gesture", "digits"])
+def test_models_of_the_zoo(name, tmp_path):
+    x = zoo_data(name)
+    aware = keras_gates.quantize_aware(load(name, "nano"), calibration=x)
+    keras_gates.export(aware, tmp_path, ["tflite"], "int8", steps=x.shape[1])
+    events = aware.get_layer("scale")(x).numpy() if name == "gesture" else x  # the file takes normalized events
+    found = differences(aware, (tmp_path / "model.tflite").read_bytes(), x, events)
     assert [different for different, _ in found.values()] == [0, 0], found
 
 

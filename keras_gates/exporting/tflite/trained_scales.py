@@ -124,7 +124,11 @@ def _pass_on(model: schema.ModelT, graph: schema.SubGraphT, scales: dict[int, Sc
                 if constant is None or source not in graph.inputs:
                     continue
                 tensor = graph.tensors[constant]
-                factor = float(tensor.quantization.scale[0]) * float(np.max(_stored(model, tensor)))
+                numbers = _stored(model, tensor)
+                assert numbers is not None
+                if numbers.size != 1:
+                    continue
+                factor = float(tensor.quantization.scale[0]) * (int(numbers[0]) - int(tensor.quantization.zeroPoint[0]))
             if target in scales and source not in scales:
                 scales[source] = Scale(float(np.float32(scales[target].scale / factor)), scales[target].zero)
             elif source in scales and target not in scales and name != "MUL":
