@@ -78,7 +78,10 @@ def weight_numbers(weights: Any, bits: int, groups: int) -> tuple[Any, Any]:
     """
     most = 2.0 ** (bits - 1) - 1.0
     largest = ops.max(ops.reshape(ops.max(ops.abs(weights), axis=0), (groups, -1)), axis=1)
-    scale = ops.repeat(ops.stop_gradient(ops.maximum(narrow(largest), 1e-9) / most), weights.shape[1] // groups)
+    # In float64: TensorFlow's graph optimizer makes a division by a constant to a product with its reciprocal, which in float32
+    # gives another scale than outside a graph, and weights that lie on halves would be rounded otherwise.
+    scale = narrow(wide(ops.stop_gradient(ops.maximum(largest, 1e-9))) / most)
+    scale = ops.repeat(scale, weights.shape[1] // groups)
     hard = ops.clip(nearest(wide(weights) / wide(scale)), -most, most)
     return straight(narrow(hard), weights / scale), scale
 
