@@ -9,6 +9,7 @@ from keras_gates import layers as layers
 from keras_gates import loops as loops
 from keras_gates import models as models
 from keras_gates import native as native
+from keras_gates import quantization as quantization
 from keras_gates._errors import GatesError as GatesError
 from keras_gates._errors import InvalidArgument as InvalidArgument
 from keras_gates.conversion.keras_lstm import convert as convert
@@ -70,6 +71,7 @@ from keras_gates.layers.variants.zoneout import ZoneoutRememberGate as ZoneoutRe
 from keras_gates.layers.variants.zoneout import ZoneoutUseGate as ZoneoutUseGate
 from keras_gates.loops.inputs import Weights as Weights
 from keras_gates.native.versions import show_versions as show_versions
+from keras_gates.quantization.aware import quantize_aware as quantize_aware
 
 __version__: str
 __all__ = [

@@ -168,6 +168,15 @@ def backend_lstm() -> Callable:
     return _fetch(importlib.import_module("keras.src.backend"), "lstm", "keras.src.backend")
 
 
+def backend_rnn() -> Callable:
+    """Return the loop over time of Keras' backend, which `keras.layers.RNN` runs.
+
+    Raises:
+        ImportError: this version of Keras has no `keras.src.backend.rnn`.
+    """
+    return _fetch(importlib.import_module("keras.src.backend"), "rnn", "keras.src.backend")
+
+
 def in_xla_context() -> bool:
     """Return whether TensorFlow is tracing a graph that XLA compiles as a whole.
 

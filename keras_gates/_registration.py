@@ -54,6 +54,8 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "layers.variants.zoneout": ("ZoneoutRememberGate", "ZoneoutUseGate"),
     "loops.inputs": ("Weights",),
     "native.versions": ("show_versions",),
+    "quantization.aware": ("quantize_aware",),
+    "quantization.layers": (),
     # The zoo's layers are registered with the others; their names stay in keras_gates.models.
     "models.layers.alphabet": (),
     "models.layers.logmel": (),
@@ -61,7 +63,18 @@ PUBLIC: dict[str, tuple[str, ...]] = {
 }
 MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}
 WITHOUT_KERAS = ("_errors", "edge", "native.versions")
-PACKAGES = ("cli", "conversion", "edge", "exporting", "inspection", "layers", "loops", "models", "native")
+PACKAGES = (
+    "cli",
+    "conversion",
+    "edge",
+    "exporting",
+    "inspection",
+    "layers",
+    "loops",
+    "models",
+    "native",
+    "quantization",
+)
 HAS_KERAS = importlib.util.find_spec("keras") is not None
 
 
@@ -88,7 +101,7 @@ def load(name: str) -> Any:
 def register() -> None:
     """Import every module that registers a class with Keras."""
     for module in PUBLIC:
-        if module.startswith(("layers.", "models.layers.")):
+        if module.startswith(("layers.", "models.layers.", "quantization.layers")):
             importlib.import_module(f"keras_gates.{module}")
 
 

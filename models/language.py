@@ -152,8 +152,9 @@ def with_batch(model: Any, batch: int | None) -> Any:
     output = numbers
     for layer in model.layers[1:]:
         config = layer.get_config()
-        if "stateful" in config:
-            config["stateful"] = batch is not None
+        for part in (config, config.get("layer", {}).get("config", {})):  # the second of a layer trained in integers
+            if "stateful" in part:
+                part["stateful"] = batch is not None
         output = layer.__class__.from_config(config)(output)
     copy = keras.Model(numbers, output, name=model.name)
     copy.set_weights(model.get_weights())

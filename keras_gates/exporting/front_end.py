@@ -67,20 +67,26 @@ def kept_outside(request: ExportRequest) -> Iterator[tuple[ExportRequest, list[s
     if front is None:
         yield request, []
         return
+    reference = request.reference
     with contextlib.ExitStack() as block:
         if front.metadata.get("kind") == "scale":
-            block.enter_context(patched([(front.layer, "call", lambda x, *args, **rest: x)]))
+            same = [front.layer, *([] if reference is None else [reference.get_layer(front.layer.name)])]
+            block.enter_context(patched([(layer, "call", lambda x, *args, **rest: x) for layer in same]))
             model, inputs = request.model, request.inputs
         else:
             block.enter_context(_compat.without_new_nodes(request.model))
             model = keras.Model(front.layer.output, request.model.output, name=request.model.name)
             inputs = inputs_of(model)
+            if reference is not None:
+                block.enter_context(_compat.without_new_nodes(reference))
+                reference = keras.Model(reference.get_layer(front.layer.name).output, reference.output)
         test, calibration = request.test, request.calibration
         vocabulary = {} if front.vocabulary is None else {"vocabulary": front.vocabulary}
         yield (
             dataclasses.replace(
                 request,
                 model=model,
+                reference=reference,
                 inputs=inputs,
                 calibration=None if calibration is None else _through(front, request, calibration, samples.MOST),
                 metadata={**vocabulary, **(request.metadata or {}), "frontend": front.metadata},

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import keras
 
     from keras_gates.exporting.model_inputs import Inputs
+    from keras_gates.quantization.layers import LayerNumbers
 
 FORMATS = ("saved_model", "tflite", "c", "c99")
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
@@ -29,6 +30,8 @@ class ExportRequest:
 
     Attributes:
         inputs: the model's inputs as the file names them.
+        trained: of a model of `quantize_aware` (`model` is then its float counterpart): the integers that the file is to hold.
+        reference: that model, whose outputs the file is compared with; None for `model`.
 
     Raises:
         ValueError: an argument has an unknown value.
@@ -49,6 +52,8 @@ class ExportRequest:
     test: tuple[Any, Any] | None = None
     float_operators: tuple[str, ...] = ()
     also_time: tuple[str, ...] = ()
+    trained: tuple[LayerNumbers, ...] = ()
+    reference: keras.Model | None = None
 
     def __post_init__(self) -> None:
         _known("formats", self.formats, FORMATS)
@@ -62,7 +67,7 @@ class ExportRequest:
                 f"precision={self.precision!r} is not for microcontrollers: TFLM {_TFLM_LACKS[self.precision]}. Use int8 or "
                 "float32."
             )
-        if self.needs_tflite and self.is_integer and self.calibration is None:
+        if self.needs_tflite and self.is_integer and self.calibration is None and not self.trained:
             raise ExportError(
                 f"{self.precision} needs calibration=…: about a hundred whole sequences of real inputs, from which the "
                 "converter measures the range of every tensor."
@@ -83,6 +88,11 @@ class ExportRequest:
     def needs_tflite(self) -> bool:
         """Whether a .tflite is to be written; the C files hold one, or are written from it."""
         return bool({"tflite", "c", "c99"} & set(self.formats))
+
+    @property
+    def compared_with(self) -> keras.Model:
+        """The model whose outputs those of the file are to be."""
+        return self.model if self.reference is None else self.reference
 
     @property
     def is_integer(self) -> bool:

@@ -19,6 +19,7 @@ from keras_gates.exporting.model_inputs import inputs_of
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError, ExportReport
 from keras_gates.layers.unchanged import leaves_model_unchanged
+from keras_gates.quantization.aware import file_numbers, float_model, is_quantize_aware
 
 
 @leaves_model_unchanged
@@ -46,7 +47,8 @@ def export(
     UNIDIRECTIONAL_SEQUENCE_LSTM; others become a one-step model, a loop or unrolled steps. The model is not changed.
 
     Args:
-        model: Any built Keras model, on the TensorFlow backend.
+        model: Any built Keras model, on the TensorFlow backend. One of `keras_gates.quantize_aware` is written with the scales
+            it was trained with, needs no calibration and no `lowering`, and is compared with its own forward pass.
         out: Output folder; created if it does not exist. Files of the same names are replaced, after verification only.
         formats: Of "saved_model" (out/saved_model/), "tflite" (out/model.tflite), "c" (out/c/, C++ for a microcontroller;
             includes "tflite"), "c99" (out/c99/, C without a runtime; includes "tflite").
@@ -93,6 +95,14 @@ def export(
         )
     if not isinstance(model, keras.Model):
         raise ExportError(f"export takes a keras.Model, got {type(model).__name__}. Wrap a layer in keras.Sequential.")
+    trained, reference = (), None
+    if is_quantize_aware(model):
+        if precision != "int8":
+            raise ExportError(
+                f"{model.name} was trained in integers and exports with precision='int8', not {precision!r}. For another one, "
+                "export keras_gates.quantization.aware.float_model(model)."
+            )
+        trained, reference, model = tuple(file_numbers(model)), model, float_model(model)
     if mode == "stream" and steps is None and stride_of(model) > 1:
         steps = stride_of(model)
     request = ExportRequest(
@@ -110,6 +120,8 @@ def export(
         test=test,
         float_operators=tuple(float_operators),
         also_time=tuple(also_time),
+        trained=trained,
+        reference=reference,
     )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from keras_gates.models.training.distribution import KINDS
 from keras_gates.models.training.run_config import RunConfig
 
 DEFAULT_MODEL = "show"
+QAT = ("int8", "int4")
 EXAMPLES = """examples:
   python train.py                              the default model on built-in data, about two minutes
   python train.py --list                       every model with its presets and scores
@@ -134,6 +135,13 @@ def parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--target", default="cpu", choices=TARGETS, help="cpu: phone or computer; micro: microcontroller (default: cpu)"
     )
+    output.add_argument(
+        "--qat",
+        nargs="?",
+        const="int8",
+        choices=QAT,
+        help="then train briefly in integers, and export an int8 file that computes just that; int4: with weights of 4 bits",
+    )
     output.add_argument("--no-baselines", action="store_true", help="do not train simple models for comparison")
     output.add_argument("--no-export", action="store_true", help="train and evaluate only")
     output.add_argument("--quiet", action="store_true", help="print errors only")
@@ -177,6 +185,12 @@ def configuration(arguments: argparse.Namespace) -> RunConfig:
     precisions = arguments.precision.split(",")
     if unknown := [precision for precision in precisions if precision not in PRECISIONS]:
         raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {unknown[0]!r}")
+    if arguments.qat and arguments.precision not in ("float32", "int8"):
+        raise UserError(f"--qat exports in int8; got --precision {arguments.precision}. Leave --precision out")
+    if arguments.qat and arguments.distribute:
+        raise UserError(
+            "--qat trains in one process; train with --distribute first, then with --from-weights and --qat"
+        )
     for setting in arguments.settings:
         _set(setting, model, build, data, recipe)
     return RunConfig(
@@ -190,7 +204,8 @@ def configuration(arguments: argparse.Namespace) -> RunConfig:
         recipe=recipe,
         adapt=_adaptable(arguments) if source == "files" else (),
         from_weights=arguments.from_weights,
-        precision=tuple(precisions),
+        precision=("int8",) if arguments.qat else tuple(precisions),
+        qat=arguments.qat,
         mode=arguments.mode,
         target=arguments.target,
         export=not arguments.no_export,

@@ -33,6 +33,7 @@ class RunConfig:
         precision: precisions of the exported .tflite files.
         mode: "sequence" or "stream", how the .tflite files are called.
         target: "cpu" or "micro", what the .tflite files run on.
+        qat: "int8" or "int4" for a short training in integers after the ordinary one; None without.
         export: whether to export at all.
         baselines: whether to train simple models for comparison.
         arguments: the command line, without the program's name.
@@ -52,6 +53,7 @@ class RunConfig:
     precision: tuple[str, ...] = ("float32",)
     mode: str = "sequence"
     target: str = "cpu"
+    qat: str | None = None
     export: bool = True
     baselines: bool = True
     arguments: tuple[str, ...] = ()

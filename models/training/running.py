@@ -27,6 +27,7 @@ from keras_gates.models.training import (
     deploying,
     distribution,
     fitting,
+    integers,
     judging,
     options,
     output,
@@ -42,6 +43,7 @@ from keras_gates.models.training.fitting import Keeper
 from keras_gates.models.training.output import Answer
 from keras_gates.models.training.recipe import ADAPTABLE, DEFAULTS, adapted
 from keras_gates.models.training.run_config import RunConfig
+from keras_gates.quantization.aware import float_model
 
 HTML_EXAMPLES = 4  # test examples in report.html
 PACKAGES = ("keras-gates", "keras", "tensorflow", "numpy", "ai-edge-litert", "tensorflow-datasets")
@@ -136,6 +138,11 @@ def train(
         if training.first_step.seconds is not None:
             clock.seconds[FIRST_STEP] = training.first_step.seconds
         if keras.backend.backend() == "tensorflow":
+            if config.qat:
+                print(f"Training in integers ({config.qat})")
+                with clock.stage("training in integers"):
+                    aware = integers.train_in_integers(task.zoo, task.model, task.data, config, verbosity())
+                task = dataclasses.replace(task, model=aware)
             print("Scoring the test split")
             with clock.stage("scores"):
                 judgement = evaluate(task, folder)
@@ -231,6 +238,8 @@ def write_report(
 ) -> Path:
     """Stage 5: write report.html, report.md, the learning curves and metrics.json; return the folder's final name."""
     zoo, data, model = task.zoo, task.data, task.model
+    if config.qat:
+        model = float_model(model)  # whose gates can be traced
     x, y = data.illustrative(HTML_EXAMPLES)
     keras_gates.report(
         model,

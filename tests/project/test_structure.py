@@ -17,6 +17,7 @@ MAX_LINES = 380
 # `native` is the loops' C++; `edge` runs on a device without Keras, so it stands alone and may be used by what comes after.
 BELOW_LAYERS = {"loops", "native"}
 BELOW_INSPECTION = {"conversion", "layers", "edge", *BELOW_LAYERS}
+BELOW_EXPORTING = {"quantization", *BELOW_INSPECTION}
 MAY_IMPORT = {
     "native": set(),
     "loops": {"native"},
@@ -24,9 +25,10 @@ MAY_IMPORT = {
     "conversion": {"layers", *BELOW_LAYERS},
     "edge": set(),
     "inspection": BELOW_INSPECTION,
-    "exporting": BELOW_INSPECTION,
-    "models": {"inspection", "exporting", *BELOW_INSPECTION},
-    "cli": {"models", "inspection", "exporting", *BELOW_INSPECTION},
+    "quantization": {"layers", *BELOW_LAYERS},
+    "exporting": BELOW_EXPORTING,
+    "models": {"inspection", "exporting", *BELOW_EXPORTING},
+    "cli": {"models", "inspection", "exporting", *BELOW_EXPORTING},
 }
 EDGE_MAY_IMPORT = {"keras_gates._errors", "keras_gates._files", "keras_gates._quiet"}
 # These stand below every package and may not import one. `_registration` names the modules that it imports by strings.

@@ -19,6 +19,7 @@ from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite import checks, flatbuffer
 from keras_gates.exporting.tflite.passes import PassContext, run_passes
+from keras_gates.exporting.tflite.trained_scales import write_trained
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def convert(
     sequence_steps = None if request.is_stream else steps
     names = list(signature.inputs), list(signature.outputs)
     predictions = tuple(name for name, role in signature.outputs.items() if role == "prediction")
+    if request.trained:
+        write_trained(model, request.trained)
     run_passes(model, PassContext(*names, request.is_integer, int16_fused, sequence_steps, predictions))
     plain = flatbuffer.dump(model)
     if not request.is_integer:

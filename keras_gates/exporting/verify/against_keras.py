@@ -68,7 +68,7 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
         result, arena = _run_tflm(request, file, [feeder.events(sample) for sample in held_out])
     else:
         result = _run_litert(request, file, [feeder.events(sample) for sample in held_out])
-    wanted = compare.keras_outputs(request.model, request.inputs, held_out)
+    wanted = compare.keras_outputs(request.compared_with, request.inputs, held_out)
     difference = _compared(request, held_out, wanted, result.predictions)
     is_usual = all(each.is_usual for each in difference.outputs)
     loss = _where_integers_lose(request, data) if request.is_integer and not is_usual else ""
@@ -154,7 +154,7 @@ def can_resize(request: ExportRequest, candidate: TFLiteFile, feeder: Feeder, da
         if alone:
             wanted = subprocess_worker.call(run, candidate.data, events, True).predictions
         else:
-            wanted = [compare.keras_outputs(request.model, request.inputs, [each])[0] for each in resized]
+            wanted = [compare.keras_outputs(request.compared_with, request.inputs, [each])[0] for each in resized]
         return all(compare.compare([w], [g], request.precision).acceptable for w, g in zip(wanted, got))
     except (subprocess_worker.ChildError, ValueError):  # LiteRT rejects the length, or the shapes differ
         return False
@@ -194,7 +194,7 @@ def _quality(request: ExportRequest, file: TFLiteFile, feeder: Feeder, steps: in
     )
     events = [feeder.events(sample) for sample in tested]
     got = subprocess_worker.call(run, file.data, events, request.is_stream, only_tflm).predictions
-    wanted = compare.keras_outputs(request.model, request.inputs, tested)
+    wanted = compare.keras_outputs(request.compared_with, request.inputs, tested)
     outputs = {name: np.concatenate([each[0] for each in rows]) for name, rows in (("keras", wanted), ("file", got))}
     return {f"{name} {kind}": value for name, y in outputs.items() for kind, value in [_score(y, np.asarray(targets))]}
 

@@ -1,0 +1,185 @@
+"""The integers and scales of a model of `quantize_aware`, written into a converted file in place of the converter's.
+
+An operator is recognised by its weights, which the converter rounded from the same floats; what moves numbers passes scales on.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from keras_gates.exporting.report import ExportError
+from keras_gates.exporting.tflite.checks import FUSED, HIDDEN, LTM, MOVING, STATE, operator_name
+from keras_gates.exporting.tflite.flatbuffer import add_buffer
+from keras_gates.quantization.layers import LayerNumbers
+from keras_gates.quantization.numbers import Scale
+
+_KINDS = {FUSED: "lstm", "FULLY_CONNECTED": "dense", "GATHER": "embedding"}
+_SAME_NUMBERS = (*MOVING, "REDUCE_MAX", "MAX_POOL_2D", "MUL")  # MUL: of the input alone, by a constant
+_OWN_SCALE = ("SOFTMAX", "LOGISTIC")  # fixed by the operator
+
+
+def write_trained(model: schema.ModelT, layers: Sequence[LayerNumbers]) -> None:
+    """Write what `layers` hold into the first graph of a file, in place.
+
+    Args:
+        model: A converted int8 file.
+        layers: Of the model that it was converted from.
+
+    Raises:
+        ExportError: An operator of integers has no layer, or a layer no operator.
+    """
+    graph, rest = model.subgraphs[0], list(layers)
+    scales: dict[int, Scale] = {}
+    for operator in graph.operators:
+        kind = _KINDS.get(operator_name(model, operator))
+        if kind is None or not _has_weights(model, graph, operator, kind):
+            continue
+        layer = next((each for each in rest if each.kind == kind and _is_of(model, graph, operator, each)), None)
+        if layer is None:
+            raise ExportError(
+                f"an operator {operator_name(model, operator)} of the file is of no layer trained in integers; report this model."
+            )
+        rest.remove(layer)
+        scales |= _write_layer(model, graph, operator, layer)
+    if rest:
+        raise ExportError(
+            f"{rest[0].layer} has no operator in the file, whose scales could be written; report this model."
+        )
+    _pass_on(model, graph, scales)
+    for index, scale in scales.items():
+        _set(graph.tensors[index], scale)
+    _drop_unused(model)
+
+
+def _has_weights(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, kind: str) -> bool:
+    return _stored(model, graph.tensors[operator.inputs[0 if kind == "embedding" else 1]]) is not None
+
+
+def _is_of(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, layer: LayerNumbers) -> bool:
+    """Whether the converter's integers are the layer's floats, each to the nearest step."""
+    kernel = layer.kernel if layer.kind == "embedding" else layer.kernel.T
+    places = {"embedding": [0], "dense": [1], "lstm": [1, 2, 3, 4]}[layer.kind]
+    parts = np.split(kernel, len(places)) if len(places) > 1 else [kernel]
+    for place, part in zip(places, parts):
+        tensor = graph.tensors[operator.inputs[place]]
+        stored = _stored(model, tensor)
+        if stored is None or stored.size != part.size:
+            return False
+        scale = np.array(tensor.quantization.scale, np.float64)
+        zero = int(tensor.quantization.zeroPoint[0])
+        steps = scale[:, None] if len(scale) > 1 else scale
+        real = (stored.reshape(part.shape).astype(np.float64) - zero) * steps
+        if np.abs(real - part).max(initial=0) > 1.01 * scale.max():
+            return False
+    return True
+
+
+def _write_layer(
+    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, layer: LayerNumbers
+) -> dict[int, Scale]:
+    """Write the weights; return the scales of the activations around the operator."""
+    output = {operator.outputs[0]: layer.output}
+    if layer.kind == "embedding":
+        table = graph.tensors[operator.inputs[0]]
+        _store(model, graph, operator, 0, layer.constants["table"].reshape(table.shape), [layer.output.scale])
+        graph.tensors[operator.inputs[0]].quantization.zeroPoint = [layer.output.zero]
+        return output
+    assert layer.input is not None
+    for place, name in _places(layer.kind, operator):
+        scale = layer.scales[name]
+        _store(model, graph, operator, place, layer.constants[name], [float(value) for value in scale])
+    if layer.kind == "lstm":
+        cell = graph.tensors[operator.inputs[LTM]]
+        cell.quantization.scale, cell.quantization.zeroPoint = [layer.cell], [0]
+        output |= {operator.inputs[STATE]: layer.output, operator.intermediates[HIDDEN]: layer.output}
+    return {operator.inputs[0]: layer.input, **output}
+
+
+def _places(kind: str, operator: schema.OperatorT) -> list[tuple[int, str]]:
+    """Return the operator's inputs that hold weights, with the name of the layer's constant."""
+    if kind == "lstm":
+        firsts = {"input": 1, "recurrent": 5, "bias": 12}
+        return [(first + gate, f"{name}_{gate}") for name, first in firsts.items() for gate in range(4)]
+    if len(operator.inputs) < 3 or operator.inputs[2] < 0:
+        return [(1, "kernel")]
+    return [(1, "kernel"), (2, "bias")]
+
+
+def _pass_on(model: schema.ModelT, graph: schema.SubGraphT, scales: dict[int, Scale]) -> None:
+    """Give what only moves numbers the scale of its neighbours, until nothing changes; check that nothing is left."""
+    before = -1
+    while len(scales) > before:
+        before = len(scales)
+        for operator in graph.operators:
+            name, source, target = operator_name(model, operator), operator.inputs[0], operator.outputs[0]
+            if name not in _SAME_NUMBERS:
+                continue
+            factor = 1.0
+            if name == "MUL":
+                constant = next((i for i in operator.inputs if _stored(model, graph.tensors[i]) is not None), None)
+                if constant is None or source not in graph.inputs:
+                    continue
+                tensor = graph.tensors[constant]
+                numbers = _stored(model, tensor)
+                assert numbers is not None
+                if numbers.size != 1:
+                    continue
+                factor = float(tensor.quantization.scale[0]) * (int(numbers[0]) - int(tensor.quantization.zeroPoint[0]))
+            if target in scales and source not in scales:
+                scales[source] = Scale(float(np.float32(scales[target].scale / factor)), scales[target].zero)
+            elif source in scales and target not in scales and name != "MUL":
+                scales[target] = scales[source]
+    for operator in graph.operators:
+        name = operator_name(model, operator)
+        for index in [*operator.inputs[:1], *operator.outputs] if name not in _OWN_SCALE else []:
+            tensor = graph.tensors[index]
+            if tensor.type == schema.TensorType.INT8 and index not in scales and _stored(model, tensor) is None:
+                raise ExportError(
+                    f"{name}: no scale was trained for one of its tensors; the model has something between its layers of "
+                    "integers that quantize_aware does not know. Report this model."
+                )
+
+
+def _set(tensor: schema.TensorT, scale: Scale) -> None:
+    tensor.quantization.scale, tensor.quantization.zeroPoint = [scale.scale], [scale.zero]
+
+
+def _stored(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray | None:
+    """Return a constant's values; None for a tensor that is none."""
+    types = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "<i4"}
+    data = model.buffers[tensor.buffer].data
+    if data is None or not len(data) or tensor.type not in types:
+        return None
+    return np.frombuffer(bytes(data), types[tensor.type])
+
+
+def _store(
+    model: schema.ModelT,
+    graph: schema.SubGraphT,
+    operator: schema.OperatorT,
+    place: int,
+    values: np.ndarray,
+    scales: list[float],
+) -> None:
+    """Store a constant of one operator. The converter lets equal constants share a tensor, so it gets one of its own then."""
+    index = operator.inputs[place]
+    if sum(list(each.inputs).count(index) for each in graph.operators) > 1:
+        operator.inputs = list(operator.inputs)
+        operator.inputs[place] = len(graph.tensors)
+        graph.tensors.append(copy.deepcopy(graph.tensors[index]))
+    tensor = graph.tensors[operator.inputs[place]]
+    tensor.buffer = add_buffer(model, np.ascontiguousarray(values).tobytes())
+    tensor.quantization.scale, tensor.quantization.zeroPoint = scales, [0] * len(scales)
+
+
+def _drop_unused(model: schema.ModelT) -> None:
+    """Empty the buffers of the constants that were replaced."""
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    used |= {entry.buffer for entry in model.metadata or []}
+    for number, buffer in enumerate(model.buffers):
+        if number not in used:
+            buffer.data = None

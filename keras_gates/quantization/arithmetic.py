@@ -1,0 +1,146 @@
+"""The integer operators' arithmetic on tensors: roundings, tables, and gradients that pass them unchanged.
+
+Integers are held in floats: int8 products of up to 1,000 addends in float32 (exact below 2^24), what follows in float64. The
+steps are those of TensorFlow Lite's reference kernels and of gemmlowp's ``fixedpoint.h``, whose roundings decide single bits.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+_MOST_ADDENDS = 1000  # 128 * 128 * 1000 < 2^24
+_POWERS = 2.0 ** np.arange(-128, 129)
+# exp(-1/4), exp(-1/2), exp(-1), … exp(-16) in Q0.15
+_EXPONENTIALS = (25520, 19875, 12055, 4435, 600, 11, 0)
+
+
+def has_float64() -> bool:
+    """Return whether the backend computes in float64, which the exact arithmetic needs: JAX only with `jax_enable_x64`."""
+    if keras.backend.backend() != "jax":
+        return True
+    import jax
+
+    return bool(jax.config.jax_enable_x64)
+
+
+def wide(x: Any) -> Any:
+    """Return a tensor in float64; in float32 where the backend has no other."""
+    return ops.cast(x, "float64" if has_float64() else "float32")
+
+
+def narrow(x: Any) -> Any:
+    """Return a tensor in float32."""
+    return ops.cast(x, "float32")
+
+
+@ops.custom_gradient
+def straight(hard: Any, soft: Any) -> tuple:
+    """Return `hard`, with the gradient of `soft`: a rounding in the forward pass that the backward pass does not see.
+
+    (`soft + stop_gradient(hard - soft)` is rounded again, and need not be `hard`.)
+    """
+
+    def gradient(*rest: Any, upstream: Any = None) -> tuple:
+        upstream = rest[0] if upstream is None else upstream
+        return ops.zeros_like(hard), upstream
+
+    return hard + 0.0, gradient
+
+
+def nearest(x: Any) -> Any:
+    """Return the nearest whole numbers, halves away from zero."""
+    return ops.sign(x) * ops.floor(ops.abs(x) + 0.5)
+
+
+def clipped(x: Any, bits: int) -> Any:
+    """Return a tensor clipped to the range of signed integers."""
+    return ops.clip(x, -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1.0)
+
+
+def rescaled(x: Any, real: Any) -> Any:
+    """Return whole numbers times a factor as MultiplyByQuantizedMultiplier does it: a factor of 31 bits, rounded twice.
+
+    Args:
+        x: Tensor of whole numbers, float64.
+        real: Positive factors, float64, of a shape that broadcasts to `x`.
+    """
+    shift = ops.floor(ops.log(real) * float(1 / np.log(2.0))) + 1.0
+    multiplier = _multiplier(real, shift)  # the logarithm may be one too low or too high at powers of two
+    shift = shift + ops.cast(multiplier >= 2.0**31, "float64") - ops.cast(multiplier < 2.0**30, "float64")
+    multiplier = _multiplier(real, shift)
+    once = ops.floor(x * _power(ops.maximum(shift, 0.0)) * multiplier * 2.0**-31 + 0.5)
+    return nearest(once * _power(ops.minimum(shift, 0.0)))
+
+
+def _multiplier(real: Any, shift: Any) -> Any:
+    return ops.floor(real * _power(31.0 - shift) + 0.5)
+
+
+def _power(n: Any) -> Any:
+    """Return 2^n from a table: a vectorised `pow` need not be exact."""
+    return ops.take(ops.convert_to_tensor(_POWERS, dtype="float64"), ops.cast(n, "int32") + 128)
+
+
+def product(x: Any, weights: Any, exact: bool) -> Any:
+    """Return `x @ weights` of whole numbers, exact in float64 if wanted."""
+    if not exact:
+        return ops.matmul(x, weights)
+    if weights.shape[0] > _MOST_ADDENDS:
+        return ops.matmul(wide(x), wide(weights))
+    return wide(ops.matmul(x, weights))
+
+
+def looked_up(x: Any, values: np.ndarray) -> Any:
+    """Return the entries of a table of 65,536 for int16 numbers."""
+    return ops.take(ops.convert_to_tensor(values), ops.cast(x, "int32") + 32768)
+
+
+@lru_cache(maxsize=32)
+def gate_table(kind: str, bits: int) -> np.ndarray:
+    """Return gemmlowp's sigmoid or tanh in Q0.15 of every int16, from -32768 on.
+
+    Args:
+        kind: "sigmoid" or "tanh".
+        bits: Bits of the whole part of the input, which is Q(bits).(15 - bits).
+    """
+    a = np.arange(-32768, 32768, dtype=np.int64)
+    y = _two_over_one_plus_exp(-np.abs(a), bits + (kind == "tanh"))
+    if kind == "sigmoid":
+        y = np.minimum(y * 2, 32767)
+        y = np.where(a == 0, 16384, np.where(a > 0, y, 32767 - y))
+    else:
+        y = np.sign(a) * np.minimum((y - 8192) * 4, 32767)
+    return y.astype(np.float32)
+
+
+def _two_over_one_plus_exp(a: np.ndarray, bits: int) -> np.ndarray:
+    """Return 2 / (1 + exp(a)) in Q2.13 for a <= 0 in Q(bits).(15 - bits)."""
+    quarter = 1 << (13 - bits)
+    low = (a & (quarter - 1)) - quarter
+    rest, x = low - a, low * (1 << bits) + 4096
+    x2 = _times15(x, x)
+    x3, x4 = _times15(x2, x), _times15(x2, x2)
+    y = np.minimum(28918 + _times15(28918, x + _divided(_times15(_divided(x4, 2) + x3, 10923) + x2, 1)), 32767)
+    for place, power in enumerate(_EXPONENTIALS[: min(bits + 2, 7)]):
+        y = np.where(rest & (quarter << place), _times15(y, power), y)
+    y = np.where(a < -(32 << (15 - bits)), 0, y) if bits > 5 else y
+    half = (np.where(a == 0, 32767, y) + 32768) >> 1
+    x = 23130 + _times15(half, -15420)
+    for _ in range(3):  # Newton's division
+        x = x + np.clip(_times15(x, 8192 - _times15(half, x)) * 4, -32768, 32767)
+    return x
+
+
+def _times15(a: Any, b: Any) -> Any:
+    return (a * b + 0x4000) >> 15
+
+
+def _divided(x: np.ndarray, n: int) -> np.ndarray:
+    """Return x / 2^n to the nearest, halves away from zero."""
+    mask = (1 << n) - 1
+    return (x >> n) + ((x & mask) > (mask >> 1) + (x < 0))

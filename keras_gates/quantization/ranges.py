@@ -1,0 +1,134 @@
+"""The ranges of activations on calibration data: from NumPy's steps of an LSTM, and Keras' outputs of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_gates._compat import functional_graph, without_new_nodes
+from keras_gates._errors import InvalidArgument
+from keras_gates.quantization.layers import joint_weights
+
+BATCH = 32
+_MOST_BATCHES = 100
+
+
+class Range:
+    """The smallest and largest value seen."""
+
+    def __init__(self) -> None:
+        self.low, self.high = 0.0, 0.0
+
+    def see(self, x: np.ndarray) -> None:
+        """Widen to the values of an array."""
+        if x.size and x.dtype.kind in "fiu":
+            self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
+
+
+def batches_of(model: keras.Model, calibration: Any) -> Iterator[Any]:
+    """Give calibration data in batches as the model takes them.
+
+    Args:
+        model: A functional model.
+        calibration: An array `(samples, time, …)`, a dict or tuple of such per input, a list with one sequence each, or a
+            `tf.data.Dataset` of batches.
+
+    Raises:
+        InvalidArgument: It is of another kind, or empty.
+    """
+    size = model.inputs[0].shape[0] or BATCH
+    if isinstance(calibration, np.ndarray) or (isinstance(calibration, list) and len(model.inputs) == 1):
+        samples = [np.asarray(sample) for sample in calibration]
+        if not samples:
+            raise InvalidArgument(
+                "quantize_aware: calibration is empty; pass about a hundred whole sequences of real inputs."
+            )
+        several = size if len({sample.shape for sample in samples}) == 1 else 1
+        for start in range(0, len(samples), several):
+            yield _whole_batch(np.stack(samples[start : start + several]), model)
+    elif isinstance(calibration, dict | tuple | list):
+        for start in range(0, len(keras.tree.flatten(calibration)[0]), size):
+            part = slice(start, start + size)
+            yield keras.tree.map_structure(lambda x: _whole_batch(np.asarray(x)[part], model), calibration)  # noqa: B023
+    elif hasattr(calibration, "as_numpy_iterator"):
+        for number, batch in enumerate(calibration.as_numpy_iterator()):
+            if number == _MOST_BATCHES:
+                return
+            yield batch[0] if isinstance(batch, tuple) else batch
+    else:
+        raise InvalidArgument(
+            f"quantize_aware: calibration must be an array, a dict of arrays, a list of sequences or a tf.data.Dataset, got "
+            f"{type(calibration).__name__}."
+        )
+
+
+def _whole_batch(x: np.ndarray, model: keras.Model) -> np.ndarray:
+    """Return an array with its first samples repeated up to the batch size that the model fixes."""
+    return np.resize(x, (model.inputs[0].shape[0] or len(x), *x.shape[1:]))
+
+
+@dataclass
+class Ranges:
+    """Ranges of a model's activations.
+
+    Attributes:
+        tensors: of every layer's output, by `id` of the symbolic tensor.
+        sums: of a dense layer's output before its activation, by `id` of the layer.
+        hidden, cell: of the states of an LSTM, by `id` of the layer.
+    """
+
+    tensors: dict[int, Range]
+    sums: dict[int, Range]
+    hidden: dict[int, Range]
+    cell: dict[int, Range]
+
+
+def ranges_of(model: keras.Model, calibration: Any) -> Ranges:
+    """Run calibration data through the float model, and return the ranges.
+
+    Args:
+        model: A functional or sequential model.
+        calibration: See `batches_of`.
+    """
+    graph = functional_graph(model)
+    tensors = {id(x): x for layer in graph.layers for x in keras.tree.flatten(layer.output)}
+    dense = [layer for layer in graph.layers if isinstance(layer, keras.layers.Dense)]
+    recurrent = [layer for layer in graph.layers if isinstance(layer, keras.layers.RNN)]
+    ranges = Ranges(
+        {key: Range() for key in tensors}, *({id(x): Range() for x in on} for on in (dense, *[recurrent] * 2))
+    )
+    with without_new_nodes(model):
+        every = keras.Model(graph.inputs, list(tensors.values()))
+        for batch in batches_of(model, calibration):
+            values = dict(zip(tensors, map(keras.ops.convert_to_numpy, every(batch, training=False))))
+            for key, x in values.items():
+                ranges.tensors[key].see(x)
+            for layer in dense:
+                kernel, *bias = (keras.ops.convert_to_numpy(weight) for weight in layer.weights)
+                ranges.sums[id(layer)].see(values[id(layer.input)] @ kernel + (bias[0] if bias else 0.0))
+            for layer in recurrent:
+                see_states(layer, values[id(layer.input)], ranges.hidden[id(layer)], ranges.cell[id(layer)])
+    return ranges
+
+
+def see_states(layer: keras.layers.RNN, x: np.ndarray, hidden: Range, cell: Range) -> None:
+    """Run a standard LSTM from zero states, and widen the ranges to its hidden state and to the size of its cell state."""
+    kernel, recurrent, bias = joint_weights(layer)
+    kernel, recurrent = keras.ops.convert_to_numpy(kernel), keras.ops.convert_to_numpy(recurrent)
+    projected = x @ kernel + (0.0 if bias is None else keras.ops.convert_to_numpy(bias))
+    h = c = np.zeros((len(x), len(recurrent)), np.float32)
+    steps = range(x.shape[1])
+    for time in reversed(steps) if layer.go_backwards else steps:
+        i, f, g, o = np.split(projected[:, time] + h @ recurrent, 4, axis=-1)
+        c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+        h = _sigmoid(o) * np.tanh(c)
+        hidden.see(h)
+        cell.see(np.abs(c))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 0.5 * np.tanh(0.5 * x) + 0.5

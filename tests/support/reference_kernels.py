@@ -1,0 +1,40 @@
+"""Integers inside a .tflite file, as LiteRT's reference kernels compute them."""
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+
+
+def numbers_of(data, kind, samples, which=-1):
+    """Return what an operator of a file computes for each sample from empty memory: integers, scale and zero point.
+
+    Args:
+        data: Bytes of the file.
+        kind: Name of the operator, as in the schema.
+        samples: Inputs without batch axis: tokens, or reals, which are quantized as the file's input is.
+        which: Index among the operators of this kind.
+    """
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    graph, codes = model.subgraphs[0], model.operatorCodes
+    code = [_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in codes]
+    operators = [operator for operator in graph.operators if code[operator.opcodeIndex] == kind]
+    graph.outputs, model.signatureDefs = [operators[which].outputs[0]], []
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    resolver = OpResolverType.BUILTIN_REF
+    interpreter = Interpreter(model_content=bytes(builder.Output()), experimental_op_resolver_type=resolver)
+    interpreter.allocate_tensors()
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    rows = []
+    for sample in samples:
+        if source["dtype"] == np.int8:
+            scale, zero = source["quantization"]
+            sample = np.clip(np.rint(sample.astype("float64") / scale) + zero, -128, 127).astype("int8")
+        interpreter.reset_all_variables()
+        interpreter.set_tensor(source["index"], sample[None])
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(target["index"])[0].astype(int))
+    return np.stack(rows), *target["quantization"]
