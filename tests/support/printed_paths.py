@@ -8,8 +8,9 @@ _ENDING = re.compile(r"\.(keras|tflite|html|md|json|txt|png|csv|npy|c|h)$")
 
 def paths_in(text):
     """The words that look like a path: with a slash between names, or with the ending of a file."""
+    text = re.sub(r"\w+://\S+", " ", text)
     words = re.split(r"[\s,;:()\[\]`'\"│┃=]+", text)
-    words = [word.rstrip(".") for word in words if "://" not in word]
+    words = [word.rstrip(".") for word in words]
     return [
         word
         for word in words
