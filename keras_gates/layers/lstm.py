@@ -10,6 +10,7 @@ from keras import ops
 from keras_gates import loops
 from keras_gates.layers.arguments import FORMAT, SHARED
 from keras_gates.layers.cell import GATE_NAMES, GateLSTMCell
+from keras_gates.layers.kernel_gates import joint_weights, kernel_has
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -248,11 +249,12 @@ class GateLSTM(keras.layers.RNN):
         if training and 0.0 < self.dropout < 1.0:
             sequences = sequences * ops.expand_dims(self.cell.get_dropout_mask(sequences[:, 0, :]), 1)
         stm, ltm = initial_state
+        weights, peephole, coupled = joint_weights(self.cell)
         inputs = loops.LoopInputs(
             sequences,
             stm,
             ltm,
-            self.cell.joint_weights(),
+            weights,
             activation=self.activation,
             recurrent_activation=self.recurrent_activation,
             mask=mask,
@@ -260,6 +262,8 @@ class GateLSTM(keras.layers.RNN):
             return_sequences=self.return_sequences,
             zero_output_for_mask=self.zero_output_for_mask,
             unroll=self.unroll,
+            peephole=peephole,
+            coupled=coupled,
         )
         return loops.run(choice.name, inputs)
 
@@ -318,6 +322,7 @@ class GateLSTM(keras.layers.RNN):
             masked=masked,
             training=training,
             custom_gates=not self.cell.is_plain,
+            kernel_gates=kernel_has(self.cell),
             masks_per_gate=drops,
             unroll=self.unroll,
             go_backwards=self.go_backwards,

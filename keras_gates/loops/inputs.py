@@ -36,7 +36,7 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class LoopInputs:
-    """One call of a loop over plain gates.
+    """One call of a loop over plain gates, or over others that it knows.
 
     Attributes:
         events: Tensor `(batch, time, features)`.
@@ -50,6 +50,10 @@ class LoopInputs:
         return_sequences: Boolean, return every STM instead of the last.
         zero_output_for_mask: Boolean, return zeros at a skipped event instead of the STM before it.
         unroll: Boolean, trace the time steps one by one. Only `portable` does so.
+        peephole: Tensor `(3, units)`, what the ignore and the forget factor see of LTM_{t-1} and the use factor of LTM_t; or
+            None. Only `native` takes it.
+        coupled: Boolean, the forget factor is 1 - ignore factor, and the forget gate's columns of the weights are not read. Only
+            `native` takes it.
     """
 
     events: Any
@@ -63,6 +67,8 @@ class LoopInputs:
     return_sequences: bool = False
     zero_output_for_mask: bool = False
     unroll: bool = False
+    peephole: Any = None
+    coupled: bool = False
 
 
 # `(last, outputs, [stm, ltm])`, as `keras.layers.RNN.inner_loop` returns them: the last STM `(batch, units)`; every STM

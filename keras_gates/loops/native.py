@@ -35,7 +35,7 @@ def why_not_here() -> str | None:
 
 
 def run(inputs: LoopInputs) -> LoopResult:
-    """Run the plain gates with tanh and sigmoid over a sequence."""
+    """Run the plain gates, or peephole or coupled ones, with tanh and sigmoid over a sequence."""
     dtype = keras.backend.standardize_dtype(inputs.events.dtype)
     computed = dtype if dtype in ("float32", "float64") else "float32"
 
@@ -51,6 +51,8 @@ def run(inputs: LoopInputs) -> LoopResult:
         sequences=inputs.return_sequences,
         go_backwards=inputs.go_backwards,
         zeros=inputs.zero_output_for_mask,
+        peephole=as_computed(inputs.peephole),
+        coupled=inputs.coupled,
     )
     outputs, stm, ltm = (ops.cast(result, dtype) for result in (outputs, stm, ltm))
     if not inputs.return_sequences:

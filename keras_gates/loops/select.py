@@ -4,7 +4,7 @@
 |---|---|---|
 | `general` | any | `keras.layers.RNN` over the cell: custom gates, a dropout mask for every gate |
 | `portable` | any | all events projected in one matmul, then Keras' loop over the time steps; the backend's own gradient |
-| `native` | any, on a CPU | a C++ kernel: the sequence is one operation, its gradient another |
+| `native` | any, on a CPU | a C++ kernel: the sequence is one operation, its gradient another; also peephole and coupled gates |
 | `compiled` | TensorFlow | the whole loop compiled by XLA, hand-written gradient, two halves of the batch in parallel |
 | `scan` | JAX | `lax.scan` with a hand-written gradient |
 | `fused` | PyTorch | PyTorch's own LSTM (oneDNN on a CPU) |
@@ -53,6 +53,7 @@ class SequenceProblem:
         masked: whether the sequence has a mask.
         training: whether the call is for training.
         custom_gates: whether a gate is not the plain one.
+        kernel_gates: whether the native kernel has the custom gates (peephole, coupled).
         masks_per_gate: whether dropout draws a mask for every gate.
         unroll: as for `keras.layers.RNN`.
         go_backwards: as for `keras.layers.RNN`.
@@ -77,6 +78,7 @@ class SequenceProblem:
     masked: bool = False
     training: bool = False
     custom_gates: bool = False
+    kernel_gates: bool = False
     masks_per_gate: bool = False
     unroll: bool = False
     go_backwards: bool = False
@@ -143,12 +145,18 @@ def _elsewhere(problem: SequenceProblem) -> SequenceProblem:
 
 
 def _best(problem: SequenceProblem) -> LoopChoice:
+    why_not: str | None
     needs_cell = _why_not("portable", problem)
+    if needs_cell and problem.kernel_gates:
+        why_not = _why_not("native", problem)
+        if not why_not:
+            return LoopChoice("native", "the kernel has these gates")
+        return LoopChoice("general", f"{needs_cell}; not native: {why_not}")
     if needs_cell:
         return LoopChoice("general", needs_cell)
     if problem.use_cudnn in ("auto", True) and not _why_not("cudnn", problem):
         return LoopChoice("cudnn", "a GPU with cuDNN, and nothing it cannot do")
-    why_not: str | None = f"there is no other for the {problem.backend} backend"
+    why_not = f"there is no other for the {problem.backend} backend"
     note = ""  # why the faster one does not run
     for loop in FAST.get(problem.backend, ()):
         why_not = _why_not(loop, problem)
@@ -165,7 +173,7 @@ def _why_not(loop: str, problem: SequenceProblem) -> str | None:
     """Return what keeps `loop` from running `problem`, or None."""
     if loop == "general":
         return None
-    if problem.custom_gates:
+    if problem.custom_gates and not (loop == "native" and problem.kernel_gates):
         return "the cell has custom gates"
     if problem.masks_per_gate:
         return "every gate has its own dropout mask (recurrent_dropout, or implementation=1)"

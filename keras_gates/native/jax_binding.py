@@ -27,6 +27,7 @@ class Options(NamedTuple):
     sequences: bool
     go_backwards: bool
     zeros: bool
+    coupled: bool
 
 
 @functools.cache
@@ -61,8 +62,8 @@ def why_not_here() -> str | None:
 
 
 def _flags(options: Options, arrays: Sequence[Any], mask: Any) -> dict[str, np.int32]:
-    bias, kept_kernel = arrays[5], arrays[6]
-    present = {"masked": mask is not None, "biased": bias is not None, "article": kept_kernel is not None}
+    present = {"masked": mask, "biased": arrays[5], "article": arrays[6], "peephole": arrays[8]}
+    present = {name: array is not None for name, array in present.items()}
     return {name: np.int32(value) for name, value in {**options._asdict(), **present}.items()}
 
 
@@ -90,6 +91,7 @@ def _forward(options: Options, arrays: tuple, mask: Any, save: bool) -> list[Any
         call.sequences = options.sequences
         call.mask = None if mask is None else 1  # only whether there are these is read
         call.kept_kernel = None if arrays[6] is None else 1
+        call.peephole = None if arrays[8] is None else 1
         results.append(jax.ShapeDtypeStruct((functions().kg_lstm_saved_size(call),), events.dtype))
     # Under vmap over a function that was traced before, one element after the other.
     run = jax.ffi.ffi_call(FORWARD, results, vmap_method="sequential")
@@ -147,7 +149,11 @@ def lstm(
     sequences: bool,
     go_backwards: bool,
     zeros: bool,
+    peephole: Any = None,
+    coupled: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Run the kernel; arguments and results as in `tensorflow_binding.lstm`."""
-    arrays = tuple(None if array is None else jnp.asarray(array) for array in (events, stm, ltm, *weights))
-    return _lstm(Options(sequences, go_backwards, zeros), arrays, None if mask is None else jnp.asarray(mask, bool))
+    arrays = tuple(None if array is None else jnp.asarray(array) for array in (events, stm, ltm, *weights, peephole))
+    return _lstm(
+        Options(sequences, go_backwards, zeros, coupled), arrays, None if mask is None else jnp.asarray(mask, bool)
+    )

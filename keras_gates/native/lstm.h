@@ -5,7 +5,8 @@
 extern "C" {
 
 // One call. Arrays are dense and row-major, float or double as `is_double` says; matrices have the columns
-// ignore | forget | candidate | use. A pointer that is null stands for "none" (mask, bias, kept_kernel, kept_bias).
+// ignore | forget | candidate | use. A pointer that is null stands for "none" (mask, bias, kept_kernel, kept_bias,
+// peephole).
 struct kg_lstm {
   int64_t batch, time, features, units;
   int32_t is_double;
@@ -14,6 +15,7 @@ struct kg_lstm {
   int32_t zeros;         // the output at a masked event is zero instead of the output before it
   int32_t from_stm;      // the output before the first event that counts is the initial STM instead of zero
   int32_t threads;       // at most so many; 0: as many as there are processors for this process
+  int32_t coupled;       // the forget factor is 1 - ignore factor; its columns of the weights have the gradient zero
   const void* events;    // (batch, time, features)
   const void* stm;       // (batch, units)
   const void* ltm;       // (batch, units)
@@ -22,11 +24,13 @@ struct kg_lstm {
   const void* bias;              // (4 units)
   const void* kept_kernel;       // (units, units): the article formulation
   const void* kept_bias;         // (units)
+  const void* peephole;          // (3, units): what ignore and forget see of LTM before the step, use of LTM after it
   const uint8_t* mask;           // (batch, time), zero where an event is skipped
 };
 
 struct kg_lstm_gradients {
-  void *events, *stm, *ltm, *kernel, *recurrent_kernel, *bias, *kept_kernel, *kept_bias;  // shapes as in kg_lstm
+  void *events, *stm, *ltm, *kernel, *recurrent_kernel, *bias, *kept_kernel, *kept_bias,
+      *peephole;  // shapes as in kg_lstm
 };
 
 // Number of elements that `saved` must hold for the backward pass. Valid for this process only: the layout depends on the processor.

@@ -8,8 +8,8 @@ import functools
 from keras_gates import native
 
 SIZES = ("batch", "time", "features", "units")
-FLAGS = ("is_double", "sequences", "go_backwards", "zeros", "from_stm", "threads")
-ARRAYS = ("events", "stm", "ltm", "kernel", "recurrent_kernel", "bias", "kept_kernel", "kept_bias")
+FLAGS = ("is_double", "sequences", "go_backwards", "zeros", "from_stm", "threads", "coupled")
+ARRAYS = ("events", "stm", "ltm", "kernel", "recurrent_kernel", "bias", "kept_kernel", "kept_bias", "peephole")
 
 
 class Call(ctypes.Structure):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_gates import native
 from keras_gates._compat import in_xla_context, tape_is_active
 
-FLAGS = ("sequences", "go_backwards", "zeros", "masked", "biased", "article", "threads")
+FLAGS = ("sequences", "go_backwards", "zeros", "masked", "biased", "article", "peepholes", "coupled", "threads")
 STRATEGIES = ("DefaultStrategy", "_DefaultDistributionStrategy", "OneDeviceStrategy", "MirroredStrategy")
 
 # Python modules that trace a graph in order to save or convert it.
@@ -127,6 +127,8 @@ def lstm(
     sequences: bool,
     go_backwards: bool,
     zeros: bool,
+    peephole: Any = None,
+    coupled: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Run the kernel.
 
@@ -139,6 +141,9 @@ def lstm(
         sequences: Boolean, return every output instead of the last.
         go_backwards: Boolean, run from the last event to the first.
         zeros: Boolean, output zeros at a skipped event instead of the output before it.
+        peephole: Tensor `(3, units)`, what the ignore and the forget factor see of LTM before the step and the use factor of LTM
+            after it; or None.
+        coupled: Boolean, the forget factor is 1 - ignore factor, and the forget gate's columns of the weights do not matter.
 
     Returns:
         Outputs `(batch, time, units)`, or `(batch, units)` without `sequences`; the last STM; the last LTM.
@@ -146,7 +151,7 @@ def lstm(
     module = operators()
     if not tf.executing_eagerly():
         _keep_in_process()
-    units = weights[1].shape[0]
+    units, weights = weights[1].shape[0], [*weights, peephole]
     empty = tf.zeros((0,), events.dtype)
     present = [weight is not None for weight in weights]
     outputs, last_stm, last_ltm, _ = module.keras_gates_lstm(
@@ -161,6 +166,8 @@ def lstm(
         masked=mask is not None,
         biased=present[2],
         article=present[3],
+        peepholes=present[5],
+        coupled=coupled,
         threads=tf.config.threading.get_intra_op_parallelism_threads(),
         save=tape_is_active(),
     )

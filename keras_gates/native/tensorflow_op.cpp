@@ -25,7 +25,7 @@ static bool find_tensorflow() {
 namespace {
 
 struct Attributes {
-  unsigned char sequences, go_backwards, zeros, masked, biased, article, save = 0;
+  unsigned char sequences, go_backwards, zeros, masked, biased, article, peephole, coupled, save = 0;
   int64_t threads;
 };
 
@@ -47,6 +47,8 @@ template <bool FORWARD> void* create(tf::Construction* construction) {
   flag("masked", &a->masked);
   flag("biased", &a->biased);
   flag("article", &a->article);
+  flag("peepholes", &a->peephole);
+  flag("coupled", &a->coupled);
   if (FORWARD) flag("save", &a->save);
   if (status.ok()) tf::OpKernelConstruction_GetAttrInt64(construction, "threads", &a->threads, status.of);
   if (!status.ok()) tf::OpKernelConstruction_Failure(construction, status.of);
@@ -54,7 +56,8 @@ template <bool FORWARD> void* create(tf::Construction* construction) {
 }
 void destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
 
-constexpr int INPUTS = 9;  // events, stm, ltm, kernel, recurrent kernel, bias, kept kernel, kept bias, mask
+constexpr int INPUTS = 10;  // events, stm, ltm, kernel, recurrent kernel, bias, kept kernel, kept bias, peephole, mask
+constexpr int MASK = INPUTS - 1;
 
 struct Call {
   tf::Context* context;
@@ -85,16 +88,16 @@ struct Call {
     int64_t batch = tf::Dim(inputs[0], 0), time = tf::Dim(inputs[0], 1), features = tf::Dim(inputs[0], 2);
     int64_t units = tf::Dim(inputs[4], 0);
     bool right = shaped(1, 2, batch, units) && shaped(2, 2, batch, units) && shaped(3, 2, features, 4 * units) &&
-                 shaped(4, 2, units, 4 * units) && (!a.masked || shaped(8, 2, batch, time)) &&
+                 shaped(4, 2, units, 4 * units) && (!a.masked || shaped(MASK, 2, batch, time)) &&
                  (!a.biased || shaped(5, 1, 4 * units, 0)) && (!a.article || shaped(6, 2, units, units)) &&
-                 (!(a.article && a.biased) || shaped(7, 1, units, 0)) && units > 0;
+                 (!(a.article && a.biased) || shaped(7, 1, units, 0)) && (!a.peephole || shaped(8, 2, 3, units)) && units > 0;
     if (!right) return fail(tf::INVALID_ARGUMENT, "KerasGates>Lstm: the shapes of events, memories, weights and mask do not fit");
     auto data = [&](int n, bool there) { return there ? tf::TensorData(inputs[n]) : nullptr; };
     static const uint8_t nothing = 0;  // an empty mask has no data, but is one
     type = tf::TensorType(inputs[0]);
-    lstm = {batch, time, features, units, type == tf::DOUBLE, a.sequences, a.go_backwards, a.zeros, 0, (int32_t)a.threads,
+    lstm = {batch, time, features, units, type == tf::DOUBLE, a.sequences, a.go_backwards, a.zeros, 0, (int32_t)a.threads, a.coupled,
             data(0, true), data(1, true), data(2, true), data(3, true), data(4, true), data(5, a.biased), data(6, a.article),
-            data(7, a.article && a.biased), static_cast<const uint8_t*>(data(8, a.masked))};
+            data(7, a.article && a.biased), data(8, a.peephole), static_cast<const uint8_t*>(data(MASK, a.masked))};
     if (a.masked && !lstm.mask) lstm.mask = &nothing;
     return true;
   }
@@ -139,8 +142,8 @@ void forward(void* attributes, tf::Context* context) {
 void backward(void* attributes, tf::Context* context) {
   Call call(context);
   if (call.read(*static_cast<Attributes*>(attributes), INPUTS + 5)) {
-    void* gradients[8];
-    for (int n = 0; n < 8; n++) {
+    void* gradients[MASK];
+    for (int n = 0; n < MASK; n++) {
       int64_t sizes[3];
       int rank = tf::NumDims(call.inputs[n]);
       for (int k = 0; k < rank && k < 3; k++) sizes[k] = tf::Dim(call.inputs[n], k);
@@ -149,7 +152,7 @@ void backward(void* attributes, tf::Context* context) {
     void* data[5];
     for (int n = 0; n < 5; n++) data[n] = tf::TensorData(call.inputs[INPUTS + n]);
     kg_lstm_gradients to = {gradients[0], gradients[1], gradients[2], gradients[3],
-                            gradients[4], gradients[5], gradients[6], gradients[7]};
+                            gradients[4], gradients[5], gradients[6], gradients[7], gradients[8]};
     if (tf::Dim(call.inputs[INPUTS + 1], 0) != saved_size_of_core(&call.lstm) * (int64_t)call.number())
       call.fail(tf::INVALID_ARGUMENT, "KerasGates>LstmGradient: what the forward pass saved is of another size");
     if (call.status.ok()) call.end(backward_of_core(&call.lstm, data[0], data[1], data[2], data[3], data[4], &to));
@@ -168,12 +171,12 @@ template <int SAME, int OFFSET> void shapes(tf::Inference* inference, tf::Status
 }
 
 const char* const NAMES[] = {"events: T", "stm: T", "ltm: T", "kernel: T", "recurrent_kernel: T", "bias: T", "kept_kernel: T",
-                             "kept_bias: T"};
+                             "kept_bias: T", "peephole: T"};
 
 tf::OpDefinition* definition(const char* name) {
   tf::OpDefinition* op = tf::NewOpDefinitionBuilder(name);
   for (const char* attribute : {"T: {float, double}", "sequences: bool", "go_backwards: bool", "zeros: bool", "masked: bool",
-                                "biased: bool", "article: bool", "threads: int"})
+                                "biased: bool", "article: bool", "peepholes: bool", "coupled: bool", "threads: int"})
     tf::OpDefinitionBuilderAddAttr(op, attribute);
   for (const char* input : NAMES) tf::OpDefinitionBuilderAddInput(op, input);
   tf::OpDefinitionBuilderAddInput(op, "mask: bool");
@@ -202,9 +205,9 @@ bool register_operators() {
   for (const char* input : {"outputs: T", "saved: uint8", "d_outputs: T", "d_last_stm: T", "d_last_ltm: T"})
     tf::OpDefinitionBuilderAddInput(op, input);
   for (const char* output : {"d_events: T", "d_stm: T", "d_ltm: T", "d_kernel: T", "d_recurrent_kernel: T", "d_bias: T",
-                             "d_kept_kernel: T", "d_kept_bias: T"})
+                             "d_kept_kernel: T", "d_kept_bias: T", "d_peephole: T"})
     tf::OpDefinitionBuilderAddOutput(op, output);
-  tf::OpDefinitionBuilderSetShapeInferenceFunction(op, shapes<8, 0>);
+  tf::OpDefinitionBuilderSetShapeInferenceFunction(op, shapes<MASK, 0>);
   tf::RegisterOpDefinition(op, status.of);
   add_kernels("KerasGates>LstmGradient", create<false>, backward, status.of);
   return status.ok();

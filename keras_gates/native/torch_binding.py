@@ -14,12 +14,13 @@ from keras_gates import native
 from keras_gates._compat import in_torch_transform
 from keras_gates.native.structures import ARRAYS, Call, Gradients, functions
 
-INPUTS = 9  # the arrays and the mask
+INPUTS = 10  # the arrays and the mask
 TENSORS = (
     "Tensor events, Tensor stm, Tensor ltm, Tensor kernel, Tensor recurrent_kernel, Tensor? bias, Tensor? kept_kernel, "
-    "Tensor? kept_bias, Tensor? mask"
+    "Tensor? kept_bias, Tensor? peephole, Tensor? mask"
 )
-OPTIONS = "bool sequences, bool go_backwards, bool zeros"
+OPTIONS = "bool sequences, bool go_backwards, bool zeros, bool coupled"
+OPTION_COUNT = 4
 EXPORTERS = ("keras.src.export.", "torch.export.", "torch.onnx.", "torch.jit.", "litert_torch.", "ai_edge_torch.")
 
 
@@ -41,12 +42,12 @@ def why_not_here() -> str | None:
     return None
 
 
-def _call(tensors: Sequence[Any], sequences: bool, go_backwards: bool, zeros: bool) -> tuple[Call, list]:
+def _call(tensors: Sequence[Any], sequences: bool, go_backwards: bool, zeros: bool, coupled: bool) -> tuple[Call, list]:
     """Return the call of the core, and the contiguous tensors that it points to."""
     tensors = [None if tensor is None else tensor.contiguous() for tensor in tensors]
     events, mask = tensors[0], tensors[-1]
     call = Call(*events.shape, tensors[1].shape[1], events.dtype == torch.float64, sequences, go_backwards, zeros)
-    call.threads = torch.get_num_threads()
+    call.threads, call.coupled = torch.get_num_threads(), coupled
     for name, tensor in zip((*ARRAYS, "mask"), tensors):
         setattr(call, name, None if tensor is None else tensor.data_ptr())
     if mask is not None and not mask.numel():
@@ -113,7 +114,7 @@ def _gradients(tensors: Sequence[Any]) -> list[torch.Tensor]:
 
 
 def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
-    ctx.options = inputs[INPUTS : INPUTS + 3]
+    ctx.options = inputs[INPUTS : INPUTS + OPTION_COUNT]
     ctx.save_for_backward(*inputs[:INPUTS], output[0], output[3])
 
 
@@ -121,7 +122,7 @@ def _backward(ctx: Any, d_outputs: Any, d_stm: Any, d_ltm: Any, _: Any) -> tuple
     *arrays, outputs, saved = ctx.saved_tensors
     gradients = _lstm_gradient(*arrays, outputs, saved, d_outputs, d_stm, d_ltm, *ctx.options)
     gradients = [None if array is None else d for array, d in zip(arrays, gradients)]
-    return (*gradients, None, None, None, None, None)
+    return (*gradients, None, *[None] * OPTION_COUNT, None)
 
 
 def _no_second_gradient(ctx: Any, *_: Any) -> Any:
@@ -142,9 +143,11 @@ def lstm(
     sequences: bool,
     go_backwards: bool,
     zeros: bool,
+    peephole: Any = None,
+    coupled: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Run the kernel; arguments and results as in `tensorflow_binding.lstm`."""
-    arrays = (events, stm, ltm, *weights)
+    arrays = (events, stm, ltm, *weights, peephole)
     save = torch.is_grad_enabled() and any(array is not None and array.requires_grad for array in arrays)
-    outputs, last_stm, last_ltm, _ = _lstm(*arrays, mask, sequences, go_backwards, zeros, save)
+    outputs, last_stm, last_ltm, _ = _lstm(*arrays, mask, sequences, go_backwards, zeros, coupled, save)
     return outputs, last_stm, last_ltm

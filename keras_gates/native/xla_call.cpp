@@ -6,7 +6,7 @@
 
 namespace {
 
-constexpr int INPUTS = 9;  // events, stm, ltm, kernel, recurrent kernel, bias, kept kernel, kept bias, mask
+constexpr int INPUTS = 10;  // events, stm, ltm, kernel, recurrent kernel, bias, kept kernel, kept bias, peephole, mask
 
 xla::Error* error(xla::CallFrame* frame, int code, const char* message) {
   xla::ErrorArguments arguments = {sizeof arguments, nullptr, message, code};
@@ -39,10 +39,11 @@ bool read(const xla::CallFrame* frame, int inputs, int results, kg_lstm* call) {
   const xla::Buffers& in = frame->arguments;
   if (in.count != inputs || frame->results.count != results || in.of[0]->rank != 3 || in.of[4]->rank != 2) return false;
   int type = in.of[0]->type;
-  for (int n = 0; n < 8; n++)
+  for (int n = 0; n < INPUTS - 1; n++)
     if (in.of[n]->type != type) return false;
   static const uint8_t nothing = 0;  // an empty mask may have no data, but is one
   bool masked = attribute(frame, "masked"), biased = attribute(frame, "biased"), article = attribute(frame, "article");
+  bool peephole = attribute(frame, "peephole");
   auto data = [&](int n, bool there) { return there ? in.of[n]->data : nullptr; };
   const int64_t* sizes = in.of[0]->dimensions;
   *call = {sizes[0],
@@ -55,6 +56,7 @@ bool read(const xla::CallFrame* frame, int inputs, int results, kg_lstm* call) {
            attribute(frame, "zeros"),
            1,  // Keras on JAX shows the initial STM before the first event that counts
            0,
+           attribute(frame, "coupled"),
            data(0, true),
            data(1, true),
            data(2, true),
@@ -63,7 +65,8 @@ bool read(const xla::CallFrame* frame, int inputs, int results, kg_lstm* call) {
            data(5, biased),
            data(6, article),
            data(7, article && biased),
-           static_cast<const uint8_t*>(data(8, masked))};
+           data(8, peephole),
+           static_cast<const uint8_t*>(data(9, masked))};
   if (masked && !call->mask) call->mask = &nothing;
   return type == xla::F32 || type == xla::F64;
 }
@@ -95,9 +98,9 @@ xla::Error* kg_xla_lstm_gradient(xla::CallFrame* frame) {
   if (answers_metadata(frame)) return nullptr;
   kg_lstm call;
   xla::Buffer **in = frame->arguments.of, **out = frame->results.of;
-  if (!read(frame, INPUTS + 5, 8, &call) || !saved_fits(call, in[INPUTS + 1])) return error(frame, xla::INVALID_ARGUMENT, WRONG);
+  if (!read(frame, INPUTS + 5, INPUTS - 1, &call) || !saved_fits(call, in[INPUTS + 1])) return error(frame, xla::INVALID_ARGUMENT, WRONG);
   const kg_lstm_gradients to = {out[0]->data, out[1]->data, out[2]->data, out[3]->data,
-                                out[4]->data, out[5]->data, out[6]->data, out[7]->data};
+                                out[4]->data, out[5]->data, out[6]->data, out[7]->data, out[8]->data};
   if (kg_lstm_backward(&call, in[INPUTS]->data, in[INPUTS + 1]->data, in[INPUTS + 2]->data, in[INPUTS + 3]->data,
                        in[INPUTS + 4]->data, &to))
     return error(frame, xla::RESOURCE_EXHAUSTED, NO_MEMORY);

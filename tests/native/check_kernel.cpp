@@ -16,19 +16,21 @@ struct Case {
   bool article, bias, sequences, backwards, zeros, from_stm, masked;
   int threads;
   bool sparing;  // the backward pass computes the gates again
+  bool peephole, coupled;
 };
 
 struct Data {
-  Numbers events, stm, ltm, kernel, recurrent, bias, kept_kernel, kept_bias, d_outputs, d_stm, d_ltm;
+  Numbers events, stm, ltm, kernel, recurrent, bias, kept_kernel, kept_bias, peephole, d_outputs, d_stm, d_ltm;
   std::vector<uint8_t> mask;
 };
 
 struct Results {
-  Numbers outputs, stm, ltm, d_events, d_stm, d_ltm, d_kernel, d_recurrent, d_bias, d_kept_kernel, d_kept_bias;
-  Numbers* all[11] = {&outputs, &stm, &ltm, &d_events, &d_stm, &d_ltm, &d_kernel, &d_recurrent, &d_bias, &d_kept_kernel, &d_kept_bias};
+  Numbers outputs, stm, ltm, d_events, d_stm, d_ltm, d_kernel, d_recurrent, d_bias, d_kept_kernel, d_kept_bias, d_peephole;
+  Numbers* all[12] = {&outputs, &stm, &ltm, &d_events, &d_stm, &d_ltm, &d_kernel, &d_recurrent, &d_bias, &d_kept_kernel, &d_kept_bias,
+                      &d_peephole};
 };
 const char* NAMES[] = {"outputs", "stm", "ltm", "d_events", "d_stm", "d_ltm", "d_kernel", "d_recurrent", "d_bias", "d_kept_kernel",
-                       "d_kept_bias"};
+                       "d_kept_bias", "d_peephole"};
 
 static double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
@@ -39,10 +41,11 @@ static Results plain(const Case& c, const Data& d) {
   r.stm = d.stm, r.ltm = d.ltm;
   r.d_events.assign(B * T * F, 0), r.d_stm = d.d_stm, r.d_ltm = d.d_ltm;
   r.d_kernel.assign(F * G, 0), r.d_recurrent.assign(U * G, 0), r.d_bias.assign(c.bias ? G : 0, 0);
-  r.d_kept_kernel.assign(c.article ? U * U : 0, 0), r.d_kept_bias.assign(c.article && c.bias ? U : 0, 0);
+  r.d_kept_kernel.assign(c.article ? U * U : 0, 0), r.d_kept_bias.assign(c.article && c.bias ? U : 0, 0), r.d_peephole.assign(c.peephole ? 3 * U : 0, 0);
+  auto peep = [&](int gate, int64_t u) { return c.peephole ? d.peephole[gate * U + u] : 0; };
   for (int64_t b = 0; b < B; b++) {
     double *h = &r.stm[b * U], *l = &r.ltm[b * U], *dh = &r.d_stm[b * U], *dl = &r.d_ltm[b * U];
-    std::vector<Numbers> gates(T, Numbers(G)), before_h(T, Numbers(U)), before_l(T, Numbers(U)), us(T, Numbers(U));
+    std::vector<Numbers> gates(T, Numbers(G)), before_h(T, Numbers(U)), before_l(T, Numbers(U)), us(T, Numbers(U)), after_l(T, Numbers(U));
     std::vector<bool> shows(T), counts(T);
     bool seen = c.from_stm;
     for (int64_t t = 0; t < T; t++) {
@@ -57,10 +60,14 @@ static Results plain(const Case& c, const Data& d) {
           double z = c.bias ? d.bias[g] : 0;
           for (int64_t f = 0; f < F; f++) z += d.events[(b * T + at) * F + f] * d.kernel[f * G + g];
           for (int64_t u = 0; u < U; u++) z += before_h[t][u] * d.recurrent[u * G + g];
-          gates[t][g] = g / U == 2 ? std::tanh(z) : sigmoid(z);
+          if (g / U < 2) z += peep((int)(g / U), g % U) * before_l[t][g % U];
+          gates[t][g] = g / U == 2 ? std::tanh(z) : g / U == 3 ? z : sigmoid(z);
+          if (c.coupled && g / U == 1) gates[t][g] = 1 - gates[t][g - U];
         }
-        const double *i = &gates[t][0], *f = i + U, *n = f + U, *v = n + U;
+        double *i = &gates[t][0], *f = i + U, *n = f + U, *v = n + U;
         for (int64_t u = 0; u < U; u++) l[u] = before_l[t][u] * f[u] + i[u] * n[u];
+        for (int64_t u = 0; u < U; u++) v[u] = sigmoid(v[u] + peep(2, u) * l[u]);
+        after_l[t].assign(l, l + U);
         for (int64_t u = 0; u < U; u++) {
           double source = l[u];
           if (c.article) {
@@ -84,8 +91,13 @@ static Results plain(const Case& c, const Data& d) {
         for (int64_t u = 0; u < U; u++) dh[u] += d.d_outputs[(b * T + t) * U + u];
       if (!counts[t]) continue;
       const double *i = &gates[t][0], *f = i + U, *n = f + U, *v = n + U;
-      Numbers source(U), kept(dl, dl + U), dz(G);
+      Numbers source(U), dz(G);
       for (int64_t u = 0; u < U; u++) source[u] = dh[u] * v[u] * (1 - us[t][u] * us[t][u]);
+      for (int64_t u = 0; u < U; u++) {
+        dz[3 * U + u] = dh[u] * us[t][u] * v[u] * (1 - v[u]);
+        dl[u] += dz[3 * U + u] * peep(2, u);
+      }
+      Numbers kept(dl, dl + U);
       for (int64_t u = 0; u < U; u++) {
         if (!c.article) {
           dl[u] += source[u];
@@ -99,12 +111,16 @@ static Results plain(const Case& c, const Data& d) {
         }
       }
       for (int64_t u = 0; u < U; u++) {
-        dz[u] = dl[u] * n[u] * i[u] * (1 - i[u]);
-        dz[U + u] = kept[u] * before_l[t][u] * f[u] * (1 - f[u]);
+        double d_forget = kept[u] * before_l[t][u];
+        dz[u] = (dl[u] * n[u] - (c.coupled ? d_forget : 0)) * i[u] * (1 - i[u]);
+        dz[U + u] = c.coupled ? 0 : d_forget * f[u] * (1 - f[u]);
         dz[2 * U + u] = dl[u] * i[u] * (1 - n[u] * n[u]);
-        dz[3 * U + u] = dh[u] * us[t][u] * v[u] * (1 - v[u]);
-        dl[u] = kept[u] * f[u];
+        dl[u] = kept[u] * f[u] + dz[u] * peep(0, u) + dz[U + u] * peep(1, u);
         dh[u] = 0;
+        if (!c.peephole) continue;
+        r.d_peephole[u] += dz[u] * before_l[t][u];
+        r.d_peephole[U + u] += dz[U + u] * before_l[t][u];
+        r.d_peephole[2 * U + u] += dz[3 * U + u] * after_l[t][u];
       }
       for (int64_t g = 0; g < G; g++) {
         if (c.bias) r.d_bias[g] += dz[g];
@@ -126,11 +142,11 @@ template <class T> static std::vector<T> as(const Numbers& numbers) { return std
 
 template <class T> static Results kernel(const Case& c, const Data& d) {
   auto events = as<T>(d.events), stm = as<T>(d.stm), ltm = as<T>(d.ltm), w = as<T>(d.kernel), r = as<T>(d.recurrent), b = as<T>(d.bias),
-       kk = as<T>(d.kept_kernel), kb = as<T>(d.kept_bias), d_out = as<T>(d.d_outputs), d_stm = as<T>(d.d_stm), d_ltm = as<T>(d.d_ltm);
+       kk = as<T>(d.kept_kernel), kb = as<T>(d.kept_bias), ph = as<T>(d.peephole), d_out = as<T>(d.d_outputs), d_stm = as<T>(d.d_stm), d_ltm = as<T>(d.d_ltm);
   kg_lstm call = {};
   call.batch = c.batch, call.time = c.time, call.features = c.features, call.units = c.units;
   call.is_double = sizeof(T) == 8, call.sequences = c.sequences, call.go_backwards = c.backwards, call.zeros = c.zeros;
-  call.from_stm = c.from_stm, call.threads = c.threads;
+  call.from_stm = c.from_stm, call.threads = c.threads, call.coupled = c.coupled, call.peephole = c.peephole ? ph.data() : nullptr;
   call.events = events.data(), call.stm = stm.data(), call.ltm = ltm.data(), call.kernel = w.data(), call.recurrent_kernel = r.data();
   call.bias = c.bias ? b.data() : nullptr, call.kept_kernel = c.article ? kk.data() : nullptr;
   call.kept_bias = c.article && c.bias ? kb.data() : nullptr, call.mask = c.masked ? d.mask.data() : nullptr;
@@ -138,9 +154,10 @@ template <class T> static Results kernel(const Case& c, const Data& d) {
   const T bad = (T)NAN;  // what is not written or read too far shows
   std::vector<T> out(d_out.size(), bad), h(stm.size(), bad), l(ltm.size(), bad), saved((size_t)kg_lstm_saved_size(&call), bad);
   std::vector<T> alone(out), alone_h(h), alone_l(l);
-  std::vector<T> g[8] = {events, stm, ltm, w, r, b, kk, kb};
+  std::vector<T> g[9] = {events, stm, ltm, w, r, b, kk, kb, ph};
   for (auto& v : g) std::fill(v.begin(), v.end(), bad);
-  kg_lstm_gradients to = {g[0].data(), g[1].data(), g[2].data(), g[3].data(), g[4].data(), g[5].data(), g[6].data(), g[7].data()};
+  kg_lstm_gradients to = {g[0].data(), g[1].data(), g[2].data(), g[3].data(), g[4].data(), g[5].data(), g[6].data(), g[7].data(),
+                          g[8].data()};
   if (kg_lstm_forward(&call, alone.data(), alone_h.data(), alone_l.data(), nullptr)) abort();
   if (kg_lstm_forward(&call, out.data(), h.data(), l.data(), saved.data())) abort();
   if (out.size() && memcmp(alone.data(), out.data(), out.size() * sizeof(T))) {
@@ -150,12 +167,12 @@ template <class T> static Results kernel(const Case& c, const Data& d) {
   if (kg_lstm_backward(&call, out.data(), saved.data(), d_out.data(), d_stm.data(), d_ltm.data(), &to)) abort();
   Results result;
   result.outputs = Numbers(out.begin(), out.end()), result.stm = Numbers(h.begin(), h.end()), result.ltm = Numbers(l.begin(), l.end());
-  for (int n = 0; n < 8; n++) *result.all[3 + n] = Numbers(g[n].begin(), g[n].end());
+  for (int n = 0; n < 9; n++) *result.all[3 + n] = Numbers(g[n].begin(), g[n].end());
   return result;
 }
 
 static int compare(const Case& c, const Results& got, const Results& wanted, double tolerance, const char* kind) {
-  for (int n = 0; n < 11; n++) {
+  for (int n = 0; n < 12; n++) {
     const Numbers &a = *got.all[n], &b = *wanted.all[n];
     double largest = 1e-3, error = a.size() == b.size() ? 0 : INFINITY;
     for (double x : b) largest = std::max(largest, std::fabs(x));
@@ -165,8 +182,9 @@ static int compare(const Case& c, const Results& got, const Results& wanted, dou
     }
     if (error <= tolerance * largest) continue;
     printf("%s %s %s: error %g of %g; batch %d time %d features %d units %d article %d bias %d sequences %d backwards %d zeros %d "
-           "from_stm %d masked %d threads %d sparing %d\n", kg_instructions(), kind, NAMES[n], error, largest, (int)c.batch, (int)c.time,
-           (int)c.features, (int)c.units, c.article, c.bias, c.sequences, c.backwards, c.zeros, c.from_stm, c.masked, c.threads, c.sparing);
+           "from_stm %d masked %d threads %d sparing %d peephole %d coupled %d\n", kg_instructions(), kind, NAMES[n], error, largest, (int)c.batch, (int)c.time,
+           (int)c.features, (int)c.units, c.article, c.bias, c.sequences, c.backwards, c.zeros, c.from_stm, c.masked, c.threads, c.sparing,
+           c.peephole, c.coupled);
     return 1;
   }
   return 0;
@@ -189,13 +207,14 @@ int main(int argc, char** argv) {
     for (int k = 0; k < count; k++) {
       const int64_t* size = SIZES[k % (sizeof SIZES / sizeof *SIZES)];
       auto flip = [&] { return (random() >> 7) % 2 == 1; };
-      Case c = {size[0], size[1], size[2], size[3], flip(), flip(), flip(), flip(), flip(), flip(), flip(), 1 + flip(), flip()};
+      Case c = {size[0], size[1], size[2], size[3], flip(), flip(), flip(), flip(), flip(), flip(), flip(), 1 + flip(), flip(), flip(), flip()};
       int64_t B = c.batch, T = c.time, U = c.units;
       Data d;
       d.events = numbers(B * T * c.features), d.stm = numbers(B * U), d.ltm = numbers(B * U);
       d.kernel = numbers(c.features * 4 * U), d.recurrent = numbers(U * 4 * U), d.bias = numbers(c.bias ? 4 * U : 0);
       d.kept_kernel = numbers(c.article ? U * U : 0), d.kept_bias = numbers(c.article && c.bias ? U : 0);
-      for (Numbers* v : {&d.kernel, &d.recurrent, &d.kept_kernel})
+      d.peephole = numbers(c.peephole ? 3 * U : 0);
+      for (Numbers* v : {&d.kernel, &d.recurrent, &d.kept_kernel, &d.peephole})
         for (double& x : *v) x = (float)(x / std::sqrt((double)U + (double)c.features));
       d.d_outputs = numbers(B * (c.sequences ? T : 1) * U), d.d_stm = numbers(B * U), d.d_ltm = numbers(B * U);
       d.mask.resize((size_t)(B * T + 1));  // never empty: a null pointer means no mask

@@ -37,7 +37,20 @@ def test_the_operators_are_consistent(layer):
     mask = torch.tensor(np.random.default_rng(0).random(X.shape[:2]) < 0.7)
     memories = [torch.zeros(len(X), UNITS) for _ in range(2)]
     for counts, sequences, save in ((None, True, True), (mask, False, True)):
-        arguments = (torch.tensor(X), *memories, *weights, None, None, counts, sequences, False, False, save)
+        arguments = (
+            torch.tensor(X),
+            *memories,
+            *weights,
+            None,
+            None,
+            None,
+            counts,
+            sequences,
+            False,
+            False,
+            False,
+            save,
+        )
         tests = ("test_schema", "test_faketensor", "test_autograd_registration")
         torch.library.opcheck(torch_binding._lstm, arguments, test_utils=tests)
 
