@@ -29,6 +29,9 @@ def parser() -> argparse.ArgumentParser:
         "time steps of one example; .txt, one text per line",
     )
     options.add_argument("-o", "--output", default="report.html", help="the file to write (default: %(default)s)")
+    options.add_argument(
+        "--search", metavar="DATA", help="a larger data set in which events are searched where a unit does the same"
+    )
     options.add_argument("--labels", help="class names, separated by commas")
     options.add_argument("--title", help="title of the report (default: the model's name)")
     options.add_argument("--quiet", action="store_true", help="print errors only")
@@ -51,12 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not Path(options.output).absolute().parent.is_dir():
             raise EdgeError(f"{options.output}: there is no folder {Path(options.output).parent} to write to.")
         examples, truth = _read(options.data)
+        search = _read(options.search)[0] if options.search else None
         use_tensorflow(options)
         import_keras()
         from keras_gates.inspection.html_report.build import report
 
         labels = options.labels.split(",") if options.labels else ()
-        path = report(load(options), examples, options.output, truth=truth, labels=labels, title=options.title)
+        path = report(
+            load(options), examples, options.output, truth=truth, labels=labels, title=options.title, search=search
+        )
     except (ValueError, TypeError, OSError) as error:
         if options.verbose:
             raise

@@ -72,6 +72,10 @@ class EventPasses:
             )
         self.events, self.mask = first_calls.events[self.layer], first_calls.masks[self.layer]
         self._shapes = {name: events.shape[:2] for name, events in first_calls.events.items()}
+        # In a function that JAX compiles nothing can be computed by NumPy.
+        all_plain = all(has_plain_gradients(one) for one in self.recurrent)
+        self._plain = all_plain or keras.backend.backend() != "jax"
+        self._compiled = not all_plain
         self._pair = next(one.pair for one in self.recurrent if one.name == self.layer)
 
     @property
@@ -121,7 +125,7 @@ class EventPasses:
         parts = []
         for some, neutral, share in self._batches(points):
             copies = len(neutral) // len(self.events)
-            run = _Replaced(self._pair, share, neutral, None, {}, uncompiled_loop)
+            run = _Replaced(self._pair, share, neutral, None, {}, uncompiled_loop, self._plain)
             numbers = to_numpy(explained.repeated(copies).explained(self._predict(run, copies)))
             parts.append(numbers.reshape(copies, -1)[:some])
         return np.concatenate(parts)
@@ -146,13 +150,13 @@ class EventPasses:
 
         def score(values: list[Any], path: Any) -> tuple[Any, Any]:
             neutral, share = path
-            run = _Replaced(self._pair, share, neutral, values[0], dict(zip(units, values[1:])), loop)
+            run = _Replaced(self._pair, share, neutral, values[0], dict(zip(units, values[1:])), loop, self._plain)
             numbers = repeated.explained(self._predict(run, copies))
             return ops.sum(numbers), numbers
 
         shapes = [(*self._shapes[name], n) for name, n in units.items()]
         offsets = [np.zeros((copies * rows, *rest), self.events.dtype) for rows, *rest in [self.events.shape, *shapes]]
-        by_offset = gradients_of(score)
+        by_offset = gradients_of(score, self._compiled)
         for some, neutral, share in self._batches(points):
             _, arrays = by_offset(offsets, (ops.convert_to_tensor(neutral), ops.convert_to_tensor(share)))
             arrays = [array.reshape(copies, -1, *array.shape[1:]) for array in arrays]
@@ -221,10 +225,10 @@ class _Replaced:
     """
 
     def __init__(
-        self, pair: str, share: Any, neutral: Any, offset: Any, ltm_offsets: dict[str, Any], loop: Loop
+        self, pair: str, share: Any, neutral: Any, offset: Any, ltm_offsets: dict[str, Any], loop: Loop, plain: bool
     ) -> None:
         self.pair, self.share, self.neutral, self.offset = pair, share, neutral, offset
-        self.ltm_offsets, self.loop = ltm_offsets, loop
+        self.ltm_offsets, self.loop, self.plain = ltm_offsets, loop, plain
         self.called: set[str] = set()
 
     def __call__(self, recurrent: Recurrent, events: Any, states: Any, mask: Any, training: bool) -> tuple:
@@ -236,8 +240,10 @@ class _Replaced:
             if self.offset is not None:
                 events = events + ops.cast(self.offset, events.dtype)
         offset = self.ltm_offsets.get(name) if first else None
-        if offset is None or has_plain_gradients(recurrent):
+        if self.plain and (offset is None or has_plain_gradients(recurrent)):
             return _fast_loop(self.loop, recurrent, events, states, mask, training, offset)
+        if offset is None:
+            return self.loop(recurrent, events, states, mask, training)
         offset = ops.cast(offset, events.dtype)
         step = NamedStep(recurrent, lambda name: False, ltm_columns=offset.shape[-1])
         outputs, states = run_steps(step, recurrent.layer, ops.concatenate([events, offset], axis=-1), states, mask)

@@ -17,18 +17,21 @@ Score = Callable[[list[Any], Any], tuple[Any, Any]]
 TensorGradients = Callable[[list[Any], Any], tuple[Any, list[Any]]]
 
 
-def gradients_of(score: Score) -> Callable[[list[np.ndarray], Any], tuple[np.ndarray, list[np.ndarray]]]:
+def gradients_of(
+    score: Score, compiled: bool = True
+) -> Callable[[list[np.ndarray], Any], tuple[np.ndarray, list[np.ndarray]]]:
     """Return a function that computes a score and its gradients.
 
     Args:
         score: Called with tensors and a place, where the score is computed; returns the sum of the scores, a scalar, and the
             scores, `(batch,)`.
+        compiled: Whether JAX compiles the score; a score that computes in NumPy cannot be compiled.
 
     Returns:
         A function of a list of arrays and a place. It returns the scores, `(batch,)`, and for each array the gradient of
         their sum with respect to it; zeros where the score does not depend on the array.
     """
-    by_backend = {"tensorflow": _by_tape, "jax": _by_jax, "torch": _by_torch}
+    by_backend = {"tensorflow": _by_tape, "jax": _by_compiled_jax if compiled else _by_jax, "torch": _by_torch}
     differentiate = by_backend[keras.backend.backend()](score)
 
     def gradients(values: list[np.ndarray], place: Any) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -50,14 +53,20 @@ def _by_tape(score: Score) -> TensorGradients:
     return differentiate
 
 
-def _by_jax(score: Score) -> TensorGradients:
+def _by_compiled_jax(score: Score) -> TensorGradients:
+    import jax
+
+    return _by_jax(score, jax.jit)
+
+
+def _by_jax(score: Score, compile_function: Callable = lambda function: function) -> TensorGradients:
     import jax
 
     def stateless(values: list[Any], place: Any) -> tuple[Any, Any]:
         with keras.StatelessScope():  # JAX must not see variables change inside a compiled function
             return score(values, place)
 
-    compiled = jax.jit(jax.value_and_grad(stateless, has_aux=True))
+    compiled = compile_function(jax.value_and_grad(stateless, has_aux=True))
 
     def differentiate(values: list[Any], place: Any) -> tuple[Any, list[Any]]:
         (_, scores), by_value = compiled(values, place)

@@ -1,4 +1,4 @@
-"""The backward pass of `plain_steps` in NumPy, and a loop of plain gates that TensorFlow and PyTorch can differentiate.
+"""The backward pass of `plain_steps` in NumPy, and a loop of plain gates that every backend can differentiate.
 
 Taken through the backend's operations one by one, the same backward pass needs a hundred times as long.
 """
@@ -93,8 +93,8 @@ def _by_example(array: np.ndarray, backwards: bool) -> np.ndarray:
 
 
 def has_plain_gradients(recurrent: Recurrent) -> bool:
-    """Return whether `plain_loop` can run a layer: plain gates, and a backend that calls NumPy in a backward pass."""
-    return keras.backend.backend() in ("tensorflow", "torch") and has_plain_steps(recurrent)
+    """Return whether `plain_loop` can run a layer, outside of compiled functions: plain gates."""
+    return keras.backend.backend() in ("tensorflow", "torch", "jax") and has_plain_steps(recurrent)
 
 
 def plain_loop(recurrent: Recurrent, events: Any, states: Any, mask: Any, ltm_offset: Any) -> tuple:
@@ -114,7 +114,7 @@ def plain_loop(recurrent: Recurrent, events: Any, states: Any, mask: Any, ltm_of
     (cell,) = recurrent.cells.values()
     read = np.ones(events.shape[:2], bool) if mask is None else to_numpy(mask).astype(bool)
     sequence = _Sequence(PlainWeights.of(cell), read, layer.go_backwards)
-    by_backend = {"tensorflow": _on_tensorflow, "torch": _on_torch}
+    by_backend = {"tensorflow": _on_tensorflow, "torch": _on_torch, "jax": _on_jax}
     inputs = [events, *states, ops.cast(ltm_offset, events.dtype)]
     outputs, stm, ltm = by_backend[keras.backend.backend()](sequence, inputs)
     if layer.go_backwards:
@@ -179,3 +179,21 @@ def _on_torch(sequence: _Sequence, inputs: list[Any]) -> Any:
             return tuple(torch.as_tensor(np.ascontiguousarray(array)).to(upstream[0]) for array in arrays)
 
     return Run.apply(*(torch.as_tensor(tensor) for tensor in inputs))
+
+
+def _on_jax(sequence: _Sequence, inputs: list[Any]) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    backward: list[Callable] = []
+
+    def forward(*tensors: Any) -> tuple[Any, tuple]:
+        results, then = sequence.forward([np.asarray(tensor) for tensor in tensors])
+        backward.append(then)
+        return [jnp.asarray(array) for array in results], ()
+
+    run = jax.custom_vjp(lambda *tensors: forward(*tensors)[0])
+    run.defvjp(
+        forward, lambda _, upstream: tuple(jnp.asarray(a) for a in backward[-1]([np.asarray(u) for u in upstream]))
+    )
+    return run(*(jnp.asarray(tensor) for tensor in inputs))

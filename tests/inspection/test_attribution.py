@@ -91,6 +91,16 @@ def test_attributions_add_up(make, activation):
     assert result.of == ("prediction" if activation is None else "log-odds")
 
 
+def test_a_layer_with_gates_of_ones_own_next_to_a_plain_one():
+    """On JAX the one is compiled, the other computes in NumPy where all layers are plain."""
+    own = GateLSTM(2, forget=keras_gates.ForgetGate(2, recurrent_activation="hard_sigmoid"), name="own")
+    model, x = model_of(GateLSTM(3, return_sequences=True, name="plain"), own), data(2, TIME, 3)
+    result = influence(model, x, target=1, method="gradient", of="prediction")
+    wanted = by_differences(lambda v: model.predict_on_batch(v)[:, 1], x)
+    assert np.abs(result.events - wanted).max() < 5e-3
+    assert {name: array.shape for name, array in result.ltm.items()} == {"plain": (2, TIME, 3), "own": (2, TIME, 2)}
+
+
 def test_the_neutral_events_are_those_of_other_examples_or_the_mean_event():
     model, x = model_of(GateLSTM(3)), data(3, TIME, 3)
     predicted = model.predict(x, verbose=0)[:, 0]

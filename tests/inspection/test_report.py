@@ -12,6 +12,7 @@ import pytest
 from helpers import data, randomise
 
 import keras_gates
+from keras_gates.inspection.html_report import search
 from keras_gates.inspection.html_report.answers import change_of_answer
 from keras_gates.inspection.html_report.packing import packed
 from keras_gates.inspection.html_report.patching import patched_predictions
@@ -127,8 +128,10 @@ def test_words_in_a_browser(tmp_path):
         vocabulary=WORDS,
         truth=[0, 2],
         title="</title><b>",
+        search=NUMBERS,
     )
     said, more, dom = driven(path, tmp_path, "#example=0&t=2")
+    assert "Of 2 sequences that were searched, those in which unit 0 does most nearly" in dom
     assert said[:3] == ["event 2 of 0–3 “tree”", "event 0 of 0–3 “<b>bear</b>”", f"event 1 of 0–3 “{WORDS[2]}”"]
     assert said[3] is True, "the answer changes event by event"
     assert said[4].startswith("Unit 0 ")
@@ -140,6 +143,39 @@ def test_words_in_a_browser(tmp_path):
     assert more["jumped"][0] == 0, "an event of the other text is like this one"
     assert abs(more["thumb"] - more["bar"]) < 1, "the slider stands under the bar of its event"
     assert "With the long-term memory of example 0 put in after event" in dom
+
+
+@pytest.mark.parametrize("batch", [7, 64])
+def test_the_data_set_is_searched_for_events_at_which_a_unit_does_the_same(tmp_path, monkeypatch, batch):
+    """In batches, against all distances by NumPy from the trace of the whole data set."""
+    monkeypatch.setattr(search, "rows_per_pass", lambda numbers: batch)
+    random = np.random.default_rng(3)
+    x = random.integers(1, len(WORDS), (20, 9)).astype("int32")
+    x[:, 6:] *= random.integers(0, 2, (20, 1)).astype("int32")
+    model = word_model()
+    path = keras_gates.report(model, x[:2], tmp_path / "a.html", vocabulary=WORDS, search=x)
+    content = json.loads(re.search(r'id="data">(.*?)</script>', path.read_text(), re.S)[1])["search"]
+    assert content["sequences"] == 20
+    for name, layer in keras_gates.trace(model, x).items():
+        for example in range(2):
+            for unit in range(5):
+                memory, read = layer.ltm[..., unit], layer.mask
+                first = np.zeros((20, 1))
+                backward = layer.direction == "backward"
+                change = np.abs(np.diff(memory, axis=1, **({"append": first} if backward else {"prepend": first})))
+                asked = int(np.where(read[example], change[example], -1).argmax())
+                padded = np.pad(memory, ((0, 0), (2, 2)), mode="edge")
+                windows = np.lib.stride_tricks.sliding_window_view(padded, 5, axis=1)
+                distance = np.linalg.norm(windows - windows[example, asked], axis=-1)
+                distance = np.where(read, distance, np.inf)
+                answer = content["layers"][name][example][str(unit)]
+                assert answer["event"] == asked
+                nearest = np.sort(distance.min(axis=1))[:4]
+                got = [distance[sequence, event] for sequence, event, _, _ in answer["same"]]
+                np.testing.assert_allclose(got, nearest, atol=1e-5)
+                for sequence, event, value, text in answer["same"]:
+                    assert value == pytest.approx(memory[sequence, event], abs=6e-4)
+                    assert WORDS[x[sequence, event]] in text
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt-get install chromium)")

@@ -20,6 +20,7 @@ from keras_gates.inspection.hooks import empty_states, named_recurrent_layers
 from keras_gates.inspection.html_report.answers import both_of_two
 from keras_gates.inspection.html_report.packing import packed
 from keras_gates.inspection.html_report.patching import can_be_patched, patched_predictions
+from keras_gates.inspection.html_report.search import searched
 from keras_gates.inspection.html_report.story import Names, Seen, story_of
 from keras_gates.inspection.inputs import concatenate_batches, fixed_batch, select_examples
 from keras_gates.inspection.tracing import trace
@@ -45,6 +46,7 @@ def report(
     shows: Sequence[Any] | None = None,
     title: str | None = None,
     largest: int = LARGEST,
+    search: Any = None,
 ) -> Path:
     """Write an interactive report of what a model does with some examples.
 
@@ -72,6 +74,9 @@ def report(
         title: Title of the report; default: the model's name.
         largest: Largest size of the file in bytes. If not everything fits, units whose long-term memory moves least are left
             out, then examples; the report says so.
+        search: A larger data set of the model's input, `(batch, ...)`. For each unit and each of the first four examples the page
+            lists the sequences in which the unit does most nearly what it does where its memory changes most. Runs in batches;
+            only the nearest events are kept.
 
     Returns:
         The path.
@@ -99,6 +104,12 @@ def report(
     room = largest - len(page.encode()) - OVERHEAD
     seen = _look(model, examples, min(count, MOST_EXAMPLES), labels)
     names = Names(labels, vocabulary, shows)
+    alike = None
+    if search is not None and seen.layers:
+        search = keras.tree.map_structure(_beginning, search)
+        with empty_states(named_recurrent_layers(model)):
+            alike = searched(model, search, seen.layers, count, vocabulary)
+        room -= len(json.dumps(alike))
     share = room // min(count, 8)
     stories: list[dict[str, Any]] = []
     openings: list[float] = []
@@ -125,6 +136,7 @@ def report(
         "left_out": count - len(stories),
         "start": int(np.argmax(openings)),
         "examples": stories,
+        "search": alike,
         "patches": _patches(model, examples, seen, stories, labels),
     }
     # "<" could close the script element, and the two line separators end a line in older JavaScript.
@@ -135,7 +147,7 @@ def report(
 
 def _beginning(x: Any) -> Any:
     """Return the beginning of long sequences of integers; anything else unchanged."""
-    x = np.asarray(x)
+    x = x if isinstance(x, np.ndarray) else np.asarray(x)  # a file that is mapped into memory stays one
     return x[:, :MOST_NUMBERS] if x.ndim == 2 and x.dtype.kind in "iu" else x
 
 

@@ -106,8 +106,20 @@ function eventsAlike(count) {
   return kept;
 }
 
+// The sequences of the data set that was searched in which the chosen unit does the same as where its memory changes most here.
+function drawSearched() {
+  const units = content.search ? content.search.layers[layer().name]?.[chosen.example] : null, unit = layer().units[chosen.unit];
+  const here = units && chosen.unit >= 0 ? units[unit] : null;
+  $("searched-title").hidden = !here;
+  $("searched-title").textContent = here ? `Of ${content.search.sequences} sequences that were searched, those in which unit ${unit} does most nearly what it does at event ${here.event}, where its memory changes most:` : "";
+  $("searched").replaceChildren(
+    ...(here ? here.same : []).map(([sequence, event, value, text]) => made("li", `sequence ${sequence}, event ${event}: ${nice(value)} ${text}`)),
+  );
+}
+
 function drawAlike() {
   if (!layer()) return;
+  drawSearched();
   const what = layer().arrays.ltm ? "long-term memory" : "short-term memory";
   const who = chosen.unit < 0 ? `the ${what} is most like the one` : `unit ${layer().units[chosen.unit]} does the same as`;
   $("alike-title").textContent = `Events in all examples at which ${who} at event ${chosen.at}${eventName(chosen.at)}`;
