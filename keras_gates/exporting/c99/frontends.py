@@ -138,6 +138,7 @@ def _listen(program: Program, graph: Graph, trigger: Trigger) -> FrontEnd:
     quiet = [int(label in trigger.background) for label in labels] or [0] * classes
     tables += [_filled("log_mel.c", words), array("quiet", quiet, "int8_t"), reach]
     words |= {"name": name, "in": kind, "out": answer, "classes": classes, "smooth": trigger.smooth, "active": active}
+    words["slot"] = f"s->events % {trigger.smooth}" if trigger.smooth > 1 else "0"
     sums = "float" if answer == "float" else "int32_t"
     program.state += [
         f"int32_t spectrum[{mel.frame}][2];",

@@ -12,7 +12,7 @@ static void copy(const void *x, void *y, int32_t item, const copy_t *m)
                 const char *from = (const char *)x + (i * m->x[0] + j * m->x[1] + k * m->x[2]) * item;
                 char *to = (char *)y + (i * m->y[0] + j * m->y[1] + k * m->y[2]) * item;
                 if (m->x[3] == 1 && m->y[3] == 1) {
-                    memcpy(to, from, (size_t)(m->n[3] * item));
+                    memcpy(to, from, (size_t)m->n[3] * (size_t)item);
                     continue;
                 }
                 for (int32_t l = 0; l < m->n[3]; ++l)

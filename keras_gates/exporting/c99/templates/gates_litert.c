@@ -11,7 +11,7 @@ static inline int32_t exp15(int32_t a, const int32_t bits)
     const int32_t x2 = times15(x, x), x3 = times15(x2, x), x4 = times15(x2, x2);
     int32_t y = least(28918 + times15(28918, x + divide(times15(divide(x4, 2) + x3, 10923) + x2, 1)), 32767);
     for (int32_t i = 0; i < least(bits + 2, 7); ++i)
-        y = rest & (quarter * ((int32_t)1 << i)) ? times15(y, power[i]) : y;
+        y = (rest & (quarter * ((int32_t)1 << i))) ? times15(y, power[i]) : y;
     if (bits > 5)
         y = a < -((int32_t)32 * ((int32_t)1 << (15 - bits))) ? 0 : y;
     return a == 0 ? 32767 : y;

@@ -2,7 +2,7 @@
 /* The smoothed prediction after one event; the class that rose to the threshold, or -1. */
 static int ${name}_decide(${name}_state *s, const ${out} *prediction)
 {
-    memcpy(s->recent[s->events % ${smooth}], prediction, sizeof s->recent[0]);
+    memcpy(s->recent[${slot}], prediction, sizeof s->recent[0]);
     ++s->events;
     const int32_t n = s->events < ${smooth} ? s->events : ${smooth};
     s->best = 0;

@@ -10,7 +10,7 @@ static void softmax_int16(const int16_t *e, const int16_t *r, int32_t m, int32_t
                           int16_t *y, int32_t n)
 {
     for (int32_t row = 0; row < rows; ++row, x += n, y += n) {
-        int32_t top = -32768, bits = 0;
+        int32_t top = -32768, bits = 1; /* the sum has less than 32 bits */
         int64_t sum = 0;
         for (int32_t i = 0; i < n; ++i)
             top = x[i] > top ? x[i] : top;
