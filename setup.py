@@ -30,7 +30,7 @@ setup(
     ext_modules=[]
     if sys.platform == "win32"
     else [
-        extension("_core", ["baseline", "avx2", "avx512", "dispatch", "xla_call"]),
+        extension("_core", ["baseline", "avx2", "avx512", "dispatch", "memory", "xla_call"]),
         extension("_tensorflow", ["tensorflow_op"], ["dl"] if sys.platform.startswith("linux") else []),
     ],
 )

@@ -79,7 +79,7 @@ def random_models(first: int, count: int, log: Path, kept: Path | None) -> None:
     Args:
         first, count: Seeds.
         log: Results; models that stand in it are not run again.
-        kept: Folder with exported files SEED.tflite to use again; None exports all.
+        kept: Folder where exported files SEED.tflite stay, to use again; None exports all.
     """
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     for seed in sorted(set(range(first, first + count)) - {row["seed"] for row in rows}):
@@ -104,20 +104,25 @@ def _exported(seed: int, row: dict[str, object], kept: Path | None) -> bytes:
         row |= {key: case[key] for key in ("text", "lowering", "refused") if key in case}
         return b"" if "refused" in case else (kept / f"{seed}.tflite").read_bytes()
     sys.path.insert(0, str(ROOT / "tests" / "support"))
+    import keras
     from export_models import random_case
 
     import keras_gates
 
-    case = random_case(seed)
+    keras.backend.clear_session()
+    case, data = random_case(seed), b""
     row["text"] = case.text
     try:
         with tempfile.TemporaryDirectory() as folder:
             report = keras_gates.export(case.model, folder, ("tflite",), **case.options)
             row["lowering"] = report.lowering
-            return Path(folder, "model.tflite").read_bytes()
+            data = Path(folder, "model.tflite").read_bytes()
     except ExportError as error:
         row["refused"] = str(error)
-        return b""
+    if known:
+        (kept / f"{seed}.tflite").write_bytes(data)
+        known.write_text(json.dumps(row))
+    return data
 
 
 def _compared(data: bytes, arithmetic: str) -> str:
@@ -220,7 +225,7 @@ def main() -> None:
     options.add_argument("--sequences", type=int, default=20)
     options.add_argument("--first", type=int, default=2000, help="first seed of the random models")
     options.add_argument("--count", type=int, default=200, help="random models")
-    options.add_argument("--kept", type=Path, help="folder with random models that were exported before")
+    options.add_argument("--kept", type=Path, help="folder where exported random models stay, to use again")
     chosen = options.parse_args()
     if chosen.what == "random":
         log = ROOT / "benchmarks" / "results" / "c99_random.json"

@@ -1,15 +1,19 @@
-"""How long `trace` and `influence` take, as a ratio to `predict`, and where the largest bar of `influence` stands on `show`.
+"""How long `trace`, `influence` and `report` take, and where the largest bar of `influence` stands on `show`.
 
     python benchmarks/inspection.py            # all; writes benchmarks/results/inspection_BACKEND.json
     python benchmarks/inspection.py --only time
 
 The time is that of 8 sequences of 1,000 events of 16 features through one layer with plain gates, the best of five. `influence`
 is measured per backward pass: the gradient once, and integrated gradients divided by the number of their passes.
+
+`report` is one of four texts of 240 words by the shipped model `text` (sentiment, 250 events in both directions): seconds of the
+first call and the least of four more, on the clock and of the processor.
 """
 
 import argparse
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -91,13 +95,40 @@ def measure_horizon(count=64):
     return result
 
 
+def measure_report(words=240, repeats=4):
+    """Seconds of a report of four texts."""
+    from keras_gates import models
+
+    model, random = models.load("text"), np.random.default_rng(0)
+    known = np.array([word for word in model.get_layer("words").vocabulary[2:3000] if word.isalpha()])
+    texts = np.array([" ".join(random.choice(known, words)) for _ in range(4)], object)
+    clock, processor = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(1 + repeats):
+            began, used = time.perf_counter(), time.process_time()
+            keras_gates.report(
+                model, texts, Path(folder, "report.html"), truth=[0, 1, 0, 1], labels=["negative", "positive"]
+            )
+            clock.append(time.perf_counter() - began)
+            processor.append(time.process_time() - used)
+    result = {
+        "first_s": round(clock[0], 2),
+        "first_processor_s": round(processor[0], 2),
+        "s": round(min(clock[1:]), 2),
+        "processor_s": round(min(processor[1:]), 2),
+    }
+    print(result, flush=True)
+    return result
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("time", "clue", "horizon"))
+    parser.add_argument("--only", choices=("time", "clue", "horizon", "report"))
     only = parser.parse_args().only
     path = RESULTS / f"inspection_{keras.backend.backend()}.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    for name, measure in (("time", measure_time), ("clue", measure_clue), ("horizon", measure_horizon)):
+    measures = {"time": measure_time, "clue": measure_clue, "horizon": measure_horizon, "report": measure_report}
+    for name, measure in measures.items():
         if only in (None, name):
             known[name] = measure()
     path.write_text(json.dumps(known, indent=2) + "\n")

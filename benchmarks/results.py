@@ -16,6 +16,7 @@ from keras_gates.models import registry
 
 DOCS = Path(__file__).parents[1] / "docs"
 SCORE_OF_FILE = {"accuracy": "accuracy", "bits": "bits per character", "mse": "mse"}
+PIECES = "pieces of text that each start from empty memory, so more bits than over the whole text"
 
 
 def number(value: float, name: str = "") -> str:
@@ -72,32 +73,47 @@ def _section(card: dict[str, Any]) -> list[str]:
     lines += ["| score on the test split | value |", "|---|---|"]
     lines += [f"| {name} | {number(value, name)} |" for name, value in card["scores"].items()]
     lines += [f"| {first}, seeds {', '.join(card['seeds'])} | {spread(seeds, first)} |"]
-    lines += [f"| {name} | {spread(values, 'accuracy')} |" for name, values in card["means"].items()]
+    lines += [f"| {name} | {spread(runs, 'accuracy')} |" for name, runs in card["means"].items()]
     if card.get("baselines"):
         kind = card["baselines"][0]["score"]
         simple_scores = [f"| {kind}, {row['baseline']} | {number(row['value'], first)} |" for row in card["baselines"]]
         lines += ["", "| simple model, on the same split | value |", "|---|---|", *simple_scores]
     lines += [
         "",
-        "| file | input | bytes | score | largest difference from Keras | µs per call | arena (bytes) |",
-        "|---|---|---|---|---|---|---|",
+        "| file | input | bytes | test examples | Keras | file | largest difference from Keras | µs per call | arena (bytes) |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in card["exports"]:
         if "refused" in row:
-            lines.append(f"| {row['precision']} | | not exported: {reason(row)} | | | | |")
+            lines.append(f"| {row['precision']} | | not exported: {reason(row)} | | | | | | |")
             continue
-        score = next((f"{label} {number(row[key], key)}" for key, label in SCORE_OF_FILE.items() if key in row), "")
         arena = f"{row['arena_bytes']:,}" if row.get("arena_bytes") else ""
         shape = "×".join("time" if size is None else str(size) for size in row["input"])
         lines.append(
-            f"| {row['precision']} | {shape} | {row['bytes']:,} | {score} | {row['max_difference']:.2g} | "
-            f"{row['latency_us']:.0f} | {arena} |"
+            f"| {row['precision']} | {shape} | {row['bytes']:,} | {row['samples']:,} | {' | '.join(scores(row))} | "
+            f"{row['max_difference']:.2g} | {row['latency_us']:.0f} | {arena} |"
         )
     versions = ", ".join(f"{name} {value}" for name, value in card["versions"].items())
-    note = f"Scores of files: the first {_samples(card)} test examples"
-    if any("bits" in row for row in card["exports"]):
-        note += ", pieces of text that each start from empty memory, so more bits than over the whole text"
+    label = next((SCORE_OF_FILE[key] for row in card["exports"] for key in SCORE_OF_FILE if key in values(row)), "")
+    note = f"Keras and file: {label} on the first test examples, as many as the table says"
+    if label == SCORE_OF_FILE["bits"]:
+        note += f", {PIECES}"
     return [*lines, "", f"{note}. Measured with {versions}.", ""]
+
+
+def values(row: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The scores of a file by name; with the prefix "keras_" those of Keras on the same examples."""
+    if f"{prefix}scores" in row:
+        return row[f"{prefix}scores"]
+    return {"accuracy": row[f"{prefix}accuracy"]} if f"{prefix}accuracy" in row else {}
+
+
+def scores(row: dict[str, Any]) -> list[str]:
+    """What Keras and a file score on the same examples, as cells of a table."""
+    return [
+        next((number(each[key], key) for key in SCORE_OF_FILE if key in each), "–")
+        for each in (values(row, "keras_"), values(row))
+    ]
 
 
 def source(attribution: str) -> list[str]:
@@ -113,10 +129,6 @@ def reason(row: dict[str, Any]) -> str:
     return row["refused"].removeprefix("left out: ").replace("steps would be", "time steps would be")
 
 
-def _samples(card: dict[str, Any]) -> int:
-    return max((row.get("samples", 0) for row in card["exports"]), default=0)
-
-
 def results_page(all_cards: list[dict[str, Any]], cells: list[dict[str, Any]]) -> str:
     """docs/results.md"""
     lines = [
@@ -126,24 +138,34 @@ def results_page(all_cards: list[dict[str, Any]], cells: list[dict[str, Any]]) -
         "has the commands that train its presets; `keras_gates.models.load(model, preset)` loads the weights. In bold: a",
         "simple model (`python benchmarks/card_baselines.py`) that is better than the shipped one.",
         "",
+        "The score and its seeds are Keras' on the whole test split (`language`: the text from end to end). Files and Keras are",
+        "compared on the same examples, the first of the test split (`python benchmarks/ship.py --score-files MODEL-PRESET`);",
+        f"`language`: {PIECES}.",
+        "",
     ]
     lines += [
         "## Shipped weights",
         "",
-        "| model | preset | data | score | seeds | best simple model | Keras | dynamic range | int8 |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | preset | data | score | seeds | best simple model | size | examples | Keras | dynamic range | int8 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for card in all_cards:
         first = next(iter(card["scores"]))
         rows = {row["precision"]: row for row in card["exports"]}
-        sizes = [_of(rows.get(precision)) for precision in ("dynamic", "int8")]
+        files = [
+            rows[precision]
+            for precision in ("dynamic", "int8")
+            if "refused" not in rows.get(precision, {"refused": ""})
+        ]
+        compared = [f"{files[0]['samples']:,}", scores(files[0])[0]] if files else ["–", "–"]
+        compared += [_of(rows.get(precision)) for precision in ("dynamic", "int8")]
         lines.append(
             f"| [{card['model']}](models/{card['model']}.md) | {card['preset']} | {card['data']['name']} | {first} "
             f"{number(card['scores'][first], first)} | {spread(list(card['seeds'].values()), first)} | "
-            f"{simple(card, first)} | {card['sizes']['keras'] / 1024:.0f} KB | {' | '.join(sizes)} |"
+            f"{simple(card, first)} | {card['sizes']['keras'] / 1024:.0f} KB | {' | '.join(compared)} |"
         )
-        for name, values in card["means"].items():
-            lines.append(f"| | | {name} | {spread(values, 'accuracy')} | | | | | |")
+        for name, runs in card["means"].items():
+            lines.append(f"| | | {name} | {spread(runs, 'accuracy')} | | | | | | |")
     if cells:
         lines += ["", "## Kinds of cells", "", *_cells(cells)]
     return "\n".join(lines) + "\n"
@@ -169,8 +191,7 @@ def simple(card: dict[str, Any], name: str) -> str:
 def _of(row: dict[str, Any] | None) -> str:
     if row is None or "refused" in row:
         return "–"
-    score = next((number(row[key], key) for key in SCORE_OF_FILE if key in row), "")
-    return f"{row['bytes'] / 1024:.0f} KB {score}".strip()
+    return f"{scores(row)[1]}, {row['bytes'] / 1024:.0f} KB"
 
 
 def _cells(cells: list[dict[str, Any]]) -> list[str]:

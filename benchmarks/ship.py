@@ -2,16 +2,19 @@
 
     python benchmarks/ship.py runs/gesture-A [runs/gesture-B runs/gesture-C] [--score NAME=RUN,RUN,…]
     python benchmarks/ship.py --again gesture-base [runs/gesture-B runs/gesture-C]    # other seeds, exported again
+    python benchmarks/ship.py --score-files gesture-base                              # the shipped files, scored again
 
 The first run's weights are shipped; the others are the same command with other seeds, for the spread. `--score` adds a mean
 over further runs (for example one speaker or participant left out in each). The weights are rounded
 to bfloat16 before anything is measured. `--again` keeps the shipped weights: it adds the seeds of other runs to their card
-and exports them once more, in every precision.
+and exports them once more, in every precision. Keras and every file are scored on the same examples of the test split, the
+first 2000, each from empty memory: a text in pieces.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import os
@@ -31,11 +34,14 @@ from ml_dtypes import bfloat16
 
 import keras_gates
 from keras_gates._files import read_json, replace_file, write_json
+from keras_gates.edge import EdgeModel
+from keras_gates.edge.tflite import read
+from keras_gates.exporting.verify import tflm
 from keras_gates.models import registry
 from keras_gates.models.training import deploying, judging, options
 from keras_gates.models.training.run_config import RunConfig
 
-SAMPLES = 500
+EXAMPLES = 2000  # of the test split, at most
 CALIBRATION = 200
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 SHIPPED = ("dynamic", "int8")
@@ -106,14 +112,13 @@ def save(model: Any, path: Path) -> None:
 def exported(zoo: Any, model: Any, data: Any, config: RunConfig, stem: str, calibration: int) -> list[dict[str, Any]]:
     """Export every precision; return one row per precision with bytes, score and latency, or the reason why it was refused.
     The shipped files go next to the weights."""
-    x, y = data.arrays("test", SAMPLES)
+    x, y = data.arrays("test", EXAMPLES)
     seen = data.spread("train", calibration)[0]
     recurrent = (keras_gates.GateLSTM, keras.layers.Bidirectional)
     steps = max(layer.input.shape[1] or 0 for layer in model.layers if isinstance(layer, recurrent))
     rows = []
     for precision in PRECISIONS:
         device = deploying.device_model(zoo, model, precision)
-        inputs = device.prepare(x)
         if precision == "int16x8" and steps > UNROLLED:
             rows.append({"precision": precision, "refused": f"left out: {steps} steps would be unrolled"})
             continue
@@ -133,20 +138,21 @@ def exported(zoo: Any, model: Any, data: Any, config: RunConfig, stem: str, cali
                 rows.append({"precision": precision, "refused": str(error).splitlines()[0][:300]})
                 continue
             file = Path(folder) / f"{stem}-{precision}.tflite"
-            outputs = deploying.run_tflite(file, inputs)
-            row = deploying.compared(file.name, file.stat().st_size, device.core.predict(inputs, verbose=0), outputs, y)
+            row = scored(zoo, data, device, file, x, y)
             row |= {"precision": precision, "latency_us": report.latency_us, "arena_bytes": report.arena_bytes}
             row |= {"lowering": report.lowering, "input": list(device.core.inputs[0].shape[1:])}
-            if outputs.ndim == 4:
-                median = outputs[..., outputs.shape[-1] // 2]
-                row["mse"] = float(np.mean(np.square(median - y) / np.array(data.build["variance"])))
-            if len(y.shape) == 2 and outputs.ndim == 3:
-                actual = np.take_along_axis(outputs, y[..., None].astype(int), -1)
-                row["bits"] = float(-np.log2(np.maximum(actual, 1e-9)).mean())
             rows.append(row)
             if precision in SHIPPED:
                 os.replace(file, registry.WEIGHTS / file.name)
     return rows
+
+
+def scored(zoo: Any, data: Any, device: Any, file: Path, x: Any, y: Any) -> dict[str, Any]:
+    """Return the size of a file, and its scores and those of Keras on the same examples."""
+    inputs = device.prepare(x)
+    wanted, outputs = device.core.predict(inputs, verbose=0), deploying.run_tflite(file, inputs)
+    score = functools.partial(zoo.score, data) if zoo.score else None
+    return deploying.compared(file.name, file.stat().st_size, wanted, outputs, y, score)
 
 
 def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> Path:
@@ -205,11 +211,7 @@ def refresh(stem: str, runs: list[Path], calibration: int) -> Path:
 
     The data comes from TFDS' default folder; set TFDS_DATA_DIR for another.
     """
-    path = registry.WEIGHTS / f"{stem}.json"
-    card = read_json(path)
-    config = options.configuration(options.parser().parse_args(shlex.split(card["command"])[2:]))
-    zoo = registry.find(card["model"])
-    data = load_data(zoo, config)
+    path, card, config, zoo, data = shipped(stem)
     for run in map(read_json, (run / "metrics.json" for run in runs)):
         if (run["config"]["model"], run["config"]["preset"]) != (card["model"], card["preset"]):
             raise SystemExit(f"{run['config']['arguments']} is no run of {stem}")
@@ -222,6 +224,38 @@ def refresh(stem: str, runs: list[Path], calibration: int) -> Path:
     card["sizes"] |= {row["precision"]: row["bytes"] for row in card["exports"] if "bytes" in row}
     write_json(path, card)
     return path
+
+
+def score_files(stem: str) -> Path:
+    """Score the shipped files of a preset again, and measure the arenas in its card again; return the card's path."""
+    path, card, _, zoo, data = shipped(stem)
+    model, (x, y) = registry.load(card["model"], card["preset"]), data.arrays("test", EXAMPLES)
+    for row in card["exports"]:
+        if row["precision"] not in SHIPPED or "refused" in row:
+            continue
+        file = registry.WEIGHTS / f"{stem}-{row['precision']}.tflite"
+        kept = {name: row[name] for name in ("precision", "latency_us", "arena_bytes", "lowering", "input")}
+        device, description = deploying.device_model(zoo, model, kept["precision"]), EdgeModel(file).description
+        if device.metadata.get("frontend", {}).get("kind") == "scale" and not description.scales:
+            device = registry.DeviceModel(model, lambda measured: measured, {})  # the file standardizes inside
+        row.clear()
+        row |= scored(zoo, data, device, file, x, y) | kept
+        if row["arena_bytes"]:
+            graph = read(file.read_bytes()).subgraphs[0]
+            zeros = [np.zeros(graph.tensors[i].shape, graph.tensors[i].dtype) for i in graph.inputs]
+            row["arena_bytes"] = tflm.smallest_arena(file.read_bytes(), zeros)
+        card["sizes"][row["precision"]] = row["bytes"]
+    write_json(path, card)
+    return path
+
+
+def shipped(stem: str) -> tuple[Path, dict[str, Any], RunConfig, Any, Any]:
+    """Return the card of shipped weights, its path, and the run, the zoo's model and the data that it names."""
+    path = registry.WEIGHTS / f"{stem}.json"
+    card = read_json(path)
+    config = options.configuration(options.parser().parse_args(shlex.split(card["command"])[2:]))
+    zoo = registry.find(card["model"])
+    return path, card, config, zoo, load_data(zoo, config)
 
 
 def load_data(zoo: Any, config: RunConfig) -> Any:
@@ -243,6 +277,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--again", metavar="MODEL-PRESET", help="shipped weights to keep and export again")
+    parser.add_argument("--score-files", metavar="MODEL-PRESET", help="shipped files to score again")
     parser.add_argument("--calibration", type=int, default=CALIBRATION, help="with --again: calibration examples")
     parser.add_argument("--score", action="append", default=[], metavar="NAME=RUN,RUN")
     parser.add_argument("--scores-of-run", action="store_true", help="do not evaluate again after rounding")
@@ -251,9 +286,10 @@ def main() -> int:
         name: [Path(run) for run in runs.split(",")]
         for name, _, runs in (score.partition("=") for score in arguments.score)
     }
-    if not arguments.runs and not arguments.again:
-        parser.error("give the folder of a run, or --again MODEL-PRESET")
+    if not arguments.runs and not arguments.again and not arguments.score_files:
+        parser.error("give the folder of a run, --again MODEL-PRESET or --score-files MODEL-PRESET")
     path = refresh(arguments.again, arguments.runs, arguments.calibration) if arguments.again else None
+    path = score_files(arguments.score_files) if arguments.score_files else path
     path = path or ship(arguments.runs, means, not arguments.scores_of_run)
     card = read_json(path)
     print(path, card["scores"], card["sizes"])

@@ -19,8 +19,10 @@ from keras_gates.conversion.torch_lstm import from_torch as from_torch
 from keras_gates.conversion.torch_lstm import to_torch as to_torch
 from keras_gates.edge.model import EdgeModel as EdgeModel
 from keras_gates.exporting.pipeline import export as export
+from keras_gates.exporting.quantization import quantization_report as quantization_report
 from keras_gates.exporting.report import ExportError as ExportError
 from keras_gates.exporting.report import ExportReport as ExportReport
+from keras_gates.exporting.verify.noise import QuantizationReport as QuantizationReport
 from keras_gates.inspection.ablation import ablate as ablate
 from keras_gates.inspection.ablation import worth_of_gates as worth_of_gates
 from keras_gates.inspection.attribution import influence as influence
@@ -100,6 +102,7 @@ __all__ = [
     "PeepholeLearnGate",
     "PeepholeUseGate",
     "ProjectionUseGate",
+    "QuantizationReport",
     "RefineForgetGate",
     "RememberGate",
     "Trace",
@@ -125,6 +128,7 @@ __all__ = [
     "plot_horizon",
     "plot_memory",
     "plot_units",
+    "quantization_report",
     "report",
     "show_versions",
     "start_with_span",

@@ -19,7 +19,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "conversion.keras_lstm": ("convert", "from_keras", "to_keras"),
     "conversion.torch_lstm": ("from_torch", "to_torch"),
     "edge": ("EdgeModel",),
-    "exporting": ("ExportError", "ExportReport", "export"),
+    "exporting": ("ExportError", "ExportReport", "QuantizationReport", "export", "quantization_report"),
     "inspection.ablation": ("ablate", "worth_of_gates"),
     "inspection.attribution": ("influence",),
     "inspection.horizon": ("Horizon", "memory_horizon"),
@@ -120,17 +120,20 @@ class _AfterKeras(MetaPathFinder):
     # executed. So each of them triggers it when it is complete.
     TRIGGERS = ("keras", "keras_gates.layers", "keras_gates.loops", "keras_gates._compat")
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Return the module's own spec, whose execution is followed by the registration; None for any other module."""
         if name not in self.TRIGGERS:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, specs), None)
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
 
         def execute_and_register(module: ModuleType) -> None:
+            # Removed here and not in find_spec, which others call only to ask whether Keras is installed.
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             execute(module)
             register()
 

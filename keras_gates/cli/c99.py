@@ -74,14 +74,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"keras-gates c99: {error}", file=sys.stderr)
         return 2
+    files = [str(Path(options.out) / path.name) for path in c99.files]
     if options.quiet:
         return 0
     if options.json:
-        print(json.dumps({"files": [str(Path(options.out) / path.name) for path in c99.files], "streams": c99.streams}))
+        print(json.dumps({"files": files, "streams": c99.streams}))
         return 0
     calls = f"{c99.name}_run and {c99.name}_push" if c99.streams else f"{c99.name}_run"
     calls += f", {c99.name}_listen" if c99.listens else ""
     then = {"make": "runs the self-test", "qemu": "compiles for an emulated Cortex-M4"}.get(options.project)
     then = f"; `make -C {options.out}` {then}" if then else ""
-    print(f"{', '.join(path.name for path in c99.files)} in {options.out}: {calls}{then}")
+    print(f"{', '.join(files)}: {calls}{then}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         model = load(options)
         if options.compare:
-            return compare(model, options.out, shared)
+            return compare(model, options.out, shared, options.json, options.quiet)
         report = export(model, options.out, formats, options.precision, **shared)
     except (ExportError, ValueError, TypeError, OSError) as error:
         if options.verbose:
@@ -121,13 +122,17 @@ def _checked(options: argparse.Namespace) -> list[str]:
     return formats
 
 
-def compare(model: keras.Model, out: str | Path, shared: dict[str, Any]) -> int:
+def compare(
+    model: keras.Model, out: str | Path, shared: dict[str, Any], as_json: bool = False, quiet: bool = False
+) -> int:
     """Export in every precision as out/model-PRECISION.tflite and print size, accuracy, latency and arena side by side.
 
     Args:
         model: The trained model.
         out: Output folder.
         shared: Keyword arguments of `keras_gates.export` that all precisions share.
+        as_json: Print one JSON object with `reports` by precision and `refused` instead.
+        quiet: Print nothing if a file was written.
 
     Returns:
         Exit status: 0 if at least one file was written, otherwise 2.
@@ -140,6 +145,12 @@ def compare(model: keras.Model, out: str | Path, shared: dict[str, Any]) -> int:
             reports.append(export(model, out, ("tflite",), precision, name=f"model-{precision}", **shared))
         except ExportError as error:
             refused.append(f"no {precision}: {str(error).splitlines()[0]}")
+    if quiet and reports:
+        return 0
+    if as_json:
+        by_precision = {report.precision: report.to_dict() for report in reports}
+        print(json.dumps({"reports": by_precision, "refused": refused}))
+        return 0 if reports else 2
     if reports:
         _print_reports(reports)
     for line in refused + [f"{report.precision}: {warning}" for report in reports for warning in report.warnings]:

@@ -32,6 +32,8 @@ class Port:
         of: For lengths, the event whose valid time steps they count.
         keras_name: For an event, its name in the Keras model, if that is no identifier.
         padding: For lengths, the value that fills padded time steps of that event.
+        activation: For a prediction, "softmax" or "sigmoid" if that is what it holds: probabilities.
+        rounding: Change of the output by one count in the arithmetic before it.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Port:
     of: str | None = None
     padding: float | None = None
     keras_name: str | None = None
+    activation: str | None = None
+    rounding: float = 0.0
 
     @property
     def steps(self) -> int:
@@ -55,7 +59,7 @@ class Port:
     @property
     def tolerance(self) -> float:
         """Largest difference between two ways of computing this output: rounding, or 1.5 quantization steps."""
-        return max(1e-4, 1.5 * (self.tensor.scale or 0))
+        return max(1e-4, 1.5 * (self.tensor.scale or 0), 1.5 * self.rounding)
 
     @property
     def text(self) -> str:
@@ -64,7 +68,7 @@ class Port:
         words = f"({', '.join(sizes)}) {self.tensor.dtype}"
         if self.tensor.scale:
             words += f", scale {self.tensor.scale:.4g}, zero point {self.tensor.zero_point}"
-        return words
+        return f"{words}, {self.activation}" if self.activation else words
 
 
 @dataclass(frozen=True)
@@ -318,7 +322,7 @@ def _ports(
     entries = metadata.entries(key)
     if len(entries) != len(named or order):
         raise EdgeError(f"the metadata lists {len(entries)} {key}, the graph has {len(named or order)}; export again.")
-    ports = []
+    ports, eight_bits = [], metadata.value.get("precision") == "int8"
     for place, entry in enumerate(entries):
         name, role = entry.get("name", str, ""), entry.get("role", str, "")
         if role not in roles:
@@ -334,7 +338,9 @@ def _ports(
         padding = entry.get("padding", dict, {}).get("value")
         if padding is not None and not isinstance(padding, int | float):
             raise EdgeError(f"the metadata's padding of {name!r} must be a number, got {padding!r:.60}.")
-        ports.append(Port(name, tensor, role, time, entry.get("of", str), padding, entry.get("keras_name", str)))
+        of, keras_name, activation = (entry.get(word, str) for word in ("of", "keras_name", "activation"))
+        rounding = 1 / 256 if activation and eight_bits else 0.0  # of the logits: the output itself is finer
+        ports.append(Port(name, tensor, role, time, of, padding, keras_name, activation, rounding))
     if len({port.name for port in ports}) != len(ports):
         raise EdgeError(f"the metadata has two {key} of one name: {[port.name for port in ports]}.")
     return tuple(ports)

@@ -13,10 +13,11 @@ import numpy as np
 
 from keras_gates.edge import runtime
 from keras_gates.edge.description import Description, Port, describe
+from keras_gates.edge.fixed_log_mel import FixedLogMel
 from keras_gates.edge.frontends import events_of, scaled
 from keras_gates.edge.stream import Stream, streamed
 from keras_gates.edge.tflite import METADATA_NAME, EdgeError, read
-from keras_gates.edge.values import best, by_name, checked, numbers, predictions, stacked
+from keras_gates.edge.values import best, by_name, checked, numbers, predictions, real, stacked
 
 _PROOF_STEPS = 4
 _FACTS = (
@@ -134,8 +135,8 @@ class EdgeModel:
         """Apply the file's external front end to one example.
 
         Args:
-            raw: A text; audio (samples,) in −1…1 at the sample rate of the file; or measurements (…, channels) in their
-                own units.
+            raw: A text; audio (samples,) in −1…1 at the sample rate of the file, or as int16, which goes through the integer
+                front end as in `Stream.feed`; or measurements (…, channels) in their own units.
 
         Returns:
             Token numbers, int32 (time,); log-mel events, float32 (time, bins); or standardized measurements, float32.
@@ -148,6 +149,9 @@ class EdgeModel:
         >>> EdgeModel("intent.tflite").events("turn it off")  # doctest: +SKIP
         array([2, 3, 4], dtype=int32)
         """
+        if self.description.hears and isinstance(raw, np.ndarray) and raw.dtype == np.int16:
+            port = self.description.events[0]
+            return real(port, FixedLogMel(self.description.frontend, port)(raw))
         return events_of(self.description, raw)
 
     def stream(self, *, smooth: int = 1, threshold: float | None = None, background: Sequence[str] = ()) -> Stream:

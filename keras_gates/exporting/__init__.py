@@ -5,8 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_MODULE_OF = {"export": "pipeline", "ExportError": "report", "ExportReport": "report"}
-__all__ = ["ExportError", "ExportReport", "export"]
+_MODULE_OF = {
+    "export": "pipeline",
+    "ExportError": "report",
+    "ExportReport": "report",
+    "QuantizationReport": "verify.noise",
+    "quantization_report": "quantization",
+}
+__all__ = ["ExportError", "ExportReport", "QuantizationReport", "export", "quantization_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -61,18 +61,24 @@ def build(request: ExportRequest) -> Built:
         verification,
         steps,
         {other: _latency(request, other) for other in request.also_time},
-        [*_notes(signature), *(note for stage in stages for note in stage.notes)],
+        [*_notes(request, lowering, signature), *(note for stage in stages for note in stage.notes)],
         [*rules.warnings_of(request, lowering), *(warning for stage in stages for warning in stage.warnings)],
     )
 
 
-def _notes(signature: LoweredSignature) -> list[str]:
-    if not signature.warmup:
-        return []
-    return [
-        f"after a reset the first {signature.warmup} predictions are not valid, as no window is complete: Stream.push returns "
-        "NaN; in C, ignore them"
-    ]
+def _notes(request: ExportRequest, lowering: Lowering, signature: LoweredSignature) -> list[str]:
+    notes = []
+    if signature.warmup:
+        notes.append(
+            f"after a reset the first {signature.warmup} predictions are not valid, as no window is complete: Stream.push "
+            "returns NaN; in C, ignore them"
+        )
+    if request.precision == "int8" and request.target == "cpu" and lowering.is_fused:
+        notes.append(
+            "on a CPU LiteRT runs the fused LSTM in int8 by a plain loop, about seven times as slowly as with "
+            "precision='dynamic', whose file is as small: take 'dynamic' there, unless the device computes in integers only"
+        )
+    return notes
 
 
 def _latency(request: ExportRequest, lowering: str) -> float:

@@ -18,6 +18,7 @@ from keras_gates.exporting.lowering.stream_layers import stride_of
 from keras_gates.exporting.model_inputs import inputs_of
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError, ExportReport
+from keras_gates.exporting.unfinished import full_disk, unfinished_folder
 from keras_gates.layers.unchanged import leaves_model_unchanged
 from keras_gates.quantization.aware import file_numbers, float_model, is_quantize_aware
 from keras_gates.quantization.layers import LayerNumbers
@@ -78,7 +79,7 @@ def export(
         The report, also written as out/export.json and out/export.txt (NAME.export.… for another name).
 
     Raises:
-        ExportError: The export is impossible as requested, or the file differs from the model by more than
+        ExportError: The export is impossible as requested, the disk is full, or the file differs from the model by more than
             `verify.compare.LIMITS` allow. Nothing is written.
         ValueError: An argument has an unknown value.
 
@@ -127,9 +128,17 @@ def export(
     )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export_", dir=folder) as unfinished:
-        report = _write(request, Path(unfinished), folder, name)
-        _move(Path(unfinished), folder)
+    try:
+        with unfinished_folder(folder) as unfinished:
+            report = _write(request, unfinished, folder, name)
+            _move(unfinished, folder)
+    except Exception as error:
+        if reason := full_disk(error):
+            raise ExportError(
+                f"{folder}: the export cannot be written: {reason}. Make room there and in {tempfile.gettempdir()}, where the "
+                "converter works; what was in the folder before is unchanged."
+            ) from error
+        raise
     return report
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -79,6 +80,8 @@ def call(job: Callable, *args: Any, timeout: float = 900.0) -> Any:
         log = Path(folder, "log")
         printed = log.read_bytes() if log.exists() else _server_output()
         tail = printed[-2000:].decode(errors="replace").strip()
+        if answer == "1" and not tail:  # without room for a log there is none for the reason
+            tail = os.strerror(errno.ENOSPC)
         raise ChildError(f"{job.__module__}.{job.__qualname__}: {_reason(answer, timeout)}. Its last output:\n{tail}")
 
 
@@ -158,5 +161,9 @@ def _work(task: dict[str, Any], folder: Path) -> None:
         data = pickle.dumps(outcome)
     except BaseException:
         data = pickle.dumps((False, traceback.format_exc()))
-    (folder / "result").write_bytes(data)
+    try:
+        (folder / "result").write_bytes(data)
+    except OSError as error:  # the disk is full, or the parent ended and its folder is gone
+        os.write(2, f"the result cannot be written: {error.strerror}".encode())
+        os._exit(1)
     os._exit(0)

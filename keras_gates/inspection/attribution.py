@@ -131,21 +131,25 @@ def attributed(
     value = to_numpy(explained.explained(passes.prediction))
     if neutral is None:
         nothing = np.zeros((1, 1, passes.events.shape[-1]), passes.events.dtype)
-        _, by_event, by_ltm = passes.gradients(explained, memory, uncompiled_loop)(nothing, 1.0)
+        [(by_event, by_ltm)] = passes.gradients(explained, [(nothing, 1.0)], memory, uncompiled_loop)
         return Influence(passes.layer, by_event, by_ltm, score, "gradient", passes.mask, of, value, None, passes.events)
-    gradients = passes.gradients(explained, False)  # many gradients earn back a compilation
+    evenly = np.linspace(0, 1, max(steps // 2, 2) + 1).tolist()[:-1]
+    on_paths = passes.values(explained, [(sample, share) for sample in neutral for share in evenly])
+    on_paths = on_paths.reshape(len(neutral), len(evenly), -1)
+    points, weights = [], []
+    for sample, values in zip(neutral, on_paths):
+        shares, widths = path_points(np.concatenate([values, value[None]]), steps)
+        points += [(sample, share) for share in shares]
+        weights += list(widths)
     by_event = np.zeros(passes.events.shape, "float64")
-    at_neutral = np.zeros(len(value), "float64")
-    for sample in neutral:
-        values = [
-            passes.values(explained, sample, share) for share in np.linspace(0, 1, max(steps // 2, 2) + 1).tolist()[:-1]
-        ]
-        shares, widths = path_points(np.stack([*values, value]), steps)
-        mean = sum(w[:, None, None] * gradients(sample, s[:, None, None])[1] for s, w in zip(shares, widths))
-        by_event += mean * (passes.events - sample)
-        at_neutral += values[0]
-    by_event, at_neutral = (by_event / len(neutral)).astype(value.dtype), at_neutral / len(neutral)
-    by_ltm = passes.gradients(explained, True, uncompiled_loop)(neutral[0], 1.0)[2] if memory else {}
+    gradients = passes.gradients(explained, points, memory=False)  # many gradients earn back a compilation
+    for (sample, _), weight, (gradient, _) in zip(points, weights, gradients):
+        by_event += weight[:, None, None] * gradient * (passes.events - sample)
+    by_event = (by_event / len(neutral)).astype(value.dtype)
+    at_neutral = on_paths[:, 0].astype("float64").mean(axis=0)
+    by_ltm = {}
+    if memory:
+        [(_, by_ltm)] = passes.gradients(explained, [(neutral[0], 1.0)], True, uncompiled_loop)
     return Influence(
         passes.layer, by_event, by_ltm, score, "integrated", passes.mask, of, value, at_neutral, passes.events
     )

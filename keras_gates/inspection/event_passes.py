@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -23,12 +23,13 @@ from keras_gates.inspection.hooks import (
     run_steps,
     uncompiled_loop,
 )
-from keras_gates.inspection.inputs import check_examples, select_examples, to_numpy
+from keras_gates.inspection.inputs import check_examples, fixed_batch, rows_per_pass, select_examples, to_numpy
 from keras_gates.inspection.plain_gradients import has_plain_gradients, plain_loop
 from keras_gates.layers.cell import GateLSTMCell
 
-# `(neutral events, share)` -> `(explained, gradient by event, gradient by LTM and layer)`
-Gradients = Callable[[np.ndarray, Any], tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]
+# Neutral events, `(1 or batch, 1 or time, features)`, and a share, a number or `(batch,)`: at this point of a path the events
+# are `neutral + share * (events - neutral)`.
+Point = tuple[np.ndarray, Any]
 
 
 class EventPasses:
@@ -55,6 +56,7 @@ class EventPasses:
         self.model, self.caller = model, caller
         self.recurrent = named_recurrent_layers(model)
         self.inputs = select_examples(x, slice(None))
+        self._x = keras.tree.map_structure(lambda a: a if isinstance(a, np.ndarray) else ops.convert_to_numpy(a), x)
         self.front = Front(model)
         first_calls = _FirstCalls(layer, self.front.end)
         with replaced_loops(self.recurrent, first_calls), self.front.recorded():
@@ -114,46 +116,79 @@ class EventPasses:
         time = self.prediction.shape[1] if len(self.prediction.shape) > 2 else 1
         return to_numpy(answers(self.prediction, np.full(len(self.events), time - 1)))
 
-    def values(self, explained: Explained, neutral: np.ndarray, share: float) -> np.ndarray:
-        """Return what is explained, `(batch,)`, where the events are `neutral + share * (events - neutral)`."""
-        run = _Replaced(self._pair, share, ops.convert_to_tensor(neutral), None, {}, uncompiled_loop)
-        with replaced_loops(self.recurrent, run), self.front.kept():
-            prediction = keras.tree.flatten(self.model(self.inputs, training=False))[0]
-        return to_numpy(explained.explained(prediction))
+    def values(self, explained: Explained, points: Sequence[Point]) -> np.ndarray:
+        """Return what is explained at points of paths, `(points, batch)`."""
+        parts = []
+        for some, neutral, share in self._batches(points):
+            copies = len(neutral) // len(self.events)
+            run = _Replaced(self._pair, share, neutral, None, {}, uncompiled_loop)
+            numbers = to_numpy(explained.repeated(copies).explained(self._predict(run, copies)))
+            parts.append(numbers.reshape(copies, -1)[:some])
+        return np.concatenate(parts)
 
-    def gradients(self, explained: Explained, memory: bool, loop: Loop = original_loop) -> Gradients:
-        """Return a function that computes gradients where the events are `neutral + share * (events - neutral)`.
+    def gradients(
+        self, explained: Explained, points: Sequence[Point], memory: bool, loop: Loop = original_loop
+    ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Compute gradients at points of paths.
 
         Args:
             explained: The number whose gradient is taken.
+            points: The points.
             memory: Whether gradients with respect to LTM are wanted.
             loop: How layers run that have no `plain_loop`.
 
         Returns:
-            A function of the neutral events, `(1 or batch, 1 or time, features)`, and a share, a number or `(batch, 1, 1)`. It
-            returns what is explained,
-            `(batch,)`, its gradient by event, `(batch, time, features)`, and by LTM_t and layer, `(batch, time, units)`.
+            For each point the gradient by event, `(batch, time, features)`, and by LTM_t and layer, `(batch, time, units)`.
         """
+        copies = self._copies(len(points))
+        repeated = explained.repeated(copies)
         units = {one.name: one.cells[one.name].units for one in self.recurrent if memory and self._has_ltm(one)}
 
         def score(values: list[Any], path: Any) -> tuple[Any, Any]:
             neutral, share = path
             run = _Replaced(self._pair, share, neutral, values[0], dict(zip(units, values[1:])), loop)
-            with replaced_loops(self.recurrent, run), self.front.kept():
-                prediction = keras.tree.flatten(self.model(self.inputs, training=False))[0]
-            numbers = explained.explained(prediction)
+            numbers = repeated.explained(self._predict(run, copies))
             return ops.sum(numbers), numbers
 
-        zeros = [np.zeros((*self._shapes[name], n), self.events.dtype) for name, n in units.items()]
-        offsets = [np.zeros_like(self.events), *zeros]
+        shapes = [(*self._shapes[name], n) for name, n in units.items()]
+        offsets = [np.zeros((copies * rows, *rest), self.events.dtype) for rows, *rest in [self.events.shape, *shapes]]
         by_offset = gradients_of(score)
+        for some, neutral, share in self._batches(points):
+            _, arrays = by_offset(offsets, (ops.convert_to_tensor(neutral), ops.convert_to_tensor(share)))
+            arrays = [array.reshape(copies, -1, *array.shape[1:]) for array in arrays]
+            for k in range(some):
+                yield arrays[0][k], {name: array[k] for name, array in zip(units, arrays[1:])}
 
-        def gradients(neutral: np.ndarray, share: Any) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-            path = ops.convert_to_tensor(neutral), ops.convert_to_tensor(share, self.events.dtype)
-            numbers, (by_event, *by_ltm) = by_offset(offsets, path)
-            return numbers, by_event, dict(zip(units, by_ltm))
+    def _predict(self, run: Loop, copies: int) -> Any:
+        """Return the prediction for the input, repeated `copies` times, with `run` in the place of the layers' loops."""
+        inputs = self.inputs
+        if copies > 1:
+            inputs = select_examples(self._x, np.tile(np.arange(len(keras.tree.flatten(self._x)[0])), copies))
+        with replaced_loops(self.recurrent, run), self.front.kept(copies):
+            return keras.tree.flatten(self.model(inputs, training=False))[0]
 
-        return gradients
+    def _batches(self, points: Sequence[Point]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield points that share a pass: how many, their neutral events `(rows, time, features)` and shares `(rows, 1, 1)`.
+
+        Every pass has the same number of rows, so that a loop is compiled once; the last one repeats points.
+        """
+        copies = self._copies(len(points))
+        for start in range(0, len(points), copies):
+            places = np.minimum(np.arange(start, start + copies), len(points) - 1)
+            neutral = [np.broadcast_to(points[k][0], self.events.shape) for k in places]
+            shares = [np.broadcast_to(np.reshape(points[k][1], (-1, 1, 1)), (len(self.events), 1, 1)) for k in places]
+            some = min(copies, len(points) - start)
+            yield some, np.concatenate(neutral), np.concatenate(shares).astype(self.events.dtype)
+
+    def _copies(self, points: int) -> int:
+        """Return how many points of a path share a pass: each repeats the input, so that the loops run once for all."""
+        if fixed_batch(self.model) or any(one.layer.stateful for one in self.recurrent):
+            return 1
+        units = [cell.units for one in self.recurrent for cell in one.cells.values() if hasattr(cell, "units")]
+        sizes = [self.events[..., 0].size * width for width in (self.events.shape[-1], *units)]
+        sizes += [int(np.prod(array.shape)) for array in (*keras.tree.flatten(self._x), *self.front.arrays())]
+        passes = -(-points // rows_per_pass(max(sizes)))
+        return -(-points // passes)
 
     def _has_ltm(self, recurrent: Recurrent) -> bool:
         return recurrent.name in self._shapes and isinstance(recurrent.cells.get(recurrent.name), GateLSTMCell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -30,6 +30,10 @@ class Explained:
     kind: str
     columns: np.ndarray
     events: np.ndarray
+
+    def repeated(self, copies: int) -> Explained:
+        """Return the same for a batch that is repeated `copies` times."""
+        return replace(self, columns=np.tile(self.columns, copies), events=np.tile(self.events, copies))
 
     def score(self, prediction: Any) -> Any:
         """Return the prediction's number itself, `(batch,)`, a tensor."""

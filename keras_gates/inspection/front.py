@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_gates._compat import flatten_layers
 from keras_gates._patch import patched
@@ -52,11 +53,26 @@ class Front:
         with self._replaced(recording, self.layers):
             yield
 
+    def arrays(self) -> list[Any]:
+        """Return the recorded results as a list of tensors."""
+        return keras.tree.flatten(list(self.results.values()))
+
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Return the recorded results in the place of the layers' calls in this block."""
+    def kept(self, copies: int = 1) -> Iterator[None]:
+        """Return the recorded results in the place of the layers' calls in this block.
+
+        Args:
+            copies: How often the model's input is repeated along its first axis in this block.
+        """
         known = [layer for layer in self.layers if id(layer) in self.results and self.calls[id(layer)] == 1]
-        with self._replaced(lambda layer: lambda *args, **kwargs: self.results[id(layer)], known):
+
+        def repeated(tensor: Any) -> Any:
+            return tensor if copies == 1 else ops.tile(tensor, (copies,) + (1,) * (len(tensor.shape) - 1))
+
+        def result_of(layer: Any) -> Callable:
+            return lambda *args, **kwargs: keras.tree.map_structure(repeated, self.results[id(layer)])
+
+        with self._replaced(result_of, known):
             yield
 
     @staticmethod

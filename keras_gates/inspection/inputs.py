@@ -10,6 +10,13 @@ from keras import ops
 
 from keras_gates._errors import InvalidArgument
 
+NUMBERS = 2**21  # of the largest array in one pass: rows are computed together until this size is reached
+
+
+def rows_per_pass(numbers: float) -> int:
+    """Return how many rows a pass computes together, at least one, if its largest array has this many numbers per row."""
+    return max(1, int(NUMBERS // max(numbers, 1)))
+
 
 def select_examples(x: Any, rows: Any) -> Any:
     """Return some examples of a model's input as tensors.

@@ -14,7 +14,7 @@ from keras import ops
 
 from keras_gates.inspection.hooks import Recurrent
 from keras_gates.inspection.inputs import to_numpy
-from keras_gates.inspection.plain_steps import PlainWeights, has_plain_steps, plain_steps
+from keras_gates.inspection.plain_steps import PlainWeights, has_plain_steps, plain_steps, product_of_step
 
 
 def plain_gradients(
@@ -67,7 +67,7 @@ def plain_gradients(
         if kept_back is None:
             memory = kept = d_memory + shown_part
         else:
-            memory, kept = d_memory, d_memory + shown_part @ kept_back
+            memory, kept = d_memory, d_memory + product_of_step(shown_part, kept_back)
         gates = d_gates[t]
         np.multiply(by_ltm[t], memory[:, None], out=gates[:, :3])
         if kept_back is not None:
@@ -76,13 +76,15 @@ def plain_gradients(
         d_ltm[t] = memory
         after = kept * f[t]
         if all_read[t]:
-            d_hidden, d_memory = gates.reshape(batch, 4 * units) @ back, after
+            d_hidden, d_memory = product_of_step(gates.reshape(batch, 4 * units), back), after
         else:
             gates *= was_read[t][:, None]
             d_ltm[t] *= was_read[t]
-            d_hidden = np.where(was_read[t], gates.reshape(batch, 4 * units) @ back, total)
+            through = product_of_step(gates.reshape(batch, 4 * units), back)
+            d_hidden = np.where(was_read[t], through, total)
             d_memory = np.where(was_read[t], after, d_memory)
-    d_events = d_gates.reshape(time, batch, 4 * units) @ weights.kernel.T
+    d_events = d_gates.reshape(time * batch, 4 * units) @ weights.kernel.T
+    d_events = d_events.reshape(time, batch, -1)
     return _by_example(d_events, backwards), d_hidden, d_memory, _by_example(d_ltm, backwards)
 
 

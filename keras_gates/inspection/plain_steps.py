@@ -16,6 +16,8 @@ from keras_gates.inspection.inputs import to_numpy
 from keras_gates.layers.cell import GateLSTMCell
 from keras_gates.layers.lstm import GateLSTM
 
+ONE_THREAD = 2**18  # multiplications of a matrix product for which OpenBLAS starts no second thread
+
 
 def has_plain_steps(recurrent: Recurrent) -> bool:
     """Return whether `plain_steps` computes what a layer computes: plain gates, tanh and sigmoid, float32 or float64."""
@@ -72,18 +74,22 @@ def plain_steps(
     half = np.full(4 * u, 0.5, kernel.dtype)
     half[2 * u : 3 * u] = 1.0
     shift = np.where(half == 1.0, 0.0, 0.5).astype(kernel.dtype)
-    projected = events.astype(kernel.dtype) @ (kernel * half)
+    batch, time, features = events.shape
+    # One product of two matrices: NumPy would take a product per example of an array with three axes.
+    projected = events.astype(kernel.dtype).reshape(batch * time, features) @ (kernel * half)
+    projected = projected.reshape(batch, time, 4 * u)
     if bias is not None:
         projected += bias * half
     recurrent = recurrent * half
-    batch, time, _ = events.shape
     factors = np.empty((time, batch, 4 * u), kernel.dtype)
     memories = np.empty((time, batch, u), kernel.dtype)
     hidden, shown, keeps = (np.empty_like(memories) for _ in range(3))
     steps = range(time - 1, -1, -1) if backwards else range(time)
     all_read = np.all(read, axis=0).tolist()
     for t in steps:
-        z = np.tanh(projected[:, t] + stm @ recurrent, out=factors[t])
+        z = product_of_step(stm, recurrent)
+        z += projected[:, t]
+        z = np.tanh(z, out=factors[t])
         z *= half
         z += shift
         kept = z[:, u : 2 * u] * ltm
@@ -91,7 +97,7 @@ def plain_steps(
         if kept_kernel is None:
             candidate = np.tanh(after)
         else:
-            candidate = kept @ kept_kernel
+            candidate = product_of_step(kept, kept_kernel)
             candidate = np.tanh(candidate if kept_bias is None else candidate + kept_bias)
         used = candidate * z[:, 3 * u :]
         if not all_read[t]:
@@ -109,6 +115,21 @@ def plain_steps(
         "use": use,
         **{name: _by_example(array) for name, array in results.items()},
     }
+
+
+def product_of_step(states: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Return `states @ kernel`, in blocks of rows so small that OpenBLAS takes one thread.
+
+    Its threads would wait for each other at every time step; where other programs use the cores too, each wait takes longer
+    than the product (a report of four texts took eight times as long).
+    """
+    rows = ONE_THREAD // kernel.size
+    if rows < 4 or len(states) <= rows:
+        return states @ kernel
+    result = np.empty((len(states), kernel.shape[1]), kernel.dtype)
+    for start in range(0, len(states), rows):
+        np.matmul(states[start : start + rows], kernel, out=result[start : start + rows])
+    return result
 
 
 def _by_example(array: np.ndarray) -> np.ndarray:

@@ -52,7 +52,11 @@ class LearnGate(WeightedGate):
     blocks = (0, 2)
 
     def factors(self, event: Any, stm: Any, candidate_event: Any = None, candidate_stm: Any = None) -> dict[str, Any]:
-        """Return the ignore factor and the candidate, each `(batch, units)`."""
+        """Compute the ignore factor and the candidate.
+
+        Returns:
+            By name, tensors `(batch, units)` of the compute dtype.
+        """
         if candidate_event is None and candidate_stm is None:
             z = self.project(event, stm)
             ignore, candidate = z[..., : self.units], z[..., self.units :]
@@ -66,7 +70,11 @@ class LearnGate(WeightedGate):
     def call(
         self, event: Any, stm: Any, candidate_event: Any = None, candidate_stm: Any = None, factors: dict | None = None
     ) -> Any:
-        """Return what is learned, `(batch, units)`."""
+        """Compute what is learned.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         if factors is None:
             factors = self.factors(event, stm, candidate_event, candidate_stm)
         return factors["candidate"] * factors["ignore"]
@@ -104,11 +112,19 @@ class ForgetGate(WeightedGate):
     blocks = (1,)
 
     def factors(self, event: Any, stm: Any) -> dict[str, Any]:
-        """Return the forget factor, `(batch, units)`."""
+        """Compute the forget factor.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         return {"forget": self.recurrent_activation(self.project(event, stm))}
 
     def call(self, event: Any, stm: Any, ltm: Any, factors: dict | None = None) -> Any:
-        """Return what is kept of LTM, `(batch, units)`."""
+        """Compute what is kept of LTM.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         if factors is None:
             factors = self.factors(event, stm)
         return ltm * factors["forget"]
@@ -139,7 +155,11 @@ class RememberGate(Gate):
     """
 
     def call(self, kept: Any, learned: Any) -> Any:
-        """Return LTM_t, `(batch, units)`."""
+        """Compute LTM_t.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         return kept + learned
 
 
@@ -208,7 +228,11 @@ class UseGate(WeightedGate):
             self.kept_bias = self.add_bias("kept_bias", self.bias_initializer, self.units) if self.use_bias else None
 
     def factors(self, event: Any, stm: Any, kept: Any, remembered: Any) -> dict[str, Any]:
-        """Return the use factor V and U, each `(batch, units)`."""
+        """Compute the use factor V and U.
+
+        Returns:
+            By name, tensors `(batch, units)` of the compute dtype.
+        """
         use = self.recurrent_activation(self.project(event, stm))
         return {"use": use, "U": self.activation(self.source(kept, remembered))}
 
@@ -220,7 +244,11 @@ class UseGate(WeightedGate):
         return source if self.kept_bias is None else source + self.kept_bias
 
     def call(self, event: Any, stm: Any, kept: Any, remembered: Any, factors: dict | None = None) -> Any:
-        """Return STM_t, `(batch, units)`."""
+        """Compute STM_t.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         if factors is None:
             factors = self.factors(event, stm, kept, remembered)
         return factors["U"] * factors["use"]

@@ -1,4 +1,4 @@
-// Which instructions run, how the batch is divided among threads, and the memory of a call.
+// Which instructions run, and how the batch is divided among threads.
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
@@ -18,24 +18,6 @@
 #endif
 
 #include "internal.h"
-
-void* kg_allocate(size_t bytes) {
-#if defined(_WIN32)
-  void* memory = _aligned_malloc(bytes ? bytes : 64, 64);
-#else
-  void* memory = nullptr;
-  if (posix_memalign(&memory, 64, bytes ? bytes : 64)) memory = nullptr;
-#endif
-  if (!memory) throw std::bad_alloc();
-  return memory;
-}
-void kg_release(void* memory) {
-#if defined(_WIN32)
-  _aligned_free(memory);
-#else
-  free(memory);
-#endif
-}
 
 namespace {
 

@@ -2,6 +2,7 @@
 
 command        `main`: command line to exit status; errors become one line
 options        the command line, and the `RunConfig` it becomes
+output         `--json`, `--quiet`, `--verbose`
 listing        `--list`
 checking       `train.py check`
 run_config     the configuration of one run, as config.json

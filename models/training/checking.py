@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from pathlib import Path
+from typing import Any
 
 from keras_gates._quiet import look_for_devices, quietly
 from keras_gates.edge import sound, tables
@@ -16,14 +17,14 @@ from keras_gates.models.registry import UserError
 from keras_gates.models.training import options
 
 
-def check(arguments: argparse.Namespace) -> int:
-    """Print what a run would read.
+def check(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Print what a run would read, and return it for `--json`.
 
     Args:
         arguments: of train.py; `path` is the data.
 
     Returns:
-        The exit status, 0.
+        By name: `data`, `model`, `notes` and the `command` that trains.
 
     Raises:
         UserError: the data cannot be read, or no model reads them.
@@ -40,8 +41,9 @@ def check(arguments: argparse.Namespace) -> int:
     print(f"{config.data}: data for {config.model} ({registry.find(config.model).line})")
     for note in data.notes:
         print(f"  {note}")
-    print(f"to train: python train.py {config.model} --data {config.data}")
-    return 0
+    command = f"python train.py {config.model} --data {config.data}"
+    print(f"to train: {command}")
+    return {"data": config.data, "model": config.model, "notes": list(data.notes), "command": command}
 
 
 @user_errors()

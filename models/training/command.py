@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
 from keras_gates._quiet import look_for_devices, quietly
 from keras_gates.models.registry import UserError
-from keras_gates.models.training import memory, options
+from keras_gates.models.training import memory, options, output
 
 INTERRUPTED = 130  # the exit status after Ctrl-C
 
@@ -29,22 +30,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     arguments = options.parser().parse_args(argv)
     try:
-        if arguments.list:
-            _late("listing").print_list()
-            return 0
-        if arguments.model == "check":
-            return _late("checking").check(arguments)
-        if arguments.path:
-            raise UserError(f"unexpected {arguments.path!r}; to train on your files: --data {arguments.path}")
-        memory.keep_freed_memory()
-        with quietly():
-            running = _late("running")
-            look_for_devices()
-        return running.run(arguments, argv)
+        with output.chosen(arguments) as answer:
+            if arguments.list:
+                _late("listing").print_list()
+                answer(_late("listing").models())
+                return 0
+            if arguments.model == "check":
+                answer(_late("checking").check(arguments))
+                return 0
+            if arguments.path:
+                raise UserError(f"unexpected {arguments.path!r}; to train on your files: --data {arguments.path}")
+            memory.keep_freed_memory()
+            with quietly():
+                running = _late("running")
+                look_for_devices()
+            return running.run(arguments, argv, answer)
     except OSError as error:
+        if arguments.verbose:
+            traceback.print_exception(error)
         print(f"train.py: {error}. Files of earlier epochs and runs are unchanged.", file=sys.stderr)
         return 2
     except UserError as error:
+        if arguments.verbose:
+            traceback.print_exception(error)
         print(f"train.py: {error}", file=sys.stderr)
         return 2
 

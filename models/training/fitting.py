@@ -16,6 +16,7 @@ from keras_gates.models.registry import UserError, ZooModel
 from keras_gates.models.training import finite
 from keras_gates.models.training.clock import FirstStep
 from keras_gates.models.training.distribution import ALONE, Job
+from keras_gates.models.training.fresh_rows import FreshRows
 from keras_gates.models.training.recipe import DEFAULTS, optimizer
 
 STATE = "state.json"
@@ -206,6 +207,7 @@ def fit(
                     finite.FiniteLoss(),
                     keeper,
                     keeper.first_step,
+                    *([FreshRows(recipe["fresh_rows"])] if recipe["fresh_rows"] else []),
                     *_callbacks(zoo, trained, folder, job),
                 ],
                 verbose=verbose if job.writes else 0,

@@ -69,9 +69,14 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def final_name(folder: Path) -> Path:
+    """Return the name of a run's folder when the run is complete."""
+    return folder.with_name(folder.name.removesuffix(UNFINISHED))
+
+
 def finish(folder: Path) -> Path:
     """Rename a complete run's folder to its final name, and return that."""
-    final = folder.with_name(folder.name.removesuffix(UNFINISHED))
+    final = final_name(folder)
     folder.rename(final)
     (final / LOCK).unlink(missing_ok=True)
     return final

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -30,6 +32,18 @@ def print_list() -> None:
             if card := registry.card(name, preset):
                 table.add_row("", f"[green]{_summary(card)}[/green]")
         console.print(table)
+
+
+def models() -> dict[str, Any]:
+    """Return what `print_list` prints, by name of the model, for `--json`."""
+    listed = {}
+    for name in registry.names():
+        model, presets = registry.find(name), {}
+        for preset, settings in model.presets.items():
+            card = registry.card(name, preset) or {}
+            presets[preset] = {"about": settings["about"], **{key: card.get(key) for key in ("scores", "sizes")}}
+        listed[name] = {"line": model.line, "tfds": list(model.tfds), "presets": presets}
+    return listed
 
 
 def _summary(card: dict) -> str:

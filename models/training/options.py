@@ -144,6 +144,13 @@ def parser() -> argparse.ArgumentParser:
     )
     output.add_argument("--no-baselines", action="store_true", help="do not train simple models for comparison")
     output.add_argument("--no-export", action="store_true", help="train and evaluate only")
+    output.add_argument("--quiet", action="store_true", help="print errors only")
+    output.add_argument(
+        "--json", action="store_true", help="print the results as one JSON object, and the progress on standard error"
+    )
+    output.add_argument(
+        "--verbose", action="store_true", help="show log output of TensorFlow and LiteRT, and tracebacks"
+    )
     return command
 
 

@@ -16,7 +16,7 @@ from keras_gates.models.registry import Judgement, ZooModel
 from keras_gates.models.training.deploying import Exports
 from keras_gates.models.training.run_config import RunConfig
 
-HEADINGS = ("file", "size", "Keras", "file's score", "max difference", "same class")
+HEADINGS = ("file", "size", "Keras' score", "file's score", "max difference", "same class")
 
 
 def draw_curves(history: Sequence[dict[str, float]], monitor: str, best_epoch: int, path: Path) -> None:
@@ -98,7 +98,8 @@ def write_report(
         lines += [
             "## Exports, each loaded again and compared with Keras on test data",
             "",
-            f"{exports.rows[0]['samples']} examples; max difference is the largest absolute difference between any two outputs.",
+            f"Keras and every file on the same examples, the first {exports.rows[0]['samples']} of the test data, each from "
+            "empty memory; max difference is the largest absolute difference between any two outputs.",
             "",
             "| " + " | ".join(HEADINGS) + " |",
             "|---" * len(HEADINGS) + "|",
@@ -194,7 +195,9 @@ def print_results(
     """Print the table of exports, the failures, the scores, those of simple models, and the path of the report."""
     console = Console()
     if exports.rows:
-        table = Table(title="exports, loaded again and compared with Keras on test data", title_justify="left")
+        what = f"exports in {report.parent}, loaded again and compared with Keras on test data:"
+        console.print(what, highlight=False, soft_wrap=True)
+        table = Table()
         for number, heading in enumerate(HEADINGS):
             table.add_column(heading, justify="right" if number else "left", overflow="fold")
         for row in exports.rows:

@@ -30,6 +30,7 @@ from keras_gates.models.training import (
     integers,
     judging,
     options,
+    output,
     report,
     warm_start,
 )
@@ -39,6 +40,7 @@ from keras_gates.models.training.command import INTERRUPTED
 from keras_gates.models.training.deploying import Exports
 from keras_gates.models.training.distribution import Job
 from keras_gates.models.training.fitting import Keeper
+from keras_gates.models.training.output import Answer
 from keras_gates.models.training.recipe import ADAPTABLE, DEFAULTS, adapted
 from keras_gates.models.training.run_config import RunConfig
 from keras_gates.quantization.aware import float_model
@@ -62,19 +64,35 @@ class Prepared:
     model: Any
 
 
-def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
-    """Do what the command line asks for: start or resume a run, or compare. Return the exit status."""
+def run(arguments: argparse.Namespace, argv: Sequence[str], answer: Answer = lambda results: None) -> int:
+    """Do what the command line asks for: start or resume a run, or compare.
+
+    Args:
+        arguments: parsed.
+        argv: as they were given.
+        answer: called with the results of a finished run (`output.results_of`).
+
+    Returns:
+        The exit status.
+    """
     if arguments.resume:
         folder, config = folders.to_resume(arguments.resume)
     else:
         folder, config = None, dataclasses.replace(options.configuration(arguments), arguments=tuple(argv))
     if arguments.compare:
-        return compare(config, arguments.out, folder)
+        return compare(config, arguments.out, folder, answer)
     job = distribution.start(arguments.distribute, arguments.devices, arguments.hosts, arguments.process_id)
-    return train(config, arguments.out, folder, job)
+    return train(config, arguments.out, folder, job, answer, output.flags_of(arguments))
 
 
-def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
+def train(
+    config: RunConfig,
+    out: str,
+    folder: Path | None,
+    job: Job,
+    answer: Answer = lambda results: None,
+    flags: Sequence[str] = (),
+) -> int:
     """Run the five stages.
 
     Args:
@@ -82,6 +100,8 @@ def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
         out: where a new run folder is created.
         folder: of the interrupted run to resume; None starts a new one.
         job: which process of a distributed training this is.
+        answer: called with the results.
+        flags: of the command line, for a process that exports what another backend trained.
 
     Returns:
         The exit status.
@@ -101,7 +121,7 @@ def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
                 config.write(folder)
             print(f"{task.zoo.name} ({config.preset}): {task.zoo.line}")
             weights = f"{task.model.count_params():,} weights"
-            print(f"{weights}, data: {task.data.name}, seed {config.seed}, folder: {folder}")
+            print(f"{weights}, data: {task.data.name}, seed {config.seed}, folder: {folders.final_name(folder)}")
             for note in task.data.notes:
                 print(f"  {note}")
             if config.data not in ("builtin", "tfds"):
@@ -135,8 +155,9 @@ def train(config: RunConfig, out: str, folder: Path | None, job: Job) -> int:
             print("Writing the report")
             folder = write_report(task, config, training, judgement, exports, simple, folder, clock)
             report.print_results(judgement, exports, folder / "report.md", simple)
+            answer(output.results_of(folder))
             return 1 if exports.failures else 0
-    return finish_with_tensorflow(folder)  # outside: the other process takes the lock
+    return finish_with_tensorflow(folder, flags)  # outside: the other process takes the lock
 
 
 def prepare(config: RunConfig, job: Job) -> Prepared:
@@ -256,21 +277,22 @@ def write_report(
     return folder
 
 
-def finish_with_tensorflow(folder: Path) -> int:
+def finish_with_tensorflow(folder: Path, flags: Sequence[str] = ()) -> int:
     """Evaluate and export a model that another backend trained: resume the run, all of whose epochs are done, in a process
-    with the TensorFlow backend. Return its exit status."""
-    print("Training finished. Exporting in a TensorFlow process:")
-    command = [sys.executable, "-m", "keras_gates.models.training", "--resume", str(folder)]
+    with the TensorFlow backend and these flags. Return its exit status."""
+    print("Training finished. Exporting in a TensorFlow process:", flush=True)
+    command = [sys.executable, "-m", "keras_gates.models.training", "--resume", str(folder), *flags]
     return subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=False).returncode
 
 
-def compare(config: RunConfig, out: str, folder: Path | None = None) -> int:
+def compare(config: RunConfig, out: str, folder: Path | None = None, answer: Answer = lambda results: None) -> int:
     """Train the alternatives of a model and write one report about all of them.
 
     Args:
         config: what to train; its model needs a `compare`.
         out: where a new run folder is created.
         folder: of the interrupted comparison to resume.
+        answer: called with the results.
 
     Returns:
         The exit status.
@@ -297,6 +319,7 @@ def compare(config: RunConfig, out: str, folder: Path | None = None) -> int:
         folders.forget_config(folder)
         folder = folders.finish(folder)
     print(f"report: {folder / 'report.md'}")
+    answer(output.results_of(folder))
     return 0
 
 

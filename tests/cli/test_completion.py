@@ -81,7 +81,7 @@ def test_the_command_prints_the_script(capsys, scripts):
     assert capsys.readouterr().out == scripts["bash"]
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"train", "completion"}))
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"completion"}))
 def test_every_command_can_answer_in_json_in_silence_and_in_detail(name):
     flags = {flag for action in cli.command_parsers()[name]._actions for flag in action.option_strings}
     assert {"--json", "--quiet", "--verbose"} <= flags

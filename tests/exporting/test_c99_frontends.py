@@ -12,6 +12,7 @@ pytest.importorskip("tensorflow", reason="the file is exported here")
 pytest.importorskip("ai_edge_litert", reason="the answers come from ai-edge-litert")
 from exported import BINS, FRONTEND, LABELS
 from test_c99 import STRICT, zoo
+from test_c99_outputs import softmax16
 
 from keras_gates import EdgeModel, GateLSTM, export
 from keras_gates.edge.fixed_log_mel import FixedLogMel
@@ -122,23 +123,28 @@ def hearing(tmp_path_factory):
     return folder, folder / "model.tflite"
 
 
-@pytest.mark.parametrize("smooth", [1, 4])
-def test_listen_reports_what_a_stream_of_edge_model_reports(hearing, tmp_path, smooth):
+@pytest.mark.parametrize(("smooth", "bits"), [(1, 8), (4, 8), (3, 16)])
+def test_listen_reports_what_a_stream_of_edge_model_reports(hearing, tmp_path, smooth, bits):
     _, file = hearing
+    if bits == 16:
+        (tmp_path / "wide.tflite").write_bytes(softmax16(file.read_bytes()))
+        file = tmp_path / "wide.tflite"
     write_c99(file.read_bytes(), tmp_path, name="m", trigger=Trigger(smooth, 0.36, ("other",)))
     c = library(tmp_path, "")
     state = ctypes.create_string_buffer(c.state_bytes())
     model, reported = EdgeModel(file), 0
     for sound in sounds():
         c.m_reset(state)
-        stream = model.stream(smooth=smooth, threshold=0.36, background=["other"])
+        stream, heard = model.stream(smooth=smooth, threshold=0.36, background=["other"]), []
         for start in range(0, len(sound), 128):  # after the first frame, an event per call
             piece = sound[start : start + 128]
             label = c.m_listen(state, pointer(piece), len(piece))
             fixed = stream.front_end(piece)
+            heard.extend(fixed)
             wanted = [detection.label for event in fixed for detection in stream.detect(event)]
             assert wanted == ([] if label < 0 else [LABELS[label]])
             reported += len(wanted)
+        np.testing.assert_array_equal(model.events(sound), heard)  # a whole recording gives the same events
     assert reported >= 3
 
 
@@ -160,7 +166,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     data = zoo("speech-nano")
     with pytest.raises(ExportError, match=r"the file has no label \['noise'\]"):
         write_c99(data, tmp_path / "no", trigger=Trigger(background=("noise",)))
-    with pytest.raises(ExportError, match="smooth must be at least 1, got 0"):
+    with pytest.raises(ExportError, match="smooth must be from 1 to 10000, got 0"):
         write_c99(data, tmp_path / "no", trigger=Trigger(smooth=0))
     assert not (tmp_path / "no").exists()
     port = graph_of(data).description.events[0]

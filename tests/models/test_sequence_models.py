@@ -6,6 +6,7 @@ import pytest
 
 from keras_gates.models import UserError, build, find, forecast, forecast_study, gesture, language, speech, text
 from keras_gates.models.data import sensors
+from keras_gates.models.training.fresh_rows import FreshRows
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
 NAMES = ("speech", "gesture", "text", "language", "forecast")
@@ -143,6 +144,28 @@ def test_a_stateful_language_model_goes_on_where_it_stopped():
     numbers = np.arange(40)[None] % len(data.vocabulary)
     parts = [one.predict(numbers[:, start : start + 10], verbose=0) for start in (0, 10, 20, 30)]
     np.testing.assert_allclose(np.concatenate(parts, 1), whole.predict(numbers, verbose=0), atol=1e-5)
+
+
+def test_some_rows_start_afresh_and_a_resumed_run_draws_the_same():
+    model = language.build(vocabulary=["<unk>", "a", "b"], units=3, batch=64)
+    states = keras.tree.flatten(model.get_layer("memory_1").states)
+    fresh, drawn = FreshRows(0.25), []
+    fresh.set_model(model)
+    for epoch, batch in ((0, 0), (0, 1), (3, 7), (3, 7)):
+        for state in states:
+            state.assign(np.ones((64, 3), "float32"))
+        fresh.on_epoch_begin(epoch)
+        fresh.on_train_batch_begin(batch)
+        stm, ltm = (np.asarray(keras.ops.convert_to_numpy(state)) for state in states)
+        np.testing.assert_array_equal(stm, ltm)  # a row's states start anew together
+        assert set(np.unique(stm)) == {0, 1}
+        assert 2 <= (stm.sum(1) == 0).sum() <= 32
+        assert (np.ptp(stm, axis=1) == 0).all()
+        drawn.append(stm)
+    np.testing.assert_array_equal(drawn[2], drawn[3])
+    assert not np.array_equal(drawn[0], drawn[1])
+    with pytest.raises(UserError, match="from 0 to 1"):
+        FreshRows(2)
 
 
 def test_a_writer_writes_what_a_sure_model_says():

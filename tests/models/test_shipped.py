@@ -65,6 +65,25 @@ def _agrees(name, score, answers, y):
         assert abs(bits - score) < 0.2
 
 
+@pytest.mark.parametrize("name", ["digits-nano", "speech-nano", "language-base"])
+def test_an_int8_file_answers_with_the_probabilities_of_keras(name):
+    pytest.importorskip("ai_edge_litert", reason="a .tflite is read with ai-edge-litert")
+    from keras_gates.edge import EdgeModel
+    from keras_gates.models.training.deploying import device_model
+
+    kind, preset = name.split("-")
+    device = device_model(find(kind), load(kind, preset), "int8")
+    x, y = (SAMPLES[f"{kind}_{part}"] for part in "xy")
+    x = device.prepare(x / np.float32(32768) if kind == "speech" else x.astype(load(kind, preset).inputs[0].dtype))
+    wanted, got = device.core.predict(x, verbose=0), EdgeModel(registry.WEIGHTS / f"{name}-int8.tflite").predict(x)
+    assert np.abs(got - wanted).mean() < 0.002
+    if kind == "language":
+        chances = [np.take_along_axis(each, y[..., None].astype(int), -1) for each in (got, wanted)]
+        bits = [-np.log2(np.maximum(each, 1e-9)).mean() for each in chances]
+        assert bits[0] - bits[1] < 0.01  # 40 pieces; 0.2 with probabilities of 8 bits
+        assert (chances[0] > 0).all()
+
+
 @functools.cache  # presets of one model share their data
 def _spread(model, source, arguments):
     """300 test examples from everywhere in the test part, and what the data tell the model's build."""

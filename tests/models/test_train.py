@@ -1,5 +1,7 @@
 """train.py: a run from beginning to end, the same again from the same seed, interrupted and resumed, and what users get wrong."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -11,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from printed_paths import missing
 
 from keras_gates.models import UserError, find, registry
 from keras_gates.models.training import fitting, folder, listing, main, options, recipe, running, warm_start
@@ -24,10 +27,27 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
-    options = ["--epochs", "2", "--precision", "float32,dynamic", "--no-baselines"]
-    assert main([*SMALL, *options, "--out", str(out)]) == 0
+    options = ["--epochs", "2", "--precision", "float32,dynamic", "--no-baselines", "--json"]
+    with contextlib.redirect_stdout(io.StringIO()) as stdout, contextlib.redirect_stderr(io.StringIO()) as stderr:
+        assert main([*SMALL, *options, "--out", str(out)]) == 0
     (made,) = out.iterdir()
+    made.with_name("stdout").write_text(stdout.getvalue())
+    made.with_name("stderr").write_text(stderr.getvalue())
     return made
+
+
+def test_json_is_one_object_of_results_and_the_progress_is_on_standard_error(run):
+    results, metrics = (json.loads(p.read_text()) for p in (run.with_name("stdout"), run / "metrics.json"))
+    assert results["scores"] == metrics["scores"]
+    assert [row["file"] for row in results["exports"]] == ["saved_model/", "model.tflite", "model-dynamic.tflite"]
+    assert Path(results["report"]).is_file()
+    assert results["folder"] == str(run)
+    progress = run.with_name("stderr").read_text()
+    assert "Epoch 2/2" in progress
+    assert f"report: {run / 'report.md'}" in progress
+    wrong, count = missing(progress, run)
+    assert wrong == []
+    assert count >= 5  # the folder, the exports' folder and files, the report
 
 
 def test_a_run_leaves_all_it_promises_and_nothing_else(run):
@@ -225,7 +245,8 @@ def test_what_a_user_gets_wrong_is_told_in_one_line(arguments, words, capsys, tm
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_check_reads_the_data_and_trains_nothing(tmp_path, capsys):
+def test_check_reads_the_data_and_trains_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")  # --verbose sets it
     (tmp_path / "mails.csv").write_text("text,label\n" + "\n".join(f"mail {n},{'ab'[n % 2]}" for n in range(30)))
     (tmp_path / "shop.csv").write_text("date,sold\n" + "\n".join(f"2024-01-{day:02},{day}" for day in range(1, 31)) * 1)
     (tmp_path / "book.txt").write_text("to be or not to be " * 200)
@@ -242,6 +263,17 @@ def test_check_reads_the_data_and_trains_nothing(tmp_path, capsys):
     options = ["--set", "history=5", "--set", "horizon=2"]
     assert main(["check", str(tmp_path / "shop.csv"), *options]) == 0
     assert "30 times from 2024-01-01 00:00:00 to 2024-01-30 00:00:00, frequency D" in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "mails.csv"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["model"] == "text"
+    assert any("30 texts" in note for note in answer["notes"])
+    assert main(["check", str(tmp_path / "mails.csv"), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["check", str(tmp_path / "none.csv"), "--quiet", "--json"]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert main(["check", str(tmp_path / "none.csv"), "--verbose"]) == 2
+    assert "Traceback" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
@@ -278,6 +310,9 @@ def test_the_list_tells_scores_and_sizes(capsys):
     card = registry.card("speech")
     size = f"{card['sizes']['keras'] / 1024:.0f}\N{NO-BREAK SPACE}KB"
     assert f"accuracy {card['scores']['accuracy']:.4g} · keras {size}" in listed
+    assert main(["--list", "--json"]) == 0
+    speech = json.loads(capsys.readouterr().out)["speech"]["presets"]
+    assert speech[next(iter(speech))]["scores"] == card["scores"]
 
 
 def test_the_given_options_reach_the_run():

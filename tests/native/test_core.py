@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).parents[2] / "keras_gates" / "native"
-SOURCES = [CORE / f"{name}.cpp" for name in ("baseline", "avx2", "avx512", "dispatch")]
+SOURCES = [CORE / f"{name}.cpp" for name in ("baseline", "avx2", "avx512", "dispatch", "memory")]
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 FLAGS = ["-std=c++17", "-ffp-contract=fast", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{CORE}"]
 

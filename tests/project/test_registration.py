@@ -44,3 +44,10 @@ def test_the_classes_are_registered_whichever_module_imports_keras_first(first):
     script = f"import keras_gates, {first}, keras; print(*keras.saving.get_custom_objects())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, env=os.environ)
     assert {"keras_gates>GateLSTM", "keras_gates>Words"} <= set(done.stdout.split()), done.stderr
+
+
+def test_a_question_whether_keras_is_installed_does_not_prevent_the_registration():
+    ask = "import importlib.util; importlib.util.find_spec('keras')"  # as tensorflow-datasets does
+    script = f"import keras_gates; {ask}; import keras; print(*keras.saving.get_custom_objects())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, env=os.environ)
+    assert {"keras_gates>GateLSTM", "keras_gates>Words"} <= set(done.stdout.split()), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -16,6 +17,7 @@ from keras_gates.exporting.c99.program import Program, array
 from keras_gates.exporting.report import ExportError
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_LONGEST = 10_000  # events in an average: sums of 16 bits stay in 32
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ def front_end(program: Program, graph: Graph, trigger: Trigger) -> FrontEnd:
     description, streams = graph.description, not program.schedule.whole
     if unknown := set(trigger.background) - set(description.labels):
         raise ExportError(f"background: the file has no label {sorted(unknown)}; it has {list(description.labels)}.")
-    if trigger.smooth < 1:
-        raise ExportError(f"smooth must be at least 1, got {trigger.smooth}.")
+    if not 1 <= trigger.smooth <= _LONGEST:
+        raise ExportError(f"smooth must be from 1 to {_LONGEST}, got {trigger.smooth}.")
     if description.scales and len(graph.inputs) == 1:
         return _standardize(program, graph.inputs[0], description.frontend)
     one = len(graph.inputs) == len(graph.outputs) == 1 and program.size(graph.inputs[0]) == description.frontend.get(
@@ -161,16 +163,17 @@ def _listen(program: Program, graph: Graph, trigger: Trigger) -> FrontEnd:
 
 def _reach(result: Value, answer: str, trigger: Trigger) -> tuple[str, str]:
     """Return the least sums that reach the threshold, by the number of events so far, and the comparison."""
-    counts = np.arange(1, trigger.smooth + 1)
     if answer == "float":
         return "", f"s->smoothed[s->best] / (float)n >= {float(np.float32(trigger.threshold))!r}f"
     info = np.iinfo(result.dtype)
     sums = []
-    for n in counts:
-        whole = np.arange(n * info.min, n * info.max + 2)
-        means = ((whole - n * result.zero).astype(np.float32) * result.scale / np.float32(n)).astype(np.float64)
-        enough = np.flatnonzero(means >= trigger.threshold)
-        sums.append(int(whole[enough[0]]) if len(enough) else int(whole[-1]))
+    for n in range(1, trigger.smooth + 1):
+
+        def mean(whole: int, n: int = n) -> float:
+            return float(np.float32(whole - n * result.zero) * result.scale / np.float32(n))
+
+        every = range(n * info.min, n * info.max + 1)
+        sums.append(every.start + bisect_left(every, trigger.threshold, key=mean))
     return array("reach", sums, "int32_t"), "s->smoothed[s->best] >= reach[n - 1]"
 
 

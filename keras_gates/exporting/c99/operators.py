@@ -38,6 +38,7 @@ INT8: dict[str, Emit] = {
     "LOGISTIC": int8.activation,
     "TANH": int8.activation,
     "SUM": int8.total,
+    "QUANTIZE": int8.requantize,
 }
 INT16: dict[str, Emit] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": int8.lstm,
@@ -46,6 +47,7 @@ INT16: dict[str, Emit] = {
     "SUB": int8.add,
     "FULLY_CONNECTED": int16.dense,
     "SOFTMAX": int16.softmax,
+    "QUANTIZE": int8.requantize,
     "LOGISTIC": int16.activation,
     "TANH": int16.activation,
 }

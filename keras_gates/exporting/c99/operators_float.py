@@ -9,7 +9,6 @@ from keras_gates.exporting.c99.program import Program
 from keras_gates.exporting.c99.shapes import image_grid, pair
 from keras_gates.exporting.report import ExportError
 
-_BLOCK = 32  # as in templates/lstm_float.c
 _LIMITS = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 _EXPRESSIONS = {"ADD": "l + r", "SUB": "l - r", "MUL": "l * r"}
 
@@ -26,16 +25,13 @@ def lstm(program: Program, node: Node) -> None:
     )
     units, inputs, number = recurrent.shape[1], kernel.shape[1], node.number
     columns = np.concatenate([bias[None], kernel.T, recurrent.T])
-    columns = np.pad(columns, ((0, 0), (0, -4 * units % _BLOCK)))
-    blocks = columns.reshape(len(columns), -1, _BLOCK).swapaxes(0, 1)
-    weights = program.array(f"lstm_weights{number}", blocks, "float")
+    weights = program.array(f"lstm_weights{number}", columns, "float")
     clip = f"{float(node.options['cellClip'])!r}f"
     model = program.struct(f"lstm{number}", "lstm_float_t", f"{weights}, {inputs}, {units}, {clip}")
     program.state += [f"float c{number}[{units}];", f"float h{number}[{units}];"]
     program.resets += [f"memset(s->{kind}{number}, 0, sizeof s->{kind}{number});" for kind in "ch"]
-    program.gates["float"] = max(program.gates.get("float", 0), columns.shape[1])
     program.use("lstm_float")
-    memory = f"s->h{number}, s->c{number}, s->gates"
+    memory = f"s->h{number}, s->c{number}, {program.scratch('float', 4 * units)}"
     x, y = program.place(node.input(0)), program.place(node.output)
     if y == f"s->h{number}":
         program.call(node, f"lstm_step_float({model}, {x}, {memory});")
@@ -64,7 +60,7 @@ def dense(program: Program, node: Node) -> None:
         raise ExportError("the C has no FULLY_CONNECTED of float32 with int8 weights: export in float32 or int8.")
     units, inputs = w.shape
     given = len(node.inputs) > 2 and node.inputs[2] is not None
-    weights = program.array(f"weights{number}", node.constant(1), "float")
+    weights = program.array(f"weights{number}", node.constant(1).T, "float")
     bias = program.array(f"bias{number}", node.constant(2) if given else np.zeros(units), "float")
     low, high = _limits(node)
     model = program.struct(f"dense{number}", "dense_float_t", f"{weights}, {bias}, {inputs}, {units}, {low}, {high}")
@@ -78,7 +74,7 @@ def conv(program: Program, node: Node) -> None:
     """CONV_2D."""
     x, number, channels = node.input(0), node.number, len(node.constant(1))
     biased = len(node.inputs) > 2 and node.inputs[2] is not None
-    weights = program.array(f"weights{number}", node.constant(1), "float")
+    weights = program.array(f"weights{number}", node.constant(1).transpose(1, 2, 3, 0), "float")
     bias = program.array(f"bias{number}", node.constant(2) if biased else np.zeros(channels), "float")
     low, high = _limits(node)
     fields = f"{weights}, {bias}, {image_grid(node)}, {low}, {high}"

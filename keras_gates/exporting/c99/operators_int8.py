@@ -71,9 +71,9 @@ def lstm(program: Program, node: Node) -> None:
     program.state += [f"int16_t c{number}[{units}];", f"{suffix}_t h{number}[{units}];"]
     program.resets += [f"memset(s->c{number}, 0, sizeof s->c{number});"]
     program.resets += [f"memset(s->h{number}, {hidden.zero}, sizeof s->h{number});"]
-    program.gates["int16_t"] = max(program.gates.get("int16_t", 0), 4 * units)
+    room = program.scratch("int16_t", 4 * units + (0 if wide else max(inputs, units)))
     program.use(f"lstm_{suffix}")
-    memory = f"s->h{number}, s->c{number}, s->gates"
+    memory = f"s->h{number}, s->c{number}, {room}"
     if program.place(y) == f"s->h{number}":
         program.call(node, f"lstm_step_{suffix}({model}, {program.place(x)}, {memory});")
     else:
@@ -143,7 +143,8 @@ def dense(program: Program, node: Node) -> None:
         f"dense{node.number}", "dense_int8_t", f"{fields}, {inputs}, {units}, {y.zero}, {low}, {high}"
     )
     rows_ = program.size(x) // inputs
-    program.call(node, f"{program.use('dense_int8')}({model}, {program.place(x)}, {rows_}, {program.place(y)});")
+    places = f"{program.place(x)}, {rows_}, {program.scratch('int16_t', inputs)}, {program.place(y)}"
+    program.call(node, f"{program.use('dense_int8')}({model}, {places});")
 
 
 def channel_factor(x: Value, scale: np.float32, y: Value) -> float:
@@ -183,8 +184,9 @@ def conv(program: Program, node: Node) -> None:
     fields = _layer(program, node.number, weights, np.zeros(channels, np.int64) + bias, every)
     fields += f", {image_grid(node)}, {x.zero}, {y.zero}, {low}, {high}"
     model = program.struct(f"conv{node.number}", "conv_int8_t", fields)
-    images = program.shape(x)[0]
-    program.call(node, f"{program.use('conv_int8')}({model}, {program.place(x)}, {images}, {program.place(y)});")
+    room = program.scratch("int16_t", weights[0].size)
+    places = f"{program.place(x)}, {program.shape(x)[0]}, {room}, {program.place(y)}"
+    program.call(node, f"{program.use('conv_int8')}({model}, {places});")
 
 
 def total(program: Program, node: Node) -> None:
@@ -198,17 +200,30 @@ def total(program: Program, node: Node) -> None:
 
 
 def softmax(program: Program, node: Node) -> None:
-    """SOFTMAX over the last axis."""
+    """SOFTMAX over the last axis, with an output of int8 or int16."""
     x, y = node.input(0), node.output
-    if y.zero != -128 or y.scale != np.float32(1 / 256):
+    bits = bits_of(y)
+    if y.zero != -(2 ** (bits - 1)) or y.scale != np.float32(2.0**-bits):
         raise ExportError(
-            f"SOFTMAX with an output of scale {y.scale} and zero point {y.zero}: expected 1/256 and -128."
+            f"SOFTMAX of int8 with an output of {y.dtype}, scale {y.scale} and zero point {y.zero}: expected "
+            f"1/{2**bits} and {-(2 ** (bits - 1))}."
         )
     values = softmax_table(x.scale, node.options["beta"])
     table = program.table("exponential", values, "int32_t")
     n = x.shape[-1]
     places = f"{program.place(x)}, {program.size(x) // n}, {program.place(y)}, {n}"
-    program.call(node, f"{program.use('softmax_int8')}({table}, {len(values)}, {places});")
+    program.call(node, f"{program.use(f'softmax_int8_{y.dtype}')}({table}, {len(values)}, {places});")
+
+
+def requantize(program: Program, node: Node) -> None:
+    """QUANTIZE from one integer scale or type to another."""
+    x, y = node.input(0), node.output
+    if y.dtype not in ("int8", "int16"):
+        raise ExportError(f"the C has QUANTIZE of {x.dtype} to int8 or int16 only, this file has {y.dtype}.")
+    factor = decompose(float(x.scale) / float(y.scale))
+    q = program.array(f"quantization{node.number}", [x.zero, y.zero, *factor], "int32_t")
+    call = program.use(f"requantize_{x.dtype}_{y.dtype}")
+    program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(y)}, {q});")
 
 
 def activation(program: Program, node: Node) -> None:

@@ -22,7 +22,8 @@ _NEEDS = {
     "arithmetic": (),
     "scale": ("arithmetic",),
     "saturate16": ("arithmetic",),
-    "dot": (),
+    "dots": ("rows",),
+    "dots64": ("rows",),
     "gates_litert": ("saturate16",),
     "gates_tflm": ("saturate16", "scale", "table16"),
     "logistic_int16": ("table16",),
@@ -31,20 +32,26 @@ _NEEDS = {
     "rescale64_tflm": ("scale64",),
     "lstm_steps_int8": ("lstm_int8",),
     "lstm_steps_int16": ("lstm_int16",),
-    "lstm_int16": ("scale", "saturate16", "dot64", "scale64", "order", "gates_tflm"),
+    "lstm_int16": ("scale", "saturate16", "dots64", "scale64", "order", "gates_tflm"),
     "add_int8": ("pair", "scale"),
     "add_int16": ("pair", "scale"),
     "multiply_int8": ("pair", "scale"),
     "multiply_int16": ("pair", "scale"),
     "rescale_litert": ("arithmetic",),
     "rescale_tflm": ("scale",),
-    "conv_int8": ("scale",),
-    "softmax_int8": ("arithmetic",),
+    "conv_int8": ("scale", "dots", "widened"),
+    "times4": ("arithmetic",),
+    "softmax_int8_int8": ("times4",),
+    "softmax_int8_int16": ("times4",),
+    "requantize_int8_int8": ("scale",),
+    "requantize_int8_int16": ("scale",),
+    "requantize_int16_int8": ("scale",),
+    "requantize_int16_int16": ("scale",),
     "gates_float": ("exponential",),
-    "lstm_float": ("gates_float",),
+    "lstm_float": ("gates_float", "products"),
     "lstm_steps_float": ("lstm_float",),
-    "dense_float": ("clamp_float",),
-    "conv_float": ("clamp_float",),
+    "dense_float": ("clamp_float", "products"),
+    "conv_float": ("clamp_float", "products"),
     "sum_int8": ("scale",),
     "sum_int16": ("scale",),
     "softmax_float": ("exponential",),
@@ -54,12 +61,14 @@ _NEEDS = {
 
 # What the texts for several types differ in.
 _WORDS = {
-    "int8": {"type": "int8_t", "suffix": "int8", "sum": "int32_t", "dot": "dot", "scale": "scale"},
-    "int16": {"type": "int16_t", "suffix": "int16", "sum": "int64_t", "dot": "dot64", "scale": "scale64"},
+    "int8": {"type": "int8_t", "suffix": "int8", "sum": "int32_t", "dots": "dots", "scale": "scale"},
+    "int16": {"type": "int16_t", "suffix": "int16", "sum": "int64_t", "dots": "dots64", "scale": "scale64"},
     "float": {"type": "float", "suffix": "float"},
 }
-_WORDS["int8"] |= {"low": "-128", "high": "127"}
-_WORDS["int16"] |= {"low": "-32768", "high": "32767"}
+_WORDS["int8"] |= {"event": "widened(x, m->inputs, 0, gates + 4 * n)", "hidden": "widened(h, n, 0, gates + 4 * n)"}
+_WORDS["int16"] |= {"event": "x", "hidden": "h"}
+_WORDS["int8"] |= {"bits": "8", "low": "-128", "high": "127"}
+_WORDS["int16"] |= {"bits": "16", "low": "-32768", "high": "32767"}
 
 
 @dataclass
@@ -75,7 +84,7 @@ class Program:
         events, end: Statements that run at every event, and once per prediction.
         resets: Statements of NAME_reset.
         state: Members of NAME_state that persist from event to event.
-        gates: Items of scratch memory for the gates of a layer, by C type.
+        room: Items of scratch memory for one operator, by C type: the gates of a layer, an input in 16 bits.
         helpers: Texts of the helper functions in use, by name, each after what it calls.
         tables: Names of the constant tables so far, by their type and items.
     """
@@ -89,7 +98,7 @@ class Program:
     end: list[str] = field(default_factory=list)
     resets: list[str] = field(default_factory=list)
     state: list[str] = field(default_factory=list)
-    gates: dict[str, int] = field(default_factory=dict)
+    room: dict[str, int] = field(default_factory=dict)
     helpers: dict[str, str] = field(default_factory=dict)
     tables: dict[tuple[str, tuple[int, ...]], str] = field(default_factory=dict)
 
@@ -119,6 +128,11 @@ class Program:
     def call(self, node: Node, text: str) -> None:
         """Append a statement for an operator."""
         (self.end if node in self.schedule.end else self.events).append(text)
+
+    def scratch(self, kind: str, count: int) -> str:
+        """Reserve room for one operator; return the C expression of its first item."""
+        self.room[kind] = max(self.room.get(kind, 0), count)
+        return "s->room"
 
     def array(self, name: str, values: Any, kind: str) -> str:
         """Define a constant array and return its name."""
@@ -162,11 +176,11 @@ class Program:
 
     def _needs(self, helper: str) -> tuple[str, ...]:
         if helper == "lstm_int8":
-            return "scale", "saturate16", "dot", "order", f"gates_{self.arithmetic}"
+            return "scale", "saturate16", "dots", "widened", "order", f"gates_{self.arithmetic}"
         if helper == "dense_int16":
-            return "arithmetic", "dot64", f"rescale64_{self.arithmetic}"
+            return "arithmetic", "dots64", f"rescale64_{self.arithmetic}"
         if helper == "dense_int8":
-            return "dot", f"rescale_{self.arithmetic}"
+            return "dots", "widened", f"rescale_{self.arithmetic}"
         return _NEEDS.get(helper, ())
 
 

@@ -97,8 +97,8 @@ def source_of(graph: Graph, name: str, arithmetic: str, trigger: Trigger = _TRIG
     copies = place_all(program, graph, names, _fixed(program) | memory.places_of(program, graph))
     for node in (*program.schedule.events, *program.schedule.end):
         emit(program, node)
-    for kind, count in program.gates.items():
-        program.state.append(f"{kind} gates[{count}];")
+    for kind, count in program.room.items():
+        program.state.append(f"{kind} room[{count}];")
     types = {p.name: p.type for p in outputs}
     timed = {p.name for p in outputs if p.timed}
     by_event = not (program.schedule.whole or program.schedule.by_call)

@@ -74,9 +74,10 @@ def convert(
     model = flatbuffer.load(converted)
     sequence_steps = None if request.is_stream else steps
     names = list(signature.inputs), list(signature.outputs)
-    run_passes(model, PassContext(*names, request.is_integer, int16_fused, sequence_steps))
+    predictions = tuple(name for name, role in signature.outputs.items() if role == "prediction")
     if request.trained:
         write_trained(model, request.trained)
+    run_passes(model, PassContext(*names, request.is_integer, int16_fused, sequence_steps, predictions))
     plain = flatbuffer.dump(model)
     if not request.is_integer:
         return Converted(model, len(plain), [], [])

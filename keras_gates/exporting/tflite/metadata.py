@@ -18,6 +18,7 @@ from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite import checks, flatbuffer
 from keras_gates.exporting.tflite.converter import Converted
+from keras_gates.exporting.tflite.outputs import activation_of
 
 NAME = "keras_gates"
 FORMAT = 1
@@ -65,6 +66,10 @@ def add_metadata(
     Raises:
         ExportError: the user's metadata are not JSON, or the file needs operators that LiteRT lacks.
     """
+    outputs = _ports(request, signature, signature.outputs)
+    for port in outputs:
+        if port["role"] == "prediction" and (activation := activation_of(converted.model, port["name"])):
+            port["activation"] = activation
     facts = {
         "name": request.model.name,
         "mode": request.mode,
@@ -77,7 +82,7 @@ def add_metadata(
         "reset": lowering.is_fused,
         "signature": signature.key,
         "inputs": _ports(request, signature, signature.inputs),
-        "outputs": _ports(request, signature, signature.outputs),
+        "outputs": outputs,
         "states": signature.states,
         **({"warmup": signature.warmup} if signature.warmup else {}),
     }

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from keras_gates._files import write_text
-from keras_gates.inspection.attribution import influence
+from keras_gates.inspection.attribution import STEPS, attributed, neutral_events
+from keras_gates.inspection.event_passes import EventPasses
 from keras_gates.inspection.hooks import empty_states, named_recurrent_layers
 from keras_gates.inspection.html_report.answers import both_of_two
 from keras_gates.inspection.html_report.packing import packed
@@ -164,9 +165,11 @@ def _look(model: keras.layers.Layer, x: Any, shown: int, labels: Sequence[str]) 
         batch = fixed_batch(model) or 32
         for start in range(0, len(rows), batch):
             some = select_examples(x, rows[start : start + batch])
-            by_memory = influence(model, some, method="gradient")
+            passes = EventPasses(model, some, None, "report")
+            explained = passes.explained(None, "log-odds")
+            by_memory = attributed(passes, explained, None, STEPS, memory=True)
             # Many gradients, but of the events alone: every layer runs its own fast loop.
-            by_event = influence(model, some, method="integrated", steps=8, memory=False)
+            by_event = attributed(passes, explained, neutral_events(passes, None), STEPS, memory=False)
             for name, array in {"": by_event.strength[..., None], **by_memory.ltm}.items():
                 parts.setdefault(name, []).append(array * sign[start : start + batch, None, None])
     joined = {name: concatenate_batches(part) for name, part in parts.items()}

@@ -9,9 +9,9 @@ import numpy as np
 from keras import ops
 
 from keras_gates.inspection.hooks import Loop, Recurrent, named_recurrent_layers, original_loop, replaced_loops
-from keras_gates.inspection.inputs import fixed_batch, select_examples, to_numpy
+from keras_gates.inspection.inputs import fixed_batch, rows_per_pass, select_examples, to_numpy
 
-BATCH = 32
+LEAST = 32  # ends of a sequence per pass
 
 
 def predictions_by_event(model: keras.layers.Layer, x: Any, example: int, time: int, points: int = 160) -> np.ndarray:
@@ -34,7 +34,7 @@ def predictions_by_event(model: keras.layers.Layer, x: Any, example: int, time: 
     if whole.ndim >= 2 and len(whole) == time:
         return whole.reshape(time, -1)
     ends = np.unique(np.linspace(0, time - 1, min(points, time)).round().astype(int))
-    batch = fixed_batch(model) or BATCH
+    batch = fixed_batch(model) or max(LEAST, rows_per_pass(_numbers(model, x, time)))
     predictions = []
     for start in range(0, len(ends), batch):
         some = ends[start : start + batch]
@@ -42,6 +42,13 @@ def predictions_by_event(model: keras.layers.Layer, x: Any, example: int, time: 
     nearest = np.searchsorted(ends, np.arange(time), side="right") - 1
     joined = np.concatenate(predictions)
     return (joined if joined.ndim > 2 else joined.reshape(len(ends), -1))[nearest]
+
+
+def _numbers(model: keras.layers.Layer, x: Any, time: int) -> int:
+    """Return the numbers per row of the largest array that is known: an input, or what a layer computes."""
+    cells = [cell for one in named_recurrent_layers(model) for cell in one.cells.values()]
+    units = [getattr(cell, "units", 1) for cell in cells]
+    return max(time * max(units, default=1), *(np.asarray(array[:1]).size for array in keras.tree.flatten(x)))
 
 
 def _predict(model: keras.layers.Layer, x: Any, rows: np.ndarray, run: Loop) -> np.ndarray:

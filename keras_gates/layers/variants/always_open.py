@@ -32,12 +32,20 @@ class OpenLearnGate(WeightedGate):
     blocks = (2,)
 
     def factors(self, event: Any, stm: Any) -> dict[str, Any]:
-        """Return the ignore factor, ones, and the candidate, each `(batch, units)`."""
+        """Compute the ignore factor, ones, and the candidate.
+
+        Returns:
+            By name, tensors `(batch, units)` of the compute dtype.
+        """
         candidate = self.activation(self.project(event, stm))
         return {"ignore": ops.ones_like(candidate), "candidate": candidate}
 
     def call(self, event: Any, stm: Any, factors: dict | None = None) -> Any:
-        """Return what is learned, `(batch, units)`."""
+        """Compute what is learned.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         if factors is None:
             factors = self.factors(event, stm)
         return factors["candidate"] * factors["ignore"]
@@ -60,11 +68,19 @@ class OpenForgetGate(Gate):
     """
 
     def factors(self, ltm: Any) -> dict[str, Any]:
-        """Return the forget factor, ones, `(batch, units)`."""
+        """Compute the forget factor, ones.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         return {"forget": ops.ones_like(ltm)}
 
     def call(self, ltm: Any, factors: dict | None = None) -> Any:
-        """Return what is kept of LTM, `(batch, units)`."""
+        """Compute what is kept of LTM.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         return ltm if factors is None else ltm * factors["forget"]
 
 
@@ -90,12 +106,20 @@ class OpenUseGate(UseGate):
         self.build_source()
 
     def factors(self, kept: Any, remembered: Any) -> dict[str, Any]:
-        """Return the use factor, ones, and U, each `(batch, units)`."""
+        """Compute the use factor, ones, and U.
+
+        Returns:
+            By name, tensors `(batch, units)` of the compute dtype.
+        """
         used = self.activation(self.source(kept, remembered))
         return {"use": ops.ones_like(used), "U": used}
 
     def call(self, kept: Any, remembered: Any, factors: dict | None = None) -> Any:
-        """Return STM_t, `(batch, units)`."""
+        """Compute STM_t.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         if factors is None:
             factors = self.factors(kept, remembered)
         return factors["U"] * factors["use"]

@@ -26,11 +26,19 @@ class CoupledForgetGate(Gate):
     """
 
     def factors(self, ignore: Any) -> dict[str, Any]:
-        """Return the forget factor, `(batch, units)`."""
+        """Compute the forget factor.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         return {"forget": 1 - ignore}
 
     def call(self, ignore: Any, ltm: Any, factors: dict | None = None) -> Any:
-        """Return what is kept of LTM, `(batch, units)`."""
+        """Compute what is kept of LTM.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         if factors is None:
             factors = self.factors(ignore)
         return ltm * factors["forget"]

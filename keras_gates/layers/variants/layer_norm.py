@@ -106,6 +106,10 @@ class LayerNormUseGate(_LayerNormalised, UseGate):
         self.memory_bias = self.add_weight(name="memory_bias", shape=(self.units,), initializer="zeros")
 
     def source(self, kept: Any, remembered: Any) -> Any:
-        """Return the argument of U's activation, `(batch, units)`."""
+        """Compute the argument of U's activation.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         memory = normalise(super().source(kept, remembered), self.units, self.epsilon)
         return memory * self.memory_gain + self.memory_bias

@@ -40,7 +40,11 @@ class PeepholeLearnGate(_Peephole, LearnGate):
     def factors(
         self, event: Any, stm: Any, ltm: Any, candidate_event: Any = None, candidate_stm: Any = None
     ) -> dict[str, Any]:
-        """Return the ignore factor and the candidate, each `(batch, units)`."""
+        """Compute the ignore factor and the candidate.
+
+        Returns:
+            By name, tensors `(batch, units)` of the compute dtype.
+        """
         seen_by_candidate = (
             event if candidate_event is None else candidate_event,
             stm if candidate_stm is None else candidate_stm,
@@ -58,7 +62,11 @@ class PeepholeLearnGate(_Peephole, LearnGate):
         candidate_stm: Any = None,
         factors: dict | None = None,
     ) -> Any:
-        """Return what is learned, `(batch, units)`."""
+        """Compute what is learned.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         if factors is None:
             factors = self.factors(event, stm, ltm, candidate_event, candidate_stm)
         return factors["candidate"] * factors["ignore"]
@@ -82,11 +90,19 @@ class PeepholeForgetGate(_Peephole, ForgetGate):
     """
 
     def factors(self, event: Any, stm: Any, ltm: Any) -> dict[str, Any]:
-        """Return the forget factor, `(batch, units)`."""
+        """Compute the forget factor.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         return {"forget": self.recurrent_activation(self.project(event, stm) + ltm * self.peephole)}
 
     def call(self, event: Any, stm: Any, ltm: Any, factors: dict | None = None) -> Any:
-        """Return what is kept of LTM, `(batch, units)`."""
+        """Compute what is kept of LTM.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         if factors is None:
             factors = self.factors(event, stm, ltm)
         return ltm * factors["forget"]
@@ -110,6 +126,10 @@ class PeepholeUseGate(_Peephole, UseGate):
     """
 
     def factors(self, event: Any, stm: Any, kept: Any, remembered: Any) -> dict[str, Any]:
-        """Return the use factor V and U, each `(batch, units)`."""
+        """Compute the use factor V and U.
+
+        Returns:
+            By name, tensors `(batch, units)` of the compute dtype.
+        """
         use = self.recurrent_activation(self.project(event, stm) + remembered * self.peephole)
         return {"use": use, "U": self.activation(self.source(kept, remembered))}

@@ -61,7 +61,11 @@ class ProjectionUseGate(UseGate):
         )
 
     def call(self, event: Any, stm: Any, kept: Any, remembered: Any, factors: dict | None = None) -> Any:
-        """Return STM_t, `(batch, units)`."""
+        """Compute STM_t.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         used = super().call(event, stm, kept, remembered, factors)
         return ops.pad(ops.matmul(used, self.projection_kernel), [[0, 0], [0, self.units - self.projection]])
 

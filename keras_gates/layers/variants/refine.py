@@ -67,7 +67,11 @@ class RefineForgetGate(ForgetGate):
         return super().add_bias(name, initializer, width)
 
     def factors(self, event: Any, stm: Any) -> dict[str, Any]:
-        """Return the refined forget factor and the refine factor, each `(batch, units)`."""
+        """Compute the refined forget factor and the refine factor.
+
+        Returns:
+            By name, tensors `(batch, units)` of the compute dtype.
+        """
         forget = self.recurrent_activation(self.project(event, stm))
         z = keras.ops.matmul(event, self.refine_kernel) + keras.ops.matmul(stm, self.refine_recurrent_kernel)
         refine = self.recurrent_activation(z if self.refine_bias is None else z + self.refine_bias)

@@ -21,7 +21,11 @@ class _Zoneout(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def mixed(self, old: Any, new: Any, training: bool | None) -> Any:
-        """Return the memory after zoneout, `(batch, units)`."""
+        """Compute the memory after zoneout.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         if not training:
             return self.rate * old + (1 - self.rate) * new
         drawn = keras.random.uniform(ops.shape(new), dtype=new.dtype, seed=self.seed_generator)
@@ -61,7 +65,11 @@ class ZoneoutRememberGate(_Zoneout, RememberGate):
     """
 
     def call(self, ltm: Any, kept: Any, learned: Any, training: bool | None = None) -> Any:
-        """Return LTM_t, `(batch, units)`."""
+        """Compute LTM_t.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         return self.mixed(ltm, kept + learned, training)
 
 
@@ -98,5 +106,9 @@ class ZoneoutUseGate(_Zoneout, UseGate):
         factors: dict | None = None,
         training: bool | None = None,
     ) -> Any:
-        """Return STM_t, `(batch, units)`."""
+        """Compute STM_t.
+
+        Returns:
+            A tensor `(batch, units)` of the compute dtype.
+        """
         return self.mixed(stm, super().call(event, stm, kept, remembered, factors), training)

@@ -1,5 +1,5 @@
 typedef struct {
-    const float *weights;            /* (channels, height, width, inputs) */
+    const float *weights;            /* (height, width, inputs, channels) */
     const float *bias;
     int32_t height, width, inputs;   /* of an image */
     int32_t rows, columns, channels; /* of the result */
@@ -7,25 +7,37 @@ typedef struct {
     float low, high;
 } conv_float_t;
 
+/* The products of one row of the kernel; places side by side in the image and the kernel count as one. */
+static void conv_row_float(const conv_float_t *m, const float *w, const float *x, int32_t column, float *y)
+{
+    const int32_t step = m->dilation[1], most = step == 1 ? m->kernel[1] : 1;
+    for (int32_t j = 0, run = 1; j < m->kernel[1]; j += run) {
+        const int32_t c = column + j * step;
+        run = 1;
+        if (c < 0 || c >= m->width)
+            continue;
+        while (run < most && j + run < m->kernel[1] && c + run < m->width)
+            ++run;
+        products(w + j * m->inputs * m->channels, x + c * m->inputs, run * m->inputs, m->channels, y);
+    }
+}
+
 static void conv_image_float(const conv_float_t *m, const float *x, float *y)
 {
+    const int32_t row_weights = m->kernel[1] * m->inputs * m->channels;
     for (int32_t r = 0; r < m->rows; ++r)
-        for (int32_t c = 0; c < m->columns; ++c)
-            for (int32_t o = 0; o < m->channels; ++o) {
-                float sum = m->bias[o];
-                for (int32_t i = 0; i < m->kernel[0]; ++i)
-                    for (int32_t j = 0; j < m->kernel[1]; ++j) {
-                        const int32_t row = r * m->stride[0] - m->before[0] + i * m->dilation[0];
-                        const int32_t column = c * m->stride[1] - m->before[1] + j * m->dilation[1];
-                        if (row < 0 || row >= m->height || column < 0 || column >= m->width)
-                            continue;
-                        const float *w = m->weights + ((o * m->kernel[0] + i) * m->kernel[1] + j) * m->inputs;
-                        const float *p = x + (row * m->width + column) * m->inputs;
-                        for (int32_t k = 0; k < m->inputs; ++k)
-                            sum += w[k] * p[k];
-                    }
-                *y++ = clamp_float(sum, m->low, m->high);
+        for (int32_t c = 0; c < m->columns; ++c, y += m->channels) {
+            memcpy(y, m->bias, (size_t)m->channels * sizeof *y);
+            for (int32_t i = 0; i < m->kernel[0]; ++i) {
+                const int32_t row = r * m->stride[0] - m->before[0] + i * m->dilation[0];
+                if (row < 0 || row >= m->height)
+                    continue;
+                const float *start = x + row * m->width * m->inputs;
+                conv_row_float(m, m->weights + i * row_weights, start, c * m->stride[1] - m->before[1], y);
             }
+            for (int32_t k = 0; k < m->channels; ++k)
+                y[k] = clamp_float(y[k], m->low, m->high);
+        }
 }
 
 static void conv_float(const conv_float_t *m, const float *x, int32_t images, float *y)

@@ -8,30 +8,40 @@ typedef struct {
     int32_t in_zero, zero, low, high;
 } conv_int8_t;
 
-/* One image. Padding has the value of the zero point and so adds nothing. */
-static void conv_image_int8(const conv_int8_t *m, const int8_t *x, int8_t *y)
+/* What the kernel covers, less the zero point; padding is 0. */
+static void patch_int8(const conv_int8_t *m, const int8_t *x, int32_t row, int32_t column, int16_t *y)
 {
-    for (int32_t r = 0; r < m->rows; ++r)
-        for (int32_t c = 0; c < m->columns; ++c)
-            for (int32_t o = 0; o < m->channels; ++o) {
-                int32_t sum = m->bias[o];
-                for (int32_t i = 0; i < m->kernel[0]; ++i)
-                    for (int32_t j = 0; j < m->kernel[1]; ++j) {
-                        const int32_t row = r * m->stride[0] - m->before[0] + i * m->dilation[0];
-                        const int32_t column = c * m->stride[1] - m->before[1] + j * m->dilation[1];
-                        if (row < 0 || row >= m->height || column < 0 || column >= m->width)
-                            continue;
-                        const int8_t *w = m->weights + ((o * m->kernel[0] + i) * m->kernel[1] + j) * m->inputs;
-                        const int8_t *p = x + (row * m->width + column) * m->inputs;
-                        for (int32_t k = 0; k < m->inputs; ++k)
-                            sum += w[k] * (p[k] - m->in_zero);
-                    }
-                *y++ = (int8_t)clamp(scale(sum, m->scales[o][0], m->scales[o][1]) + m->zero, m->low, m->high);
-            }
+    for (int32_t i = 0; i < m->kernel[0]; ++i)
+        for (int32_t j = 0; j < m->kernel[1]; ++j, y += m->inputs) {
+            const int32_t r = row + i * m->dilation[0], c = column + j * m->dilation[1];
+            if (r < 0 || r >= m->height || c < 0 || c >= m->width)
+                memset(y, 0, (size_t)m->inputs * sizeof *y);
+            else
+                (void)widened(x + (r * m->width + c) * m->inputs, m->inputs, m->in_zero, y);
+        }
 }
 
-static void conv_int8(const conv_int8_t *m, const int8_t *x, int32_t images, int8_t *y)
+/* One image; room: for what the kernel covers. */
+static void conv_image_int8(const conv_int8_t *m, const int8_t *x, int16_t *room, int8_t *y)
 {
-    for (int32_t i = 0; i < images; ++i)
-        conv_image_int8(m, x + i * m->height * m->width * m->inputs, y + i * m->rows * m->columns * m->channels);
+    const int32_t n = m->kernel[0] * m->kernel[1] * m->inputs;
+    for (int32_t r = 0; r < m->rows; ++r)
+        for (int32_t c = 0; c < m->columns; ++c) {
+            patch_int8(m, x, r * m->stride[0] - m->before[0], c * m->stride[1] - m->before[1], room);
+            for (int32_t first = 0; first < m->channels; first += ROWS) {
+                const int32_t rows = least(m->channels - first, ROWS), (*scales)[2] = m->scales + first;
+                int32_t sum[ROWS];
+                dots(m->weights + first * n, room, n, rows, m->bias + first, sum);
+                for (int32_t k = 0; k < rows; ++k)
+                    *y++ = (int8_t)clamp(scale(sum[k], scales[k][0], scales[k][1]) + m->zero, m->low, m->high);
+            }
+        }
+}
+
+static void conv_int8(const conv_int8_t *m, const int8_t *x, int32_t images, int16_t *room, int8_t *y)
+{
+    for (int32_t i = 0; i < images; ++i) {
+        const int8_t *image = x + i * m->height * m->width * m->inputs;
+        conv_image_int8(m, image, room, y + i * m->rows * m->columns * m->channels);
+    }
 }

@@ -10,7 +10,8 @@ static void dense_int16(const dense_int16_t *m, const int16_t *x, int32_t rows, 
 {
     for (int32_t r = 0; r < rows; ++r, x += m->inputs)
         for (int32_t i = 0; i < m->units; ++i) {
-            const int64_t sum = dot64(m->weights + i * m->inputs, x, m->inputs, m->bias[i]);
+            int64_t sum;
+            dots64(m->weights + i * m->inputs, x, m->inputs, 1, m->bias + i, &sum);
             *y++ = (int16_t)clamp(rescale64(sum, m->scales[i]), m->low, m->high);
         }
 }

@@ -6,11 +6,17 @@ typedef struct {
     int32_t zero, low, high;       /* of the output: zero point and limits */
 } dense_int8_t;
 
-static void dense_int8(const dense_int8_t *m, const int8_t *x, int32_t rows, int8_t *y)
+/* room: for one row of x in 16 bits. */
+static void dense_int8(const dense_int8_t *m, const int8_t *x, int32_t rows, int16_t *room, int8_t *y)
 {
-    for (int32_t r = 0; r < rows; ++r, x += m->inputs)
-        for (int32_t i = 0; i < m->units; ++i) {
-            const int32_t sum = dot(m->weights + i * m->inputs, x, m->inputs, m->bias[i]);
-            *y++ = (int8_t)clamp(rescale(sum, m->scales[i][0], m->scales[i][1]) + m->zero, m->low, m->high);
+    for (int32_t r = 0; r < rows; ++r, x += m->inputs) {
+        const int16_t *wide = widened(x, m->inputs, 0, room);
+        for (int32_t first = 0; first < m->units; first += ROWS) {
+            const int32_t n = least(m->units - first, ROWS), (*scales)[2] = m->scales + first;
+            int32_t sum[ROWS];
+            dots(m->weights + first * m->inputs, wide, m->inputs, n, m->bias + first, sum);
+            for (int32_t k = 0; k < n; ++k)
+                *y++ = (int8_t)clamp(rescale(sum[k], scales[k][0], scales[k][1]) + m->zero, m->low, m->high);
         }
+    }
 }

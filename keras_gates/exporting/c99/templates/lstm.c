@@ -7,23 +7,29 @@ typedef struct {
     int32_t clip;                                     /* of the cell state; 0: none */
 } lstm_${suffix}_t;
 
-/* One step; gates: room for 4 * units. */
+/* Adds to the inputs of all gates what x contributes. */
+static void gate_sums_$suffix(const int8_t *const w[4], const $sum *const bias[4], const int32_t (*scales)[2],
+                           const int16_t *x, int32_t inputs, int32_t units, int16_t *gates)
+{
+    for (int32_t g = 0; g < 4; ++g)
+        for (int32_t first = 0; first < units; first += ROWS) {
+            const int32_t rows = least(units - first, ROWS);
+            $sum sum[ROWS];
+            $dots(w[g] + first * inputs, x, inputs, rows, bias[g] + first, sum);
+            for (int32_t k = 0; k < rows; ++k) {
+                int16_t *y = gates + g * units + first + k;
+                *y = (int16_t)gate_sum(*y, $scale(sum[k], scales[g][0], scales[g][1]));
+            }
+        }
+}
+
+/* One step; gates: room for 4 * units, and behind it for x or h in 16 bits. */
 static void lstm_step_$suffix(const lstm_${suffix}_t *m, const $type *x, $type *h, int16_t *c, int16_t *gates)
 {
     const int32_t n = m->units, bits = 15 - m->fraction;
-    for (int32_t g = 0; g < 4; ++g)
-        for (int32_t first = 0; first < n; first += ROWS) {
-            const int32_t rows = least(n - first, ROWS), *in = m->scales[g], *re = m->scales[4 + g];
-            $sum a[ROWS], b[ROWS]; /* first the sums, then the scales: each loop becomes vectors */
-            for (int32_t k = 0, i = first; k < rows; ++k, ++i) {
-                a[k] = $dot(m->input[g] + i * m->inputs, x, m->inputs, m->input_bias[g][i]);
-                b[k] = $dot(m->recurrent[g] + i * n, h, n, m->recurrent_bias[g][i]);
-            }
-            for (int32_t k = 0; k < rows; ++k) {
-                const int32_t event = saturate16($scale(a[k], in[0], in[1]));
-                gates[g * n + first + k] = (int16_t)gate_sum(event, $scale(b[k], re[0], re[1]));
-            }
-        }
+    memset(gates, 0, (size_t)(4 * n) * sizeof *gates);
+    gate_sums_$suffix(m->input, m->input_bias, m->scales, $event, m->inputs, n, gates);
+    gate_sums_$suffix(m->recurrent, m->recurrent_bias, m->scales + 4, $hidden, n, n, gates);
     for (int32_t i = 0; i < n; ++i) {
         gates[INPUT * n + i] = (int16_t)sigmoid15(gates[INPUT * n + i]);
         gates[FORGET * n + i] = (int16_t)sigmoid15(gates[FORGET * n + i]);

@@ -1,2 +1,1 @@
 enum { INPUT, FORGET, CELL, OUTPUT }; /* the order of the gates in the file */
-enum { ROWS = 16 };

@@ -1,7 +1,5 @@
-static inline int32_t times4(int32_t x) { return clamp(x, -0x20000000, 0x1FFFFFFF) * 4 + (x > 0x1FFFFFFF ? 3 : 0); }
-
 /* e[d]: exp(-d * scale) in Q0.31 for d < reach; beyond it the answer is 0. */
-static void softmax_int8(const int32_t *e, int32_t reach, const int8_t *x, int32_t rows, int8_t *y, int32_t n)
+static void softmax_int8_$suffix(const int32_t *e, int32_t reach, const int8_t *x, int32_t rows, $type *y, int32_t n)
 {
     for (int32_t row = 0; row < rows; ++row, x += n, y += n) {
         int32_t top = -128, sum = 0, bits = 0;
@@ -19,7 +17,7 @@ static void softmax_int8(const int32_t *e, int32_t reach, const int8_t *x, int32
         r = r > 0x3FFFFFFF ? INT32_MAX : r * 2;
         for (int32_t i = 0; i < n; ++i) {
             const int32_t d = top - x[i];
-            y[i] = (int8_t)(d < reach ? least(divide(times31(r, e[d]), 12 - bits + 31 - 8) - 128, 127) : -128);
+            y[i] = ($type)(d < reach ? least(divide(times31(r, e[d]), 12 - bits + 31 - $bits) + $low, $high) : $low);
         }
     }
 }

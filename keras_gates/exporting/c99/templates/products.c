@@ -1,0 +1,13 @@
+/* y[k] += sum over j of x[j] * w[j][k]: loops over columns become vectors, four rows at a time leave the sums in registers. */
+static void products(const float *restrict w, const float *restrict x, int32_t n, int32_t width, float *restrict y)
+{
+    int32_t j = 0;
+    for (; j + 4 <= n; j += 4, w += 4 * width) {
+        const float *w1 = w + width, *w2 = w1 + width, *w3 = w2 + width;
+        for (int32_t k = 0; k < width; ++k)
+            y[k] += x[j] * w[k] + x[j + 1] * w1[k] + x[j + 2] * w2[k] + x[j + 3] * w3[k];
+    }
+    for (; j < n; ++j, w += width)
+        for (int32_t k = 0; k < width; ++k)
+            y[k] += x[j] * w[k];
+}
