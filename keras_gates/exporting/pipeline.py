@@ -21,6 +21,7 @@ from keras_gates.exporting.report import ExportError, ExportReport
 from keras_gates.exporting.unfinished import full_disk, unfinished_folder
 from keras_gates.layers.unchanged import leaves_model_unchanged
 from keras_gates.quantization.aware import file_numbers, float_model, is_quantize_aware
+from keras_gates.quantization.layers import LayerNumbers
 
 
 @leaves_model_unchanged
@@ -96,7 +97,8 @@ def export(
         )
     if not isinstance(model, keras.Model):
         raise ExportError(f"export takes a keras.Model, got {type(model).__name__}. Wrap a layer in keras.Sequential.")
-    trained, reference = (), None
+    trained: tuple[LayerNumbers, ...] = ()
+    reference = None
     if is_quantize_aware(model):
         if precision != "int8":
             raise ExportError(

@@ -52,9 +52,14 @@ def straight(hard: Any, soft: Any) -> tuple:
     return hard + 0.0, gradient
 
 
+def _floor(x: Any) -> Any:
+    """Return the floor in the tensor's own dtype: on PyTorch, `keras.ops.floor` makes float32 of float64."""
+    return x.floor() if keras.backend.backend() == "torch" else ops.floor(x)
+
+
 def nearest(x: Any) -> Any:
     """Return the nearest whole numbers, halves away from zero."""
-    return ops.sign(x) * ops.floor(ops.abs(x) + 0.5)
+    return ops.sign(x) * _floor(ops.abs(x) + 0.5)
 
 
 def clipped(x: Any, bits: int) -> Any:
@@ -69,16 +74,16 @@ def rescaled(x: Any, real: Any) -> Any:
         x: Tensor of whole numbers, float64.
         real: Positive factors, float64, of a shape that broadcasts to `x`.
     """
-    shift = ops.floor(ops.log(real) * float(1 / np.log(2.0))) + 1.0
+    shift = _floor(ops.log(real) * float(1 / np.log(2.0))) + 1.0
     multiplier = _multiplier(real, shift)  # the logarithm may be one too low or too high at powers of two
     shift = shift + ops.cast(multiplier >= 2.0**31, "float64") - ops.cast(multiplier < 2.0**30, "float64")
     multiplier = _multiplier(real, shift)
-    once = ops.floor(x * _power(ops.maximum(shift, 0.0)) * multiplier * 2.0**-31 + 0.5)
+    once = _floor(x * _power(ops.maximum(shift, 0.0)) * multiplier * 2.0**-31 + 0.5)
     return nearest(once * _power(ops.minimum(shift, 0.0)))
 
 
 def _multiplier(real: Any, shift: Any) -> Any:
-    return ops.floor(real * _power(31.0 - shift) + 0.5)
+    return _floor(real * _power(31.0 - shift) + 0.5)
 
 
 def _power(n: Any) -> Any:

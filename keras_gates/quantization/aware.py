@@ -90,7 +90,7 @@ def quantize_aware(
             raise InvalidArgument(_unsupported(layer, "comes after a softmax or sigmoid, which only may end a model"))
         else:
             scales, scale, raw = _scales_of(layer, plan, grids, ranges)
-            options = {"precision": precision, "exact_training": exact_training, "raw_input": raw}
+            options: dict[str, Any] = {"precision": precision, "exact_training": exact_training, "raw_input": raw}
             wrappers[id(layer)] = plan(_again(layer), scales, **options, name=layer.name, trainable=layer.trainable)
         is_end = after or (plan is QuantizedDense and layer.activation.__name__ in FINAL_ACTIVATIONS)
         ended |= {id(x) for x in outputs} if is_end else set()

@@ -81,7 +81,7 @@ def zoo_data(name):
     """Random inputs of a model of the zoo."""
     generator = np.random.default_rng(0)
     if name == "language":
-        return generator.integers(0, 60, (40, 30)).astype("int32")
+        return generator.integers(0, 60, (20, 64)).astype("int32")
     if name == "digits":
         return generator.integers(0, 256, (40, 28, 28)).astype("float32")
     return generator.normal(scale=4.0, size=(40, 51, 3)).astype("float32")
@@ -92,6 +92,8 @@ def zoo_data(name):
 def test_models_of_the_zoo(name, tmp_path):
     x = zoo_data(name)
     aware = keras_gates.quantize_aware(load(name, "nano"), calibration=x)
+    if name == "language":  # a scale that the export raises for models not trained in integers
+        aware.get_layer("memory_1").scales["cell"] = 2.0**-11
     keras_gates.export(aware, tmp_path, ["tflite"], "int8", steps=x.shape[1])
     events = aware.get_layer("scale")(x).numpy() if name == "gesture" else x  # the file takes normalized events
     found = differences(aware, (tmp_path / "model.tflite").read_bytes(), x, events)

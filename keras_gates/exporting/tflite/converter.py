@@ -77,7 +77,8 @@ def convert(
     predictions = tuple(name for name, role in signature.outputs.items() if role == "prediction")
     if request.trained:
         write_trained(model, request.trained)
-    run_passes(model, PassContext(*names, request.is_integer, int16_fused, sequence_steps, predictions))
+    is_trained = bool(request.trained)
+    run_passes(model, PassContext(*names, request.is_integer, int16_fused, sequence_steps, predictions, is_trained))
     plain = flatbuffer.dump(model)
     if not request.is_integer:
         return Converted(model, len(plain), [], [])

@@ -31,6 +31,7 @@ class PassContext:
         is_int16_fused: 16-bit activations with fused LSTMs, to be made of an int8 file.
         steps: time steps of a sequence; None if it has no end.
         predictions: the outputs that are no memory.
+        is_trained: the scales are those of a training in integers.
     """
 
     inputs: list[str]
@@ -39,6 +40,7 @@ class PassContext:
     is_int16_fused: bool
     steps: int | None
     predictions: tuple[str, ...] = ()
+    is_trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("One shared tensor of zeros", separate_memories),
     Pass("Names that count up", drop_names),
     Pass("An LTM beyond ±10", remove_cell_clip),
-    Pass("An LTM that stays under 0.5", limit_ltm_scale, lambda context: context.is_integer),
+    Pass("An LTM that stays under 0.5", limit_ltm_scale, lambda context: context.is_integer and not context.is_trained),
     Pass("STM calibrated as another constant", share_stm_scale, lambda context: context.is_integer),
     Pass("An LSTM before a BatchNormalization", share_output_scale, lambda context: context.is_integer),
 )

@@ -1,0 +1,47 @@
+"""`python train.py MODEL --qat`: a short training in integers, and an int8 file that computes just that."""
+
+import json
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_gates.edge import EdgeModel
+from keras_gates.models.registry import UserError, find
+from keras_gates.models.training import main
+from keras_gates.models.training.integers import train_in_integers
+from keras_gates.models.training.options import QAT, configuration, parser
+from keras_gates.quantization.numbers import WEIGHT_BITS
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export traces with TensorFlow")
+SMALL = ["digits", "--preset", "nano", "--units", "8", "--epochs", "1", "--no-baselines"]
+
+
+@pytest.mark.slow
+def test_a_run_with_qat(tmp_path):
+    assert main([*SMALL, "--qat", "--out", str(tmp_path)]) == 0
+    (folder,) = Path(tmp_path).iterdir()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["config"]["qat"] == "int8"
+    (row,) = [row for row in metrics["exports"] if row["file"].endswith(".tflite")]
+    assert row["max_difference"] < 0.01  # the file's softmax; XNNPACK rounds some sums by one step otherwise
+    assert type(keras.saving.load_model(folder / "model.keras").get_layer("memory_1")).__name__ == "QuantizedLSTM"
+    assert EdgeModel(folder / row["file"]).predict([[[0.0] * 28] * 28]).shape[-1] == 10
+
+
+def test_options():
+    assert tuple(WEIGHT_BITS) == QAT
+    config = configuration(parser().parse_args([*SMALL, "--qat", "int4"]))
+    assert (config.qat, config.precision) == ("int4", ("int8",))
+    assert configuration(parser().parse_args(SMALL)).qat is None
+    for wrong, words in ((["--precision", "float16"], "in int8"), (["--distribute", "mirrored"], "one process")):
+        with pytest.raises(UserError, match=words):
+            configuration(parser().parse_args([*SMALL, "--qat", *wrong]))
+
+
+def test_a_model_that_integers_cannot_represent_is_told_in_one_line():
+    zoo = find("digits")
+    data = zoo.data("builtin", None, 0)
+    model = zoo.build(**{**zoo.presets["nano"]["build"], **data.build, "formulation": "article"})
+    with pytest.raises(UserError, match="article"):
+        train_in_integers(zoo, model, data, configuration(parser().parse_args([*SMALL, "--qat"])))
