@@ -109,6 +109,15 @@ def functional_graph(model: keras.Model) -> keras.Model:
     return _fetch(model, "_functional", "Sequential") or model
 
 
+def calls_of(layer: keras.layers.Layer) -> int:
+    """Return how often a layer of a functional model is called in it.
+
+    Raises:
+        ImportError: this version of Keras has no `Layer._inbound_nodes`.
+    """
+    return len(_fetch(layer, "_inbound_nodes", "operation"))
+
+
 @contextlib.contextmanager
 def without_new_nodes(model: keras.Model) -> Iterator[None]:
     """Forget afterwards the calls of the model's layers that were recorded in the block: `keras.Model(tensors, …)` adds one

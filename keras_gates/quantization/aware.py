@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_gates._compat import flatten_layers, functional_graph
+from keras_gates._compat import calls_of, flatten_layers, functional_graph
 from keras_gates._errors import InvalidArgument
 from keras_gates._patch import patched
 from keras_gates.layers.cell import GateLSTMCell
@@ -198,10 +198,10 @@ def _refuse(layer: keras.layers.Layer) -> None:
             f"quantize_aware: {layer.name} computes in {layer.compute_dtype}; integers are emulated in float32. Build the model "
             'with keras.config.set_dtype_policy("float32").'
         )
-    if len(layer._inbound_nodes) != 1:
+    if (calls := calls_of(layer)) != 1:
         raise InvalidArgument(
-            f"quantize_aware: {layer.name} is called {len(layer._inbound_nodes)} times, and each call would need scales of its "
-            "own; use one layer per call."
+            f"quantize_aware: {layer.name} is called {calls} times, and each call would need scales of its own; "
+            "use one layer per call."
         )
     if isinstance(layer, keras.layers.Wrapper | keras.Model):
         raise InvalidArgument(_unsupported(layer, "holds other layers"))

@@ -199,7 +199,8 @@ def print_results(
         console.print(what, highlight=False, soft_wrap=True)
         table = Table()
         for number, heading in enumerate(HEADINGS):
-            table.add_column(heading, justify="right" if number else "left", overflow="fold")
+            justify: Any = "right" if number else "left"
+            table.add_column(heading, justify=justify, overflow="fold", no_wrap=not number)  # a path stays in one piece
         for row in exports.rows:
             table.add_row(*export_row(row))
         console.print(table)

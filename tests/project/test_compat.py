@@ -68,6 +68,7 @@ CASES = {
     ),
     "takes_training": (on(lambda: keras.layers.Dropout(0.5), _compat.takes_training), "_call_has_training_arg"),
     "functional_graph": (on(sequential, _compat.functional_graph), "_functional"),
+    "calls_of": (on(lambda: keras.layers.Dense(2), _compat.calls_of), "_inbound_nodes"),
     "without_new_nodes": (
         on(functional, lambda model: [_compat.without_new_nodes(model).__enter__()]),
         "_inbound_nodes",
@@ -80,6 +81,7 @@ CASES = {
     "output_structure": (on(functional, _compat.output_structure), "_outputs_struct"),
     "compile_arguments": (on(sequential, _compat.compile_arguments), "_compile_config"),
     "backend_lstm": (of_module("keras.src.backend", _compat.backend_lstm), "lstm"),
+    "backend_rnn": (of_module("keras.src.backend", _compat.backend_rnn), "rnn"),
     "in_xla_context": (
         of_module("tensorflow.python.ops.control_flow_util", _compat.in_xla_context),
         "GraphOrParentsInXlaContext",
