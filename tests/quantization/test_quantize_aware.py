@@ -55,6 +55,7 @@ def test_gradients_pass_the_roundings(events):
     assert np.linalg.norm(aware) == pytest.approx(np.linalg.norm(plain), rel=0.05)
 
 
+@pytest.mark.slow
 def test_it_trains_saves_loads_and_resumes(events, tmp_path):
     targets = events[:, -1, 0] > 0
     aware = keras_gates.quantize_aware(
