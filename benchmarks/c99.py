@@ -1,8 +1,7 @@
-"""C99 without a runtime: bit equality over the zoo, speed beside LiteRT, flash and RAM on Cortex-M processors.
+"""C99 without a runtime: bit equality over the zoo, flash and RAM on Cortex-M processors.
 
 python benchmarks/c99.py equal            # every int8 file, both arithmetics, sequences that differ
 python benchmarks/c99.py random           # 200 random models through both arithmetics; benchmarks/results/c99_random.json
-python benchmarks/c99.py speed            # microseconds per sequence beside LiteRT, one thread, one run
 python benchmarks/c99.py cores            # the self-test under qemu, flash, state and stack per processor
 """
 
@@ -15,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -147,39 +145,6 @@ def _compared(data: bytes, arithmetic: str) -> str:
     return f"WRONG: {wrong}, {worst:.2g}" if wrong or worst >= 1e-6 else "equal"
 
 
-def speed(files: list[str]) -> None:
-    """Print the median microseconds of a sequence for C and for LiteRT, interleaved."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    calls = {}
-    state, kept = ctypes.create_string_buffer(1 << 20), []
-    for file in files:
-        data = Path(file).read_bytes()
-        graph = graph_of(data)
-        with tempfile.TemporaryDirectory() as folder:
-            write_c99(data, folder)
-            library = compiled(Path(folder), "model", FLAGS)
-        sample = random_inputs(graph, 1)[0]
-        outputs = [np.empty(v.shape, v.dtype) for v in graph.outputs]
-        arguments = pointers([*sample, *outputs])
-        kept.append((sample, outputs))
-        interpreter = Interpreter(model_content=data, num_threads=1)
-        interpreter.allocate_tensors()
-        for detail, value in zip(interpreter.get_input_details(), sample):
-            interpreter.set_tensor(detail["index"], value)
-        calls[Path(file).stem, "LiteRT"] = interpreter.invoke
-        calls[Path(file).stem, "C"] = lambda run=library.model_run, arguments=arguments: run(state, *arguments)
-    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
-    for _ in range(110):
-        for key, call in calls.items():
-            begin = time.perf_counter()
-            call()
-            seconds[key].append(time.perf_counter() - begin)
-    for file in dict.fromkeys(name for name, _ in calls):
-        litert, c = (float(np.median(seconds[file, kind][10:])) * 1e6 for kind in ("LiteRT", "C"))
-        print(f"{file:26s} LiteRT {litert:8.0f} us   C {c:8.0f} us   {litert / c:5.2f} x")
-
-
 def cores(files: list[str]) -> None:
     """Print flash, state and deepest stack frame per processor, and whether its self-test passes under qemu."""
     for file in files:
@@ -220,8 +185,8 @@ def _emulated(folder: Path, board: str, cpu: list[str], flash: str, ram: str, si
 def main() -> None:
     """Run the command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("what", choices=("equal", "random", "speed", "cores"))
-    options.add_argument("files", nargs="*", help=".tflite files for speed and cores; a pattern of zoo names for equal")
+    options.add_argument("what", choices=("equal", "random", "cores"))
+    options.add_argument("files", nargs="*", help=".tflite files for cores; a pattern of zoo names for equal")
     options.add_argument("--sequences", type=int, default=20)
     options.add_argument("--first", type=int, default=2000, help="first seed of the random models")
     options.add_argument("--count", type=int, default=200, help="random models")
@@ -235,7 +200,7 @@ def main() -> None:
     else:
         weights = ROOT / "models" / "weights"
         files = chosen.files or [str(weights / f"{name}-int8.tflite") for name in ("gesture-nano", "speech-nano")]
-        (speed if chosen.what == "speed" else cores)(files)
+        cores(files)
 
 
 if __name__ == "__main__":

@@ -56,5 +56,5 @@ def test_what_cannot_be_answered_is_one_sentence(capsys, tmp_path):
     assert capsys.readouterr().err == "keras-gates fit: expected bytes such as 256K, got 'much'.\n"
     assert main(["fit", str(tmp_path / "none.keras")]) == 2
     assert "there is no such file" in capsys.readouterr().err
-    with pytest.raises(ExportError, match="core must be of m0, m3, m4, m7; got 'm5'"):
+    with pytest.raises(ExportError, match="core must be of m0, m3, m4, m7, m33, m55; got 'm5'"):
         measure(zoo("gesture-nano"), "m5")

@@ -15,13 +15,16 @@ from keras_gates.exporting.report import ExportError
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CALLS = 8  # as in templates/measure.c
-_TICK = 40  # instructions: one per nanosecond, SysTick at 25 MHz
-# compiler flag and board; the M3's board runs what is compiled for an M0 too
+_RAM = 0x20000
+_NANOSECONDS = 1000  # of a microsecond; the emulator runs an instruction per nanosecond
+# compiler flags, board, begin of its flash and RAM, MHz of its SysTick; the M3's board runs what is compiled for an M0 too
 CORES = {
-    "m0": ("cortex-m0", "mps2-an385"),
-    "m3": ("cortex-m3", "mps2-an385"),
-    "m4": ("cortex-m4", "mps2-an386"),
-    "m7": ("cortex-m7", "mps2-an500"),
+    "m0": (("-mcpu=cortex-m0",), "mps2-an385", 0x00000000, 0x20000000, 25),
+    "m3": (("-mcpu=cortex-m3",), "mps2-an385", 0x00000000, 0x20000000, 25),
+    "m4": (("-mcpu=cortex-m4",), "mps2-an386", 0x00000000, 0x20000000, 25),
+    "m7": (("-mcpu=cortex-m7",), "mps2-an500", 0x00000000, 0x20000000, 25),
+    "m33": (("-mcpu=cortex-m33+nodsp+nofp",), "mps2-an505", 0x10000000, 0x38000000, 20),
+    "m55": (("-mcpu=cortex-m55+nomve+nofp",), "mps3-an547", 0x00000000, 0x20000000, 32),
 }
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 
@@ -77,21 +80,27 @@ def measure(data: bytes, core: str = "m4") -> Measured:
 
 
 def _measured(folder: Path, c99: C99, core: str) -> Measured:
-    cpu, board = CORES[core]
+    cpu, board, flash, ram, clock = CORES[core]
     header = (folder / "model.h").read_text(encoding="utf-8")
     words, events = _words(header, c99)
     for name in ("measure.c", "bare.c"):
         text = (_TEMPLATES / name).read_text(encoding="utf-8")
         (folder / name).write_text(Template(text).substitute(words), encoding="utf-8")
-    gcc = ["arm-none-eabi-gcc", f"-mcpu={cpu}", "-mthumb", "-Os", "-std=c99", "-nostartfiles"]
+    gcc = ["arm-none-eabi-gcc", *cpu, "-mthumb", "-Os", "-std=c99", "-nostartfiles"]
     bare = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections,-e,main", "-lc", "-lgcc"]
     _run(folder, [*gcc, "bare.c", "model.c", *bare, "-o", "bare.elf"])
     sizes = _run(folder, ["arm-none-eabi-size", "bare.elf"]).splitlines()[1].split()
-    start = ["--specs=rdimon.specs", "-T", str(_TEMPLATES / "board.ld"), "-Wl,--defsym=RAM_SIZE=0x100000"]
+    memory = {"FLASH": flash, "RAM": ram, "RAM_SIZE": _RAM}
+    start = [
+        "--specs=rdimon.specs",
+        "-T",
+        str(_TEMPLATES / "board.ld"),
+        *(f"-Wl,--defsym={name}={value}" for name, value in memory.items()),
+    ]
     _run(folder, [*gcc, *start, str(_TEMPLATES / "startup.c"), "model.c", "measure.c", "-o", "measure.elf"])
     emulator = ["qemu-system-arm", "-icount", "shift=0", "-M", board, "-nographic", "-kernel", "measure.elf"]
     ticks, stack, state = map(int, _run(folder, [*emulator, "-semihosting-config", "enable=on,target=native"]).split())
-    instructions = round(ticks * _TICK / _CALLS / events)
+    instructions = round(ticks * _NANOSECONDS / clock / _CALLS / events)
     per_second = None
     if c99.listens:
         per_second = instructions * _macro(header, "SAMPLE_RATE") // _macro(header, "HOP")
