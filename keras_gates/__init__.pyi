@@ -129,6 +129,7 @@ __all__ = [
     "plot_memory",
     "plot_units",
     "quantization_report",
+    "quantize_aware",
     "report",
     "show_versions",
     "start_with_span",

@@ -1,4 +1,4 @@
-"""Evaluation of the model `forecast`: its errors next to those of simple forecasts, and a picture."""
+"""Ridge regression for the model `forecast`: as its start, and with other simple forecasts next to its errors; a picture."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from keras_gates.models.data.pipeline import Data
 from keras_gates.models.forecast import QUANTILES
 from keras_gates.models.registry import Judgement
 
+STRENGTHS = (1.0, 1e2, 1e4, 1e6, 1e8)  # of the regularization, in units of the series
 MOST = 200_000_000  # numbers of the windows that are read: all of them, except of long series
 
 
@@ -82,15 +83,53 @@ def linear(x: np.ndarray, y: np.ndarray, new: np.ndarray, ridge: float = 1.0) ->
         ridge: strength of the regularization.
     """
     forecasts = np.empty((len(new), *y.shape[1:]), "float32")
-    for index in range(y.shape[2]):
-        behind, last = x[:, :, index] - x[:, -1:, index], x[:, -1:, index]
-        design = np.concatenate([behind, np.ones_like(last)], 1).astype("float64")
-        weights = np.linalg.solve(
-            design.T @ design + ridge * np.eye(design.shape[1]), design.T @ (y[:, :, index] - last)
-        )
+    for index, weights in enumerate(ridge_weights(x, y, ridge)):
         start = new[:, -1:, index]
         forecasts[:, :, index] = np.concatenate([new[:, :, index] - start, np.ones_like(start)], 1) @ weights + start
     return forecasts
+
+
+def ridge_weights(x: np.ndarray, y: np.ndarray, ridge: float = 1.0) -> list[np.ndarray]:
+    """Return the weights of `linear` for each series, (history + 1, horizon), the last row for a constant.
+
+    Args:
+        x, y, ridge: as in `linear`.
+    """
+    weights = []
+    for index in range(y.shape[2]):
+        behind, last = x[:, :, index] - x[:, -1:, index], x[:, -1:, index]
+        design = np.concatenate([behind, np.ones_like(last)], 1).astype("float64")
+        weights.append(
+            np.linalg.solve(design.T @ design + ridge * np.eye(design.shape[1]), design.T @ (y[:, :, index] - last))
+        )
+    return weights
+
+
+def start(model: Any, data: Data) -> None:
+    """Set the linear path of a new model to ridge regression, so that training starts from a simple forecast instead of from
+    the last value; the quantiles are those of its errors. With few windows, training would not come near it.
+
+    Args:
+        model: of `keras_gates.models.forecast.build`.
+        data: its data.
+    """
+    deviation = np.sqrt(np.asarray(data.build["variance"], "float64"))
+    x, y = _windows(data, "train")
+    new, actual = _windows(data, "validation")
+    ridge = min(STRENGTHS, key=lambda strength: np.mean((linear(x, y, new, strength) - actual) ** 2 / deviation**2))
+    kernel, bias = model.get_layer("steps").get_weights()
+    kernel = np.zeros_like(kernel)
+    history, horizon, series = x.shape[1], y.shape[1], y.shape[2]
+    bias = bias.reshape(horizon, len(QUANTILES), series)
+    columns = np.arange(kernel.shape[1]).reshape(horizon, len(QUANTILES), series)
+    first = len(kernel) - history * series  # after the hidden state
+    errors = y - linear(x, y, x, ridge)
+    for index, weights in enumerate(ridge_weights(x, y, ridge)):
+        for place in range(len(QUANTILES)):
+            kernel[np.ix_(first + index + series * np.arange(history), columns[:, place, index])] = weights[:-1]
+            shift = np.quantile(errors[:, :, index], QUANTILES[place], axis=0)
+            bias[:, place, index] = (weights[-1] + shift) / deviation[index]
+    model.get_layer("steps").set_weights([kernel, bias.ravel()])
 
 
 def _draw(x: np.ndarray, y: np.ndarray, predicted: np.ndarray, names: Sequence[str], path: Path) -> None:

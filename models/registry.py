@@ -117,6 +117,7 @@ class ZooModel:
         published: published results for comparison, each {"figure", "value", "source", "protocol"}.
         tried: experiments and their results, one sentence each.
         compile: replaces the default compile.
+        start: sets initial weights from the training data, if the recipe says `linear_start`.
         callbacks: further callbacks for training.
         judge: replaces the default evaluation.
         device: returns the part that runs on a device.
@@ -138,6 +139,7 @@ class ZooModel:
     published: tuple[Mapping[str, Any], ...] = ()
     tried: tuple[str, ...] = ()
     compile: Callable[..., None] | None = None
+    start: Callable[..., None] | None = None
     callbacks: Callable[..., list] | None = None
     judge: Callable[..., Any] | None = None
     device: Callable[..., Any] | None = None

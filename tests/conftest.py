@@ -66,7 +66,7 @@ SLOW = {
     "models/test_show.py": "every_memory_builds.*arguments[123]|with_memory_and_not_without|cifar",
     "models/test_train.py": "ctrl_c_keeps|same_seed_gives|uninterrupted",
     "native/test_graphs.py": "two_devices|each_way_of_training|test_model_export",
-    "project/test_docs.py": "python_blocks.docs/tutorials|site_builds",
+    "project/test_docs.py": "python_blocks.docs.quantization.md|python_blocks.docs/tutorials|site_builds",
     "project/test_pins.py": "holds_what_it_held.(int8_unrolled|int8_joined|int8_step|int16x8_step|"
     "int8_micro|while|float_front|float16)",
     "project/test_registration.py": "whichever_module",

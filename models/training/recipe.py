@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "metrics": [],
     "monitor": "val_loss",
     "patience": None,
+    "linear_start": False,  # a forecast's linear path starts as ridge regression
     "fresh_rows": 0.0,  # share of a stateful model's rows that start each batch from an empty state
 }
 

@@ -170,6 +170,8 @@ def prepare(config: RunConfig, job: Job) -> Prepared:
     job.check(model)
     if config.from_weights:
         print(warm_start.start_from(model, config.from_weights, zoo.name, config.preset))
+    elif zoo.start is not None and {**DEFAULTS, **config.recipe}["linear_start"]:
+        zoo.start(model, data)
     return Prepared(zoo, data, model)
 
 

@@ -190,9 +190,9 @@ int main(void)
     static two_state c;
     static const int8_t event[ONE_IN_STEP];
     static const int32_t token = 1;
-    int8_t x[ONE_OUT_SIZE], y[ONE_OUT_SIZE], z[TWO_OUT_STEP];
+    int16_t x[ONE_OUT_SIZE], y[ONE_OUT_SIZE], z[TWO_OUT_STEP];
     one_reset(&a), one_reset(&b), two_reset(&c);
-    one_push(&a, event, x), one_push(&a, event, (int8_t *)0);
+    one_push(&a, event, x), one_push(&a, event, (int16_t *)0);
     two_push(&c, &token, z);
     one_push(&b, event, y);
     return memcmp(x, y, sizeof x) != 0;

@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from keras_gates.models import UserError, build, find, forecast, forecast_study, gesture, language, speech, text
 from keras_gates.models.data import sensors
+from keras_gates.models.data.pipeline import from_arrays
 from keras_gates.models.training.fresh_rows import FreshRows
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
@@ -204,6 +206,29 @@ def test_an_untrained_forecast_starts_from_the_last_value_in_the_series_units():
     answer = model.predict(x, verbose=0)
     np.testing.assert_allclose(answer[0, :, 0], 107, rtol=1e-5)
     np.testing.assert_allclose(answer[0, :, 1], -2, rtol=1e-5)
+
+
+def test_a_forecast_starts_from_ridge_regression():
+    draw = np.random.default_rng(0)
+    values = np.cumsum(draw.normal([0.1, -3.0], [1.0, 30.0], (120, 2)), axis=0).astype("float32")
+    (x, y), (new, _) = (
+        forecast.windows(part, np.zeros((len(part), 4), "float32"), 12, 3) for part in (values, values[:40])
+    )
+    build = {"history": 12, "horizon": 3, "series": 2, "mean": values.mean(0), "variance": values.var(0)}
+    data = from_arrays((x, y), (new, y[: len(new)]), (new, y[: len(new)]), build=build)
+    model = forecast.build(**build, units=4)
+    forecast_study.start(model, data)
+    medians, forecasts = model.predict(new, verbose=0)[..., 1], []
+    for strength in forecast_study.STRENGTHS:
+        each = []
+        for index in (0, 1):
+            changes = np.pad(x[:, :, index] - x[:, -1:, index], [(0, 0), (0, 1)], constant_values=1).astype("float64")
+            ridge = Ridge(strength, fit_intercept=False).fit(changes, y[:, :, index] - x[:, -1:, index])
+            error = y[:, :, index] - x[:, -1:, index] - ridge.predict(changes)
+            shift = np.median(error, axis=0)
+            each.append(new[:, -1:, index] + ridge.predict(changes[: len(new)]) + shift)
+        forecasts.append(np.stack(each, -1))
+    assert min(np.abs((medians - one) / values.std(0)).max() for one in forecasts) < 1e-3
 
 
 def test_an_int8_forecast_of_series_in_unlike_units_is_fed_in_their_own_units(tmp_path):
