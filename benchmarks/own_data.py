@@ -171,7 +171,7 @@ def measure(name: str, setting: str, words: list[str], row: dict[str, Any]) -> N
     row["settings"][setting] = score
     if not row["baselines"]:
         row["examples"] = [int(getattr(data, split).cardinality()) for split in ("train", "validation", "test")]
-        simple = baselines.baselines(data) if model == "gesture" else []
+        simple = baselines.baselines(data, 600.0) if model == "gesture" else []
         own = {key.removesuffix(" mse"): value for key, value in scores.items() if key.endswith(" mse")}
         row["baselines"] = {each["baseline"]: each["value"] for each in simple} or own
     keras.backend.clear_session()
