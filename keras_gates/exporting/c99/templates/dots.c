@@ -1,4 +1,8 @@
-/* Sums of rows of weights: four rows at a time, so that each item of x is loaded once for them. */
+/* Sums of rows of weights: four rows at a time, so that each item of x is loaded once for them. A processor's own way:
+   -include its header and -DGATES_DOTS=function. */
+#ifdef GATES_DOTS
+#define dots GATES_DOTS
+#else
 static void dots(const int8_t *w, const int16_t *x, int32_t n, int32_t rows, const int32_t *bias, int32_t *sum)
 {
     for (; rows >= 4; rows -= 4, w += 4 * n, bias += 4, sum += 4) {
@@ -19,3 +23,4 @@ static void dots(const int8_t *w, const int16_t *x, int32_t n, int32_t rows, con
         *sum++ = a;
     }
 }
+#endif
