@@ -1,6 +1,5 @@
 """The sdist and the wheel made of it: what they hold, and that they work outside the checkout, in a fresh environment."""
 
-import configparser
 import os
 import shutil
 import subprocess
@@ -126,16 +125,6 @@ def device(wheel, tmp_path_factory):
             if not (libraries / top).exists():
                 (libraries / top).symlink_to(SITE / top)
     return environment(folder / "venv", wheel, libraries)
-
-
-def test_setup_lists_every_package():
-    config = configparser.ConfigParser()
-    config.read(ROOT / "setup.cfg")
-    listed = set(config["options"]["packages"].split())
-    found = {
-        installed_as(path.parent).replace("/", ".") for folder in ("keras_gates", "models") for path in sources(folder)
-    }
-    assert listed == found
 
 
 def test_the_sdist_holds_the_sources_once(sdist):

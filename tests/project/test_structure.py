@@ -4,6 +4,7 @@ Imports are read from the syntax trees, so those inside functions and under `TYP
 """
 
 import ast
+import configparser
 import re
 from pathlib import Path
 
@@ -234,3 +235,15 @@ def test_the_map_in_contributing():
 )
 def test_a_newcomer_finds_it_by_the_file_name(path, what):
     assert re.search(what, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_setup_lists_every_package():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    folders = {
+        path.parent.relative_to(ROOT) for top in ("keras_gates", "models") for path in (ROOT / top).rglob("*.py")
+    }
+    names = {
+        ".".join(folder.parts if folder.parts[0] != "models" else ("keras_gates", *folder.parts)) for folder in folders
+    }
+    assert set(config["options"]["packages"].split()) == names
