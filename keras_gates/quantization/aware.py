@@ -27,6 +27,7 @@ _MOVING = (
     "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "ActivityRegularization", "Flatten", "Reshape", "Permute",
     "RepeatVector", "ZeroPadding1D", "Cropping1D", "Identity", "GlobalMaxPooling1D", "MaxPooling1D",
 )  # fmt: skip
+_IN_FRONT = ("Normalization", "BatchNormalization", "LogMel")  # with weights, and yet outside the integers
 
 
 @leaves_model_unchanged
@@ -86,6 +87,8 @@ def quantize_aware(
                 scale = grids[id(inputs[0])]
             elif after or any(grids[id(x)] is not None for x in inputs):
                 raise InvalidArgument(_unsupported(layer, "has no integer counterpart here"))
+            elif hasattr(layer, "get_vocabulary") or (layer.weights and type(layer).__name__ not in _IN_FRONT):
+                raise InvalidArgument(_unsupported(layer, "has no integer counterpart"))
         elif after:
             raise InvalidArgument(_unsupported(layer, "comes after a softmax or sigmoid, which only may end a model"))
         else:
@@ -99,7 +102,7 @@ def quantize_aware(
         raise InvalidArgument(f"quantize_aware: {model.name} has no Embedding, LSTM or Dense layer to quantize.")
     new = keras.models.clone_model(model, clone_function=lambda layer: wrappers.get(id(layer)) or _again(layer))
     for layer in _with_weights(graph):
-        _float_layer(new.get_layer(layer.name)).set_weights(layer.get_weights())
+        _copy_weights(layer, _float_layer(new.get_layer(layer.name)))
     return new
 
 
@@ -127,12 +130,18 @@ def float_model(model: keras.Model) -> keras.Model:
     with patched([(model, "compiled", False)]):
         new = keras.models.clone_model(model, clone_function=lambda layer: _again(_float_layer(layer)))
     for layer in _with_weights(functional_graph(model)):
-        new.get_layer(layer.name).set_weights(_float_layer(layer).get_weights())
+        _copy_weights(_float_layer(layer), new.get_layer(layer.name))
     return new
 
 
 def _with_weights(graph: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layer in graph.layers if layer.weights]
+
+
+def _copy_weights(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+    target.set_weights(source.get_weights())
+    if hasattr(target, "finalize_state"):  # Normalization computes with copies of its weights
+        target.finalize_state()
 
 
 def _scales_of(
@@ -173,8 +182,10 @@ def _plan_of(layer: keras.layers.Layer) -> type[QuantizedLayer] | None:
 
 
 def _check(model: Any, precision: str, calibration: Any) -> None:
-    if precision not in WEIGHT_BITS:
-        raise InvalidArgument(f"quantize_aware: precision must be one of {', '.join(WEIGHT_BITS)}, got {precision!r}.")
+    if not isinstance(precision, str) or precision not in WEIGHT_BITS:
+        raise InvalidArgument(
+            f"quantize_aware: precision must be one of {', '.join(WEIGHT_BITS)}, got {precision!r:.60}; data are calibration=…"
+        )
     if not isinstance(model, keras.Model) or not hasattr(functional_graph(model), "operations") or not model.built:
         raise InvalidArgument(
             f"quantize_aware takes a built functional or sequential keras.Model, got {type(model).__name__}; write a subclassed "
@@ -205,6 +216,8 @@ def _refuse(layer: keras.layers.Layer) -> None:
         )
     if isinstance(layer, keras.layers.Wrapper | keras.Model):
         raise InvalidArgument(_unsupported(layer, "holds other layers"))
+    if isinstance(layer, keras.layers.RNN) and len(keras.tree.flatten(layer.input)) > 1:
+        raise InvalidArgument(_unsupported(layer, "takes a mask or an initial state"))
     if isinstance(layer, keras.layers.RNN) and (reason := _why_not_standard(layer)):
         raise InvalidArgument(_unsupported(layer, reason))
     if type(layer) is keras.layers.Dense:

@@ -103,7 +103,13 @@ def ranges_of(model: keras.Model, calibration: Any) -> Ranges:
     )
     with without_new_nodes(model):
         every = keras.Model(graph.inputs, list(tensors.values()))
-        for batch in batches_of(model, calibration):
+        for number, batch in enumerate(batches_of(model, calibration)):
+            if not all(
+                np.isfinite(np.asarray(x)).all() for x in keras.tree.flatten(batch) if np.asarray(x).dtype.kind == "f"
+            ):
+                raise InvalidArgument(
+                    f"quantize_aware: batch {number} of the calibration data has NaN or infinity; leave that sample out."
+                )
             values = dict(zip(tensors, map(keras.ops.convert_to_numpy, every(batch, training=False))))
             for key, x in values.items():
                 ranges.tensors[key].see(x)

@@ -20,6 +20,7 @@ from keras_gates.models.training.run_config import RunConfig
 
 SAMPLES = 300
 CALIBRATION = 200
+_POINTS, _VARIANCES = 0.05, 0.01  # accuracy, and squared error in variances, that rounding does not cost
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,27 @@ def deploy(zoo: ZooModel, model: Any, data: Any, config: RunConfig, folder: Path
             exports.rows.append(compared("saved_model/", _size(path), expected, output, y, score))
         if config.mode == "sequence" and report.latency_us is not None:  # None: only TFLite Micro runs the file
             path = folder / f"{name}.tflite"
-            exports.rows.append(compared(path.name, _size(path), expected, run_tflite(path, inputs), y, score))
+            row = compared(path.name, _size(path), expected, run_tflite(path, inputs), y, score)
+            exports.rows.append(row)
+            if worse := much_worse(row):
+                exports.failures.append(
+                    f"{path.name} is of no use: {worse}. Use --precision dynamic, which keeps activations in float."
+                )
     return exports
+
+
+def much_worse(row: Mapping[str, Any]) -> str:
+    """Return what a file lost against Keras if that is far more than rounding costs, else "".
+
+    Args:
+        row: of `compared`.
+    """
+    if "accuracy" in row and row["accuracy"] < row["keras_accuracy"] - _POINTS:
+        return f"accuracy {row['accuracy']:.3g}, Keras {row['keras_accuracy']:.3g}"
+    before, after = (row.get(name, {}).get("mse") for name in ("keras_scores", "scores"))
+    if before is not None and after > 2 * before + _VARIANCES:
+        return f"mse {after:.3g}, Keras {before:.3g}"
+    return ""
 
 
 def device_model(zoo: ZooModel, model: Any, precision: str) -> DeviceModel:

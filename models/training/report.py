@@ -107,7 +107,8 @@ def write_report(
             "",
         ]
     lines += [*exports.failures, ""] if exports.failures else []
-    lines += ["## Data", "", f"{data.name}. {data.attribution}. Licence: {data.licence}.", ""]
+    source = [data.name, data.attribution, f"Licence: {data.licence}" if data.licence else ""]
+    lines += ["## Data", "", " ".join(f"{part}." for part in source if part), ""]
     lines += [f"Split: {data.split}.", ""] if data.split else []
     lines += ["## Time", "", *times, ""] if times else []
     if zoo.published:
@@ -154,9 +155,8 @@ def better_baseline(judgement: Judgement, baselines: Sequence[dict[str, Any]]) -
     best = max(baselines, key=lambda row: sign * row["value"])
     if sign * best["value"] <= sign * value:
         return ""
-    return (
-        f"{best['baseline']} is better than this model: {best['value']:.4g}, not {value:.4g}. Train longer, or use it."
-    )
+    figures = f"{best['value']:.4g}, not {value:.4g}"
+    return f"{best['baseline']} is better than this model: {figures}. Train longer, or use the simple model."
 
 
 def write_comparison(path: Path, zoo: ZooModel, config: RunConfig, judgement: Judgement) -> None:

@@ -9,7 +9,7 @@ import pytest
 from keras_gates.models import find
 from keras_gates.models.data.pipeline import class_weights, from_arrays
 from keras_gates.models.registry import Judgement
-from keras_gates.models.training import baselines, recipe, report, sequence_baselines
+from keras_gates.models.training import baselines, deploying, recipe, report, sequence_baselines
 
 pytest.importorskip("sklearn", reason="the baselines are scikit-learn's")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the zoo trains on TensorFlow")
@@ -148,3 +148,15 @@ def test_films_are_read_in_part_and_have_a_majority():
     (row,) = baselines.baselines(find("show").data())
     assert row["baseline"] == "majority"
     assert row["value"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_file_far_behind_keras_is_named():
+    forecast = {"keras_scores": {"mse": 0.02572}, "scores": {"mse": 9.248}}
+    assert deploying.much_worse(forecast) == "mse 9.25, Keras 0.0257"
+    assert deploying.much_worse({"accuracy": 0.9, "keras_accuracy": 0.96}) == "accuracy 0.9, Keras 0.96"
+    for close in (
+        {"accuracy": 0.95, "keras_accuracy": 0.96},
+        {"keras_scores": {"mse": 0.03}, "scores": {"mse": 0.04}},
+        {},
+    ):
+        assert not deploying.much_worse(close)

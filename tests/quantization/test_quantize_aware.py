@@ -118,6 +118,12 @@ REFUSED = {
         lambda: classifier(keras_gates.GateLSTM(4, dtype="mixed_float16", return_sequences=True)),
         "float16",
     ),
+    "mask": (lambda: classifier(keras.layers.Masking()), "takes a mask"),
+    "both ways": (
+        lambda: classifier(keras.layers.Bidirectional(keras_gates.GateLSTM(2, return_sequences=True))),
+        "counterpart",
+    ),
+    "convolution in front": (lambda: classifier(keras.layers.Conv1D(3, 3, padding="same")), "no integer counterpart"),
     "nothing": (lambda: keras.Sequential([keras.Input((8, 3)), keras.layers.Flatten()]), "no Embedding, LSTM or Dense"),
 }
 
@@ -130,7 +136,25 @@ def test_what_integers_cannot_represent_is_refused(name, events):
     assert "\n" not in str(error.value)
 
 
+def test_an_adapted_normalization_in_front_is_kept(events, tmp_path):
+    x = 700 + 50 * events
+    normalization = keras.layers.Normalization()
+    normalization.adapt(x)
+    model = classifier(normalization)
+    aware = keras_gates.quantize_aware(model, calibration=x)
+    aware.save(tmp_path / "aware.keras")
+    plain = model.predict(x, verbose=0)
+    for each in (aware, keras.saving.load_model(tmp_path / "aware.keras"), float_model(aware)):
+        assert np.abs(each.predict(x, verbose=0) - plain).max() < 0.1 * np.abs(plain).max()
+
+
 def test_arguments_are_checked(events):
+    with pytest.raises(keras_gates.InvalidArgument, match="calibration="):
+        keras_gates.quantize_aware(classifier(), events)
+    with pytest.raises(keras_gates.InvalidArgument, match=r"batch 1 .* NaN"):
+        keras_gates.quantize_aware(
+            classifier(), calibration=np.where(np.arange(64)[:, None, None] == 40, np.nan, events)
+        )
     with pytest.raises(keras_gates.InvalidArgument, match="int8, int4"):
         keras_gates.quantize_aware(classifier(), "int2", calibration=events)
     with pytest.raises(keras_gates.InvalidArgument, match="calibration"):
