@@ -455,6 +455,7 @@ def test_quality_on_a_test_set_and_the_command_line(tmp_path, capsys):
     assert "file accuracy 1" in printed
     report = json.loads((tmp_path / "out/export.json").read_text())
     assert report["quality"] == {"keras accuracy": 1.0, "file accuracy": 1.0}
+    assert report["files"] == {"tflite": "model.tflite", "saved_model": "saved_model"}
     assert main([str(tmp_path / "model.keras"), str(tmp_path / "out"), "--precision", "int8"]) == 2
     assert "calibration" in capsys.readouterr().err
     assert main([str(tmp_path / "no.keras"), str(tmp_path / "out")]) == 2
