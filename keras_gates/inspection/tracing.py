@@ -88,7 +88,8 @@ def trace(
         parts.append(Trace(tracer.layers, prediction[0] if len(prediction) == 1 else prediction))
     if not parts or not parts[0].layers:
         raise InvalidArgument(
-            f"{model.name} ran none of its recurrent layers on this input, so there is nothing to trace."
+            f"{model.name} ran none of its recurrent layers on this input, so there is nothing to trace. Of a model in integers "
+            "(quantize_aware), trace the float model that it was made from."
         )
     return _joined(parts)
 

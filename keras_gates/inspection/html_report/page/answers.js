@@ -43,9 +43,9 @@ function drawAnswers() {
   }
   if (answers.kind === "forecast") drawForecasts($("answers"), one, at);
   else $("answers").replaceChildren(...answerBars(one, at));
-  const more = answers.more > 0 ? `${answers.more} more answers stay smaller at every event.` : "";
+  const more = answers.more > 0 ? ` (${answers.more} more answers stay smaller at every event)` : "";
   const next = answers.came && at < one.time - 1 ? `What came: “${one.events.items[at + 1]}”, ${percent(answers.came[at])}. ` : "";
-  $("truth").textContent = next + (one.truth ? `True answer at the end: ${one.truth}. ` : "") + more;
+  $("truth").textContent = next + (one.truth ? `True answer at the end: ${one.truth}` : "") + more;
   $("answers-over-time").hidden = answers.kind === "forecast";
   drawAnswerCurves($("answers-over-time"), one, at);
   drawChange(one);
