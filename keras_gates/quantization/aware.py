@@ -9,7 +9,7 @@ import keras
 from keras_gates._compat import calls_of, flatten_layers, functional_graph
 from keras_gates._errors import InvalidArgument
 from keras_gates._patch import patched
-from keras_gates.layers.cell import GateLSTMCell
+from keras_gates.layers.standard import why_not_standard
 from keras_gates.layers.unchanged import leaves_model_unchanged
 from keras_gates.quantization.layers import (
     FINAL_ACTIVATIONS,
@@ -218,7 +218,7 @@ def _refuse(layer: keras.layers.Layer) -> None:
         raise InvalidArgument(_unsupported(layer, "holds other layers"))
     if isinstance(layer, keras.layers.RNN) and len(keras.tree.flatten(layer.input)) > 1:
         raise InvalidArgument(_unsupported(layer, "takes a mask or an initial state"))
-    if isinstance(layer, keras.layers.RNN) and (reason := _why_not_standard(layer)):
+    if isinstance(layer, keras.layers.RNN) and (reason := _why_not_recurrent(layer)):
         raise InvalidArgument(_unsupported(layer, reason))
     if type(layer) is keras.layers.Dense:
         name = getattr(layer.activation, "__name__", "")
@@ -229,16 +229,10 @@ def _refuse(layer: keras.layers.Layer) -> None:
             raise InvalidArgument(_unsupported(layer, "has an activation other than linear, relu, softmax and sigmoid"))
 
 
-def _why_not_standard(layer: keras.layers.RNN) -> str:
+def _why_not_recurrent(layer: keras.layers.RNN) -> str:
     cell = layer.cell
-    if type(cell) not in (keras.layers.LSTMCell, GateLSTMCell):
-        return f"runs a {type(cell).__name__}; the integer operator is an LSTM"
-    if isinstance(cell, GateLSTMCell) and cell.formulation != "standard":
-        return "has the article's formulation; the integer operator has the standard one"
-    if isinstance(cell, GateLSTMCell) and not cell.is_plain:
-        return "has a gate that is not the built-in one"
-    if cell.activation is not keras.activations.tanh or cell.recurrent_activation is not keras.activations.sigmoid:
-        return "has activations other than tanh and sigmoid"
+    if reason := why_not_standard(cell):
+        return f"cannot be in integers: {reason}"
     if cell.dropout or cell.recurrent_dropout:
         return "has dropout inside; put a Dropout layer before it"
     if layer.return_state:

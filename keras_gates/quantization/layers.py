@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_gates._patch import patched
-from keras_gates.layers.cell import GateLSTMCell
+from keras_gates.layers.standard import weights_of
 from keras_gates.quantization import recurrence
 from keras_gates.quantization.arithmetic import has_float64, narrow, nearest, product, straight, wide
 from keras_gates.quantization.numbers import WEIGHT_BITS, Scale, bias_numbers, weight_numbers
@@ -236,7 +236,7 @@ class QuantizedLSTM(QuantizedLayer):
         return LSTMScales(self.scale_of("input"), self.scale_of("hidden"), float(self.scales["cell"]))
 
     def _numbers(self, scales: LSTMScales) -> recurrence.LSTMNumbers:
-        return recurrence.lstm_numbers(*joint_weights(self.layer), scales, self.weight_bits)
+        return recurrence.lstm_numbers(*weights_of(self.layer.cell), scales, self.weight_bits)
 
     def file_numbers(self) -> LayerNumbers:
         """Return kernels and biases by gate: input_0, recurrent_0, bias_0, …, in the order of columns."""
@@ -253,22 +253,10 @@ class QuantizedLSTM(QuantizedLayer):
             constants |= {f"bias_{gate}": bias[columns]}
             k_scale, r_scale = k_scales[columns][:1], r_scales[columns][:1]
             of_weights |= {f"input_{gate}": k_scale, f"recurrent_{gate}": r_scale, f"bias_{gate}": k_scale * x}
-        joint = _array(joint_weights(self.layer)[0])
+        joint = _array(weights_of(self.layer.cell)[0])
         return LayerNumbers(
             self.name, "lstm", joint, scales.x, scales.hidden, constants, of_weights, float(self.scales["cell"])
         )
-
-
-def joint_weights(layer: keras.layers.RNN) -> tuple[Any, Any, Any]:
-    """Return kernel, recurrent kernel and bias (or None) of a standard LSTM, columns ignore, forget, candidate, use."""
-    cell = layer.cell
-    joint = cell.joint_weights() if isinstance(cell, GateLSTMCell) else cell
-    bias = joint.bias if cell.use_bias else None
-    return (
-        ops.convert_to_tensor(joint.kernel),
-        ops.convert_to_tensor(joint.recurrent_kernel),
-        None if bias is None else ops.convert_to_tensor(bias),
-    )
 
 
 def _array(x: Any) -> np.ndarray:

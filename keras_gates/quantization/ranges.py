@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_gates._compat import functional_graph, without_new_nodes
 from keras_gates._errors import InvalidArgument
-from keras_gates.quantization.layers import joint_weights
+from keras_gates.layers.standard import weights_of
 
 BATCH = 32
 _MOST_BATCHES = 100
@@ -123,7 +123,7 @@ def ranges_of(model: keras.Model, calibration: Any) -> Ranges:
 
 def see_states(layer: keras.layers.RNN, x: np.ndarray, hidden: Range, cell: Range) -> None:
     """Run a standard LSTM from zero states, and widen the ranges to its hidden state and to the size of its cell state."""
-    kernel, recurrent, bias = joint_weights(layer)
+    kernel, recurrent, bias = weights_of(layer.cell)
     kernel, recurrent = keras.ops.convert_to_numpy(kernel), keras.ops.convert_to_numpy(recurrent)
     projected = x @ kernel + (0.0 if bias is None else keras.ops.convert_to_numpy(bias))
     h = c = np.zeros((len(x), len(recurrent)), np.float32)

@@ -12,8 +12,8 @@ from keras import tree
 
 from keras_gates import _compat
 from keras_gates.exporting.lowering.masks import Padding
-from keras_gates.layers.cell import GateLSTMCell
 from keras_gates.layers.lstm import GateLSTM
+from keras_gates.layers.standard import weights_of, why_not_standard
 
 _LOOPS = [
     cls.inner_loop for cls in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN, GateLSTM)
@@ -35,27 +35,12 @@ def standard_weights(cell: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | N
     """Return kernel, recurrent kernel and bias of a cell that computes the standard LSTM, else None."""
     if why_not_standard(cell):
         return None
-    joint = cell.joint_weights() if isinstance(cell, GateLSTMCell) else cell
-    kernel, recurrent_kernel = (
-        np.asarray(keras.ops.convert_to_numpy(weight), np.float32) for weight in (joint.kernel, joint.recurrent_kernel)
+    kernel, recurrent_kernel, bias = weights_of(cell)
+    bias = keras.ops.zeros(kernel.shape[1]) if bias is None else bias
+    kernel, recurrent_kernel, bias = (
+        np.asarray(keras.ops.convert_to_numpy(weight), np.float32) for weight in (kernel, recurrent_kernel, bias)
     )
-    bias = np.zeros(kernel.shape[1], np.float32)
-    if joint.bias is not None:
-        bias = np.asarray(keras.ops.convert_to_numpy(joint.bias), np.float32)
     return kernel, recurrent_kernel, bias
-
-
-def why_not_standard(cell: Any) -> str:
-    """Return why the fused operator cannot replace this cell; empty if it can."""
-    if type(cell) not in (keras.layers.LSTMCell, GateLSTMCell):
-        return f"its cell is {type(cell).__name__}, the operator is an LSTM"
-    if isinstance(cell, GateLSTMCell) and cell.formulation != "standard":
-        return "the operator computes the standard formulation only, this is the article's"
-    if isinstance(cell, GateLSTMCell) and not cell.is_plain:
-        return "one of its gates is not the built-in one"
-    if cell.activation is not keras.activations.tanh or cell.recurrent_activation is not keras.activations.sigmoid:
-        return "the operator's activations are tanh and sigmoid"
-    return ""
 
 
 def run_unrolled(

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from keras_gates.exporting.lowering.lower import LoopCall
-from keras_gates.exporting.lowering.recurrent import cells_of, why_not_standard
+from keras_gates.exporting.lowering.recurrent import cells_of
 from keras_gates.exporting.lowering.streamable import Streaming, streaming_of
 from keras_gates.exporting.model_inputs import Sample
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
+from keras_gates.layers.standard import why_not_standard
 
 _FUSED_WHY = "one operator: the smallest, and the fastest or close to it"
 
