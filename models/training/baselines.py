@@ -1,7 +1,7 @@
 """Simple models for the same data: a trained model should be better than these.
 
 majority, logistic regression on summary features, a linear support vector machine on TF-IDF, an n-gram model; those of
-`keras_gates.models.training.sequence_baselines`. Forecasts have theirs in `keras_gates.models.forecast_study`.
+`keras_gates.models.training.sequence_baselines`. Forecasts have theirs in `keras_gates.models.forecast_linear`.
 """
 
 from __future__ import annotations

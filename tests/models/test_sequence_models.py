@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from keras_gates.models import UserError, build, find, forecast, forecast_study, gesture, language, speech, text
+from keras_gates.models import (
+    UserError,
+    build,
+    find,
+    forecast,
+    forecast_linear,
+    forecast_study,
+    gesture,
+    language,
+    speech,
+    text,
+)
 from keras_gates.models.data import sensors
 from keras_gates.models.data.pipeline import from_arrays
 from keras_gates.models.training.fresh_rows import FreshRows
@@ -217,9 +228,9 @@ def test_a_forecast_starts_from_ridge_regression():
     build = {"history": 12, "horizon": 3, "series": 2, "mean": values.mean(0), "variance": values.var(0)}
     data = from_arrays((x, y), (new, y[: len(new)]), (new, y[: len(new)]), build=build)
     model = forecast.build(**build, units=4)
-    forecast_study.start(model, data)
+    forecast_linear.start(model, data)
     medians, forecasts = model.predict(new, verbose=0)[..., 1], []
-    for strength in forecast_study.STRENGTHS:
+    for strength in forecast_linear.STRENGTHS:
         each = []
         for index in (0, 1):
             changes = np.pad(x[:, :, index] - x[:, -1:, index], [(0, 0), (0, 1)], constant_values=1).astype("float64")
@@ -283,7 +294,7 @@ def test_too_few_steps_are_told(name, least):
 def test_the_linear_forecast_finds_a_line():
     time = np.arange(300, dtype="float32")[:, None]
     behind, ahead = forecast.windows(5 + 0.1 * time, np.zeros((300, 4), "float32"), 10, 5)
-    found = forecast_study.linear(behind[:200], ahead[:200], behind[200:], ridge=1e-6)
+    found = forecast_linear.linear(behind[:200], ahead[:200], behind[200:], ridge=1e-6)
     np.testing.assert_allclose(found, ahead[200:], atol=1e-2)
 
 
