@@ -1,4 +1,4 @@
-"""Time of a sequence in C beside LiteRT: one thread, the two taking turns, processor time, so that it can run on a busy machine.
+"""Time of a sequence in C next to LiteRT: one thread, the two taking turns, processor time, so that it can run on a busy machine.
 
 python benchmarks/c99_speed.py [FILE.tflite ...] [--floats FOLDER] [--json FILE] [--rounds 15]
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from c99 import FLAGS, compiled, pointers
 
 from keras_gates.exporting.c99.graph import graph_of
 from keras_gates.exporting.c99.reference import random_inputs
@@ -27,7 +27,6 @@ from keras_gates.exporting.report import ExportError
 from keras_gates.models import registry
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "weights"
-FLAGS = ["-std=c99", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]  # as in the Makefile
 TURN = 0.004  # seconds of processor time that one measurement lasts at least
 
 
@@ -64,15 +63,6 @@ def _on_device(stem: str) -> Any:
     return zoo.device(model, "float32").core if zoo.device else model
 
 
-def compiled(data: bytes) -> ctypes.CDLL:
-    """Return the C of a file as a library, compiled with the Makefile's flags."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_c99(data, folder)
-        library = Path(folder, "model.so")
-        subprocess.run(["gcc", *FLAGS, "-fPIC", "-shared", "model.c", "-o", library], cwd=folder, check=True)
-        return ctypes.CDLL(str(library))
-
-
 def calls(data: bytes) -> tuple[Callable[[], object], Callable[[], object]]:
     """Return what runs one sequence in LiteRT, and what runs it in C."""
     from ai_edge_litert.interpreter import Interpreter
@@ -83,12 +73,17 @@ def calls(data: bytes) -> tuple[Callable[[], object], Callable[[], object]]:
     interpreter.allocate_tensors()
     for value, x in zip(graph.inputs, sample, strict=True):
         interpreter.set_tensor(value.index, x)
-    library, state = compiled(data), ctypes.create_string_buffer(1 << 20)
-    arrays = [*sample, *(np.empty(v.shape, v.dtype) for v in graph.outputs)]
-    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
+    with tempfile.TemporaryDirectory() as folder:
+        write_c99(data, folder)
+        library = compiled(Path(folder), "model", FLAGS)
+    state, arrays = (
+        ctypes.create_string_buffer(1 << 20),
+        [*sample, *(np.empty(v.shape, v.dtype) for v in graph.outputs)],
+    )
+    arguments = pointers(arrays)
 
-    def run(kept: object = arrays) -> object:
-        return library.model_run(state, *pointers)
+    def run(kept: object = arrays) -> object:  # the pointers do not keep the arrays
+        return library.model_run(state, *arguments)
 
     return interpreter.invoke, run
 

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 from keras_gates.exporting.c99.write import C99, write_c99
 from keras_gates.exporting.report import ExportError
@@ -17,14 +18,32 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _CALLS = 8  # as in templates/measure.c
 _RAM = 0x20000
 _NANOSECONDS = 1000  # of a microsecond; the emulator runs an instruction per nanosecond
-# compiler flags, board, begin of its flash and RAM, MHz of its SysTick; the M3's board runs what is compiled for an M0 too
+
+
+class Core(NamedTuple):
+    """How a processor is compiled for and emulated.
+
+    Attributes:
+        cpu: its name for the compiler.
+        board: its board in the emulator.
+        flash, ram: where its memories begin.
+        clock: of its SysTick, in MHz.
+    """
+
+    cpu: str
+    board: str
+    flash: int
+    ram: int
+    clock: int
+
+
 CORES = {
-    "m0": (("-mcpu=cortex-m0",), "mps2-an385", 0x00000000, 0x20000000, 25),
-    "m3": (("-mcpu=cortex-m3",), "mps2-an385", 0x00000000, 0x20000000, 25),
-    "m4": (("-mcpu=cortex-m4",), "mps2-an386", 0x00000000, 0x20000000, 25),
-    "m7": (("-mcpu=cortex-m7",), "mps2-an500", 0x00000000, 0x20000000, 25),
-    "m33": (("-mcpu=cortex-m33+nodsp+nofp",), "mps2-an505", 0x10000000, 0x38000000, 20),
-    "m55": (("-mcpu=cortex-m55+nomve+nofp",), "mps3-an547", 0x00000000, 0x20000000, 32),
+    "m0": Core("cortex-m0", "mps2-an385", 0x00000000, 0x20000000, 25),  # the M3's board, which runs this too
+    "m3": Core("cortex-m3", "mps2-an385", 0x00000000, 0x20000000, 25),
+    "m4": Core("cortex-m4", "mps2-an386", 0x00000000, 0x20000000, 25),
+    "m7": Core("cortex-m7", "mps2-an500", 0x00000000, 0x20000000, 25),
+    "m33": Core("cortex-m33+nodsp+nofp", "mps2-an505", 0x10000000, 0x38000000, 20),
+    "m55": Core("cortex-m55+nomve+nofp", "mps3-an547", 0x00000000, 0x20000000, 32),
 }
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 
@@ -76,21 +95,20 @@ def measure(data: bytes, core: str = "m4") -> Measured:
             f"measuring needs {' and '.join(missing)}: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
         )
     with tempfile.TemporaryDirectory() as folder:
-        return _measured(Path(folder), write_c99(data, folder), core)
+        return _measured(Path(folder), write_c99(data, folder), CORES[core])
 
 
-def _measured(folder: Path, c99: C99, core: str) -> Measured:
-    cpu, board, flash, ram, clock = CORES[core]
+def _measured(folder: Path, c99: C99, core: Core) -> Measured:
     header = (folder / "model.h").read_text(encoding="utf-8")
     words, events = _words(header, c99)
     for name in ("measure.c", "bare.c"):
         text = (_TEMPLATES / name).read_text(encoding="utf-8")
         (folder / name).write_text(Template(text).substitute(words), encoding="utf-8")
-    gcc = ["arm-none-eabi-gcc", *cpu, "-mthumb", "-Os", "-std=c99", "-nostartfiles"]
+    gcc = ["arm-none-eabi-gcc", f"-mcpu={core.cpu}", "-mthumb", "-Os", "-std=c99", "-nostartfiles"]
     bare = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections,-e,main", "-lc", "-lgcc"]
     _run(folder, [*gcc, "bare.c", "model.c", *bare, "-o", "bare.elf"])
     sizes = _run(folder, ["arm-none-eabi-size", "bare.elf"]).splitlines()[1].split()
-    memory = {"FLASH": flash, "RAM": ram, "RAM_SIZE": _RAM}
+    memory = {"FLASH": core.flash, "RAM": core.ram, "RAM_SIZE": _RAM}
     start = [
         "--specs=rdimon.specs",
         "-T",
@@ -98,9 +116,9 @@ def _measured(folder: Path, c99: C99, core: str) -> Measured:
         *(f"-Wl,--defsym={name}={value}" for name, value in memory.items()),
     ]
     _run(folder, [*gcc, *start, str(_TEMPLATES / "startup.c"), "model.c", "measure.c", "-o", "measure.elf"])
-    emulator = ["qemu-system-arm", "-icount", "shift=0", "-M", board, "-nographic", "-kernel", "measure.elf"]
+    emulator = ["qemu-system-arm", "-icount", "shift=0", "-M", core.board, "-nographic", "-kernel", "measure.elf"]
     ticks, stack, state = map(int, _run(folder, [*emulator, "-semihosting-config", "enable=on,target=native"]).split())
-    instructions = round(ticks * _NANOSECONDS / clock / _CALLS / events)
+    instructions = round(ticks * _NANOSECONDS / core.clock / _CALLS / events)
     per_second = None
     if c99.listens:
         per_second = instructions * _macro(header, "SAMPLE_RATE") // _macro(header, "HOP")
