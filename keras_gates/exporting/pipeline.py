@@ -179,10 +179,10 @@ def _write(request: ExportRequest, unfinished: Path, out: Path, name: str) -> Ex
     arena = (kit.arena_bytes, kit.arena_used) if kit else built.verification.arena if built else (None, None)
     report = _report(request, built, arena, files, notes)
     stem = "export" if name == "model" else f"{name}.export"
-    # Written beside the files, it has their names only: a folder may be moved.
-    beside = dataclasses.replace(report, files={kind: Path(path).name for kind, path in files.items()})
-    unfinished.joinpath(f"{stem}.json").write_text(beside.to_json() + "\n", encoding="utf-8")
-    unfinished.joinpath(f"{stem}.txt").write_text(f"{beside}\n", encoding="utf-8")
+    # The report in the folder names the files without the folder, which may be moved.
+    movable = dataclasses.replace(report, files={kind: Path(path).name for kind, path in files.items()})
+    unfinished.joinpath(f"{stem}.json").write_text(movable.to_json() + "\n", encoding="utf-8")
+    unfinished.joinpath(f"{stem}.txt").write_text(f"{movable}\n", encoding="utf-8")
     return report
 
 

@@ -146,8 +146,8 @@ def _advice(noise: TensorNoise, precision: str) -> str:
         )
     if noise.unused > _UNUSED:
         return f"{where}: {noise.unused:.0%} of the range holds 0.2 % of the values; avoid such values in the data or the model"
-    if noise.kind == "weights" or precision == "int16x8":
-        return f"{where}: rounding is {noise.decibels:.0f} dB below the values; train further with it (quantize_aware)"
-    return (
-        f"{where}: rounding is {noise.decibels:.0f} dB below the values; try int16x8, or train with it (quantize_aware)"
-    )
+    below = f"{where}: rounding is {noise.decibels:.0f} dB below the values"
+    if precision == "int16x8":  # which quantize_aware does not have
+        return f"{below}; smaller weights lose less, train with weight decay"
+    train = "train with it, if quantize_aware takes the layer"
+    return f"{below}; {train}" if noise.kind == "weights" else f"{below}; try int16x8, or {train}"

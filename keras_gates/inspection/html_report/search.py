@@ -83,8 +83,8 @@ def events_alike(
         for name, pattern in patterns.items():
             if name not in traced:
                 raise InvalidArgument(f"report: the layer {name} does not run on the data to search.")
-            found = _nearest(traced[name], pattern, real)
-            kept[name] = _joined([kept[name], found] if name in kept else [found], count)
+            nearest = _nearest(traced[name], pattern, real)
+            kept[name] = _joined([kept[name], nearest] if name in kept else [nearest], count)
     return kept
 
 
@@ -148,29 +148,22 @@ def searched(
     listed: dict[str, Any] = {}
     for name, layer in layers.items():
         moving = np.nanstd(memory_of(layer)[:examples], axis=(0, 1))
-        units, here = np.sort(np.argsort(-moving, kind="stable")[:MOST_UNITS]).tolist(), alike[name]
-        listed[name] = [
-            {
-                str(unit): {
-                    "event": int(asked[name][example, unit]),
-                    "same": [
-                        [
-                            int(s),
-                            int(t),
-                            round(float(v), 3),
-                            _text(model, np.asarray(first[s]), layer.time, int(t), vocabulary),
-                        ]
-                        for s, t, d, v in zip(
-                            *(part[example, unit] for part in (here.sequence, here.event, here.distance, here.value))
-                        )
-                        if np.isfinite(d)
-                    ],
-                }
-                for unit in units
-            }
-            for example in range(examples)
-        ]
+        units = np.sort(np.argsort(-moving, kind="stable")[:MOST_UNITS]).tolist()
+        listed[name] = [{} for _ in range(examples)]
+        for example, unit in np.ndindex(examples, len(units)):
+            own = units[unit]
+            same = [
+                [sequence, event, value, _text(model, np.asarray(first[sequence]), layer.time, event, vocabulary)]
+                for sequence, event, value in _rows(alike[name], example, own)
+            ]
+            listed[name][example][str(own)] = {"event": int(asked[name][example, own]), "same": same}
     return {"sequences": len(first), "layers": listed}
+
+
+def _rows(alike: Alike, example: int, unit: int) -> list[tuple[int, int, float]]:
+    """Sequence, event and value where there is a sequence."""
+    parts = (part[example, unit] for part in (alike.sequence, alike.event, alike.value, alike.distance))
+    return [(int(s), int(t), round(float(v), 3)) for s, t, v, distance in zip(*parts) if np.isfinite(distance)]
 
 
 def _text(model: keras.layers.Layer, x: np.ndarray, time: int, event: int, vocabulary: Sequence[str]) -> str:
