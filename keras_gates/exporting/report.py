@@ -134,4 +134,5 @@ class ExportReport:
             used = f", {self.arena_used_bytes:,} of them reported as used" if self.arena_used_bytes else ""
             rows.append(("arena", f"{self.arena_bytes:,} bytes to reserve{used} (TFLM, x86-64 build)"))
         rows += [("note", note) for note in self.notes] + [("warning", warning) for warning in self.warnings]
-        return "\n".join(f"{name:>14}  {value}" for name, value in rows)
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:>{width}}  {value}" for name, value in rows)
