@@ -20,7 +20,7 @@ from keras_gates.models.data import corpus
 from keras_gates.models.data.pipeline import SPLITS, Data
 from keras_gates.models.lazy import keras, tf
 from keras_gates.models.registry import DeviceModel, Judgement, UserError, ZooModel
-from keras_gates.models.training.recipe import learning_rate
+from keras_gates.models.training.recipe import decays, learning_rate
 
 FEWER_EPOCHS = {"builtin": {"epochs": 3}}
 ZAREMBA = {"units": 200, "layers": 2, "width": 200, "batch": 20, "uniform": 0.1}
@@ -258,7 +258,7 @@ def compile(model: Any, recipe: Any, steps: int | None) -> None:
     if recipe["optimizer"] not in optimizers:
         raise UserError(f'optimizer must be "adam" or "sgd", not {recipe["optimizer"]!r}')
     model.compile(
-        optimizers[recipe["optimizer"]](rate, global_clipnorm=recipe["clipnorm"]),
+        optimizers[recipe["optimizer"]](rate, global_clipnorm=recipe["clipnorm"], **decays(recipe)),
         loss="sparse_categorical_crossentropy",
     )
 

@@ -14,6 +14,7 @@ from keras_gates._files import read_json, replace_file, write_json
 from keras_gates.models.data.pipeline import SPLITS
 from keras_gates.models.registry import UserError, ZooModel
 from keras_gates.models.training import finite
+from keras_gates.models.training.averaged import AveragedWeights
 from keras_gates.models.training.clock import FirstStep
 from keras_gates.models.training.distribution import ALONE, Job
 from keras_gates.models.training.fresh_rows import FreshRows
@@ -205,6 +206,7 @@ def fit(
                 callbacks=[
                     *corrections,
                     finite.FiniteLoss(),
+                    *([AveragedWeights(resumed=bool(keeper.history))] if recipe["average"] else []),
                     keeper,
                     keeper.first_step,
                     *([FreshRows(recipe["fresh_rows"])] if recipe["fresh_rows"] else []),

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "monitor": "val_loss",
     "patience": None,
     "linear_start": False,  # a forecast's linear path starts as ridge regression
+    "average": 0.0,  # decay per step of a moving average of the weights, which are validated and kept; 0 keeps the last ones
     "fresh_rows": 0.0,  # share of a stateful model's rows that start each batch from an empty state
 }
 
@@ -76,12 +77,28 @@ def optimizer(recipe: Mapping[str, Any], steps: int | None) -> Any:
         UserError: unknown optimizer or schedule.
     """
     rate = learning_rate(recipe, steps)
-    shared = {"clipnorm": recipe["clipnorm"], "weight_decay": recipe["weight_decay"] or None}
+    shared = {"clipnorm": recipe["clipnorm"], **decays(recipe)}
     if recipe["optimizer"] == "adam":
         return keras.optimizers.Adam(rate, **shared)
     if recipe["optimizer"] == "sgd":
         return keras.optimizers.SGD(rate, recipe["momentum"], **shared)
     raise UserError(f'optimizer must be "adam" or "sgd", not {recipe["optimizer"]!r}')
+
+
+def decays(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of any Keras optimizer for decoupled weight decay and for the moving average of the weights.
+
+    Args:
+        recipe: with "weight_decay" and "average".
+
+    Raises:
+        UserError: "average" is no decay per step.
+    """
+    average = recipe["average"]
+    if not 0 <= average < 1:
+        raise UserError(f"average is the decay per step of a moving average, from 0 to below 1, not {average!r}; 0.999 is usual")
+    moving = {"use_ema": True, "ema_momentum": average} if average else {}
+    return {"weight_decay": recipe["weight_decay"] or None, **moving}
 
 
 def learning_rate(recipe: Mapping[str, Any], steps: int | None) -> Any:

@@ -17,6 +17,7 @@ from printed_paths import missing
 
 from keras_gates.models import UserError, find, registry
 from keras_gates.models.training import fitting, folder, listing, main, options, recipe, running, warm_start
+from keras_gates.models.training.averaged import AveragedWeights
 from keras_gates.models.training.run_config import RunConfig
 
 ROOT = Path(__file__).parents[2]
@@ -104,13 +105,13 @@ def test_the_report_shows_its_pictures_and_its_command(run):
     assert "python train.py digits --units 6" in report
 
 
-def _fit(place, epochs, seed=0, stop_in=None):
+def _fit(place, epochs, seed=0, stop_in=None, **settings):
     """Trains the small model; `stop_in` is the epoch in whose middle Ctrl-C comes."""
     zoo = find("digits")
     fitting.set_seed(seed)
     data = zoo.data()
     model = zoo.build(**data.build, units=5, dropout=0.5)
-    settings = {**zoo.recipe, "epochs": epochs, "batch_size": 300}
+    settings = {**zoo.recipe, "epochs": epochs, "batch_size": 300, **settings}
     on_begin = fitting.Keeper.on_epoch_begin
     fit = model.fit
 
@@ -139,17 +140,36 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path):
     assert not all(np.array_equal(a, b) for a, b in zip(first, other))
 
 
-def test_interrupted_and_resumed_ends_where_the_uninterrupted_run_ends(tmp_path):
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_interrupted_and_resumed_ends_where_the_uninterrupted_run_ends(tmp_path, average):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    model, keeper = _fit(whole, 4)
+    model, keeper = _fit(whole, 4, average=average)
     with pytest.raises(KeyboardInterrupt):
-        _fit(parts, 4, stop_in=2)
+        _fit(parts, 4, stop_in=2, average=average)
     assert (parts / "best.keras").exists()
-    resumed, resumed_keeper = _fit(parts, 4)
+    resumed, resumed_keeper = _fit(parts, 4, average=average)
     assert resumed_keeper.history == keeper.history
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), resumed.get_weights()))
+
+
+def test_the_average_of_the_weights_is_validated_and_kept(tmp_path):
+    """One weight under the loss −w·x has the gradient −1, so it grows by the learning rate in every step."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.8), lambda y, output: -keras.ops.mean(output))
+    keeper = fitting.Keeper(tmp_path, "val_loss", None)
+    ones = np.ones((6, 1))
+    model.fit(
+        ones, ones, batch_size=2, epochs=2, validation_data=(ones, ones), callbacks=[AveragedWeights(), keeper], verbose=0
+    )
+    average, averages = 0.5, []  # the average starts as the weights after the first step
+    for step in range(2, 7):
+        average = 0.8 * average + 0.2 * 0.5 * step
+        averages.append(average)
+    np.testing.assert_allclose([-logs["val_loss"] for logs in keeper.history], [averages[1], averages[4]], rtol=1e-5)
+    kept = keras.saving.load_model(tmp_path / "best.keras", compile=False).get_weights()
+    np.testing.assert_allclose(kept[0].item(), averages[4], rtol=1e-5)
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_a_run(tmp_path):
