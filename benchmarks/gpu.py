@@ -25,7 +25,15 @@ from ratios import mean
 
 from keras_gates import GateLSTM
 
-SHAPES = ["1/100/64/128", "32/100/64/128", "128/50/128/256", "32/400/16/32", "64/28/28/64", "32/7/12/128", "256/100/128/512"]
+SHAPES = [
+    "1/100/64/128",
+    "32/100/64/128",
+    "128/50/128/256",
+    "32/400/16/32",
+    "64/28/28/64",
+    "32/7/12/128",
+    "256/100/128/512",
+]
 BACKEND = keras.backend.backend()
 RESULTS = Path(__file__).parent / "results"
 Pair = tuple[Callable[[], Any], Callable[[], Any]]

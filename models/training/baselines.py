@@ -17,8 +17,8 @@ import numpy as np
 
 from keras_gates.models.training.sequence_baselines import convolutional, has_minirocket, minirocket, sequences
 
-MOST = 5000  # examples to fit
-MOST_TEXTS = 20_000
+MOST = 5000  # examples to fit; the score is always that of the whole test part
+MOST_TEXTS = 25_000
 MOST_TOKENS = 1_000_000
 MOST_NUMBERS = 50_000_000  # of all examples together
 MOST_PIXELS = 2000
@@ -26,22 +26,21 @@ ORDER = {"character": 5, "word": 3}
 
 
 def baselines(data: Any, seconds: float = 60.0) -> list[dict[str, Any]]:
-    """Fit simple models to the training part and score them on the test part.
+    """Fit simple models to the training part, or to as much of it as their time allows, and score them on the whole test part.
 
     Args:
         data: a `keras_gates.models.data.pipeline.Data` with classes or a vocabulary.
         seconds: no further model is started after this time.
 
     Returns:
-        One dict per model: baseline, score ("accuracy" or "bits per token"), value and seconds.
+        One dict per model: baseline, score ("accuracy" or "bits per token"), value, seconds, and the numbers of examples (of a
+        text tokens) that it was fitted to and scored on.
 
     Example:
         baselines(find("gesture").data())[0]      # {"baseline": "majority", "score": "accuracy", "value": 0.2, …}
     """
     if data.batches is not None and data.vocabulary:
-        return _timed(
-            [(f"{n}-gram", lambda n=n: ngram_bits(data, n)) for n in (2, _order(data))], "bits per token", seconds
-        )
+        return ngrams(_tokens(data, "train", MOST_TOKENS), _tokens(data, "test"), len(data.vocabulary), _order(data))
     if not data.labels:
         return []
     most_to_fit, most = _limits(data.train.element_spec[0])
@@ -53,10 +52,11 @@ def baselines(data: Any, seconds: float = 60.0) -> list[dict[str, Any]]:
     def accuracy(predicted: np.ndarray) -> float:
         return float(np.mean(predicted == actual))
 
+    sizes = (len(y), len(actual))
     models = [("majority", lambda: accuracy(np.full(len(actual), np.bincount(y).argmax())))]
     if x.dtype == object:
         models.append(("TF-IDF, linear SVM", lambda: accuracy(tfidf_svm(x, y, new))))
-        return _timed(models, "accuracy", seconds)
+        return _timed(models, "accuracy", seconds, sizes)
     if (features := summary_features(x, data)) is not None and (tested := summary_features(new, data)) is not None:
         models.append(("logistic regression on summary features", lambda: accuracy(logistic(features, y, tested))))
     if (series := sequences(x, data)) is not None and (new_series := sequences(new, data)) is not None:
@@ -67,25 +67,28 @@ def baselines(data: Any, seconds: float = 60.0) -> list[dict[str, Any]]:
         models.append(("1-D CNN", lambda: accuracy(network())))
         if has_minirocket(series.shape[1]):
             models.append(("MiniRocket", lambda: accuracy(minirocket(series, y, new_series))))
-    return _timed(models, "accuracy", seconds)
+    return _timed(models, "accuracy", seconds, sizes)
 
 
 def _limits(spec: Any) -> tuple[int, int]:
-    """How many examples are read to fit and to score: films would fill the memory."""
+    """How many examples are read to fit and to score: all for the score, but films would fill the memory."""
     if spec.dtype.name == "string":
-        return MOST_TEXTS, MOST_TEXTS
+        return MOST_TEXTS, MOST_NUMBERS
     most = max(1, MOST_NUMBERS // max(1, math.prod(size or 1 for size in spec.shape)))
     return min(MOST, most), most
 
 
-def _timed(models: list[tuple[str, Any]], score: str, seconds: float) -> list[dict[str, Any]]:
+def _timed(
+    models: list[tuple[str, Any]], score: str, seconds: float, sizes: tuple[int, int]
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     begin = time.monotonic()
     for name, fit in models:
         start = time.monotonic()
         if start - begin > seconds:
             break
-        rows.append({"baseline": name, "score": score, "value": fit(), "seconds": round(time.monotonic() - start, 2)})
+        row = {"baseline": name, "score": score, "value": fit(), "seconds": round(time.monotonic() - start, 2)}
+        rows.append({**row, "fitted_to": sizes[0], "scored_on": sizes[1]})
     return rows
 
 
@@ -159,16 +162,19 @@ def _statistics(x: np.ndarray) -> np.ndarray:
     return np.nan_to_num(np.concatenate(parts, 1))
 
 
-def ngram_bits(data: Any, order: int) -> float:
-    """Return the bits per token of the test part by an n-gram model, interpolated by Witten and Bell (1991).
+def ngrams(train: list[int], test: list[int], size: int, order: int) -> list[dict[str, Any]]:
+    """Return the bits per token of a text by n-gram models, interpolated by Witten and Bell (1991), as one dict per order from
+    2 on, each with the number of counts that the model holds.
 
     Args:
-        data: a `Data` of the model `language`.
-        order: tokens per n-gram.
+        train: tokens to fit.
+        test: tokens to predict, all after the first `order`.
+        size: of the vocabulary.
+        order: tokens per n-gram, at most.
     """
-    train, test = (_tokens(data, split) for split in ("train", "test"))
+    start = time.monotonic()
     followers = [_followers(train, length) for length in range(order)]
-    size, bits = len(data.vocabulary), 0.0
+    bits = np.zeros(order)
     for place in range(order, len(test)):
         chance = 1 / size
         for length in range(order):
@@ -176,8 +182,19 @@ def ngram_bits(data: Any, order: int) -> float:
             if counts is not None:
                 kinds, total = len(counts), sum(counts.values()) if length else len(train)
                 chance = (counts.get(test[place], 0) + kinds * chance) / (total + kinds)
-        bits -= np.log2(chance)
-    return float(bits / max(1, len(test) - order))
+            bits[length] -= np.log2(chance)
+    bits /= max(1, len(test) - order)
+    sizes = np.cumsum([sum(map(len, table.values())) for table in followers])
+    shared = {
+        "score": "bits per token",
+        "seconds": round(time.monotonic() - start, 2),
+        "fitted_to": len(train),
+        "scored_on": len(test),
+    }
+    return [
+        {"baseline": f"{n}-gram", "value": float(bits[n - 1]), "counts": int(sizes[n - 1]), **shared}
+        for n in range(2, order + 1)
+    ]
 
 
 def _followers(tokens: list[int], length: int) -> dict[tuple[int, ...], Counter]:
@@ -187,9 +204,10 @@ def _followers(tokens: list[int], length: int) -> dict[tuple[int, ...], Counter]
     return dict(followers)
 
 
-def _tokens(data: Any, split: str) -> list[int]:
-    pieces = getattr(data, split).take(MOST_TOKENS // 50 if split == "train" else 400)
-    return [number for x, _ in pieces.as_numpy_iterator() for number in x.tolist()]
+def _tokens(data: Any, split: str, most: int | None = None) -> list[int]:
+    """The tokens of a part, which is divided into pieces; the first `most`."""
+    pieces = [x for x, _ in getattr(data, split).as_numpy_iterator()]
+    return np.concatenate(pieces)[:most].tolist()
 
 
 def _order(data: Any) -> int:

@@ -135,8 +135,10 @@ def baseline_lines(judgement: Judgement, baselines: Sequence[dict[str, Any]]) ->
     """
     if not baselines:
         return []
-    lines = ["| simple model | score | value | seconds |", "|---|---|---|---|"]
-    lines += [f"| {b['baseline']} | {b['score']} | {b['value']:.4g} | {b['seconds']:.1f} |" for b in baselines]
+    lines = ["| simple model | fitted to | score | value | seconds |", "|---|---|---|---|---|"]
+    for row in baselines:
+        examples = f"{row['fitted_to']:,}" if "fitted_to" in row else "all"
+        lines.append(f"| {row['baseline']} | {examples} | {row['score']} | {row['value']:.4g} | {row['seconds']:.1f} |")
     better = better_baseline(judgement, baselines)
     return [*lines, "", *([better, ""] if better else [])]
 

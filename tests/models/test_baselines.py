@@ -86,16 +86,27 @@ def test_sequences_of_sound_pictures_and_long_recordings():
     )
 
 
+def test_the_whole_test_text_is_scored_as_by_the_trained_model():
+    """A test part whose second half is another text: a score of its first pieces alone would be near 0."""
+    train = np.tile([1, 2], 2000).reshape(-1, 50).astype("int32")
+    test = np.concatenate([train[:10], np.full((10, 50), 1, "int32")])
+    batches = object()  # what only the training of a memory needs
+    data = from_arrays((train, train), (train, train), (test, test), vocabulary=["<unk>", "a", "b"], batches=batches)
+    rows = baselines.baselines(data)
+    assert all(row["value"] > 2 for row in rows)
+    assert {(row["fitted_to"], row["scored_on"]) for row in rows} == {(4000, 1000)}
+
+
 def test_an_ngram_model_has_the_entropy_of_its_text():
     draw = np.random.default_rng(0)
     tokens = [1]
     for _ in range(20_000):  # a or b after a with 1/2; always a after b
         tokens.append(int(draw.integers(1, 3)) if tokens[-1] == 1 else 1)
-    part = np.array(tokens[:-1], "int32").reshape(-1, 50)
-    data = from_arrays((part, part), (part[:1], part[:1]), (part, part), vocabulary=["<unk>", "a", "b"])
     # State a has 2/3 of the time and 1 bit, state b none: 2/3 of a bit per token.
-    assert baselines.ngram_bits(data, 3) == pytest.approx(2 / 3, abs=0.02)
-    assert baselines.ngram_bits(data, 1) == pytest.approx(-(2 / 3 * np.log2(2 / 3) + 1 / 3 * np.log2(1 / 3)), abs=0.02)
+    rows = {row["baseline"]: row for row in baselines.ngrams(tokens, tokens, 3, 3)}
+    assert [rows[name]["value"] for name in ("2-gram", "3-gram")] == pytest.approx([2 / 3, 2 / 3], abs=0.02)
+    # a, b; aa, ab, ba; aaa, aab, aba, baa, bab
+    assert [rows[name]["counts"] for name in ("2-gram", "3-gram")] == [2 + 3, 2 + 3 + 5]
 
 
 def test_no_model_starts_after_the_budget():

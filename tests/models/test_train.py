@@ -161,7 +161,13 @@ def test_the_average_of_the_weights_is_validated_and_kept(tmp_path):
     keeper = fitting.Keeper(tmp_path, "val_loss", None)
     ones = np.ones((6, 1))
     model.fit(
-        ones, ones, batch_size=2, epochs=2, validation_data=(ones, ones), callbacks=[AveragedWeights(), keeper], verbose=0
+        ones,
+        ones,
+        batch_size=2,
+        epochs=2,
+        validation_data=(ones, ones),
+        callbacks=[AveragedWeights(), keeper],
+        verbose=0,
     )
     average, averages = 0.5, []  # the average starts as the weights after the first step
     for step in range(2, 7):
