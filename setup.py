@@ -5,7 +5,7 @@ import sys
 from setuptools import Extension, setup
 
 FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=fast", "-pthread"]
-HEADERS = ["lstm.h", "internal.h", "tensorflow_c.h", "xla_c.h"]
+HEADERS = ["lstm.h", "arrays.h", "internal.h", "tensorflow_c.h", "xla_c.h"]
 HEADERS += [f"{part}.inc" for part in ("variant", "vectors", "matmul", "shape", "forward", "backward")]
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import cores  # first: it limits the threads of the frameworks
 import keras
 import numpy as np
 
@@ -124,12 +125,14 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=None, help="batch/time/features/units")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batches", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=None, help="processors that may be used (default: all)")
     parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
     parser.add_argument("--lengths", action="store_true", help="batches of many lengths, with and without a mask")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     if arguments.lengths:
         return lengths(arguments.out, arguments.epochs)
+    machine = cores.described(cores.machine())
     names = [name for name, (_, jit) in CONTENDERS.items() if BACKEND == "tensorflow" or jit == "auto"]
     rows = []
     for shape in arguments.shapes or (LARGE if arguments.memory else SHAPES):
@@ -137,7 +140,7 @@ def main() -> None:
             figures = {name: {"added_MB": peak(f"trainer({name!r}, {shape!r}, 4)")} for name in names}
         else:
             figures = measure({n: trainer(n, shape, arguments.batches) for n in names}, arguments.epochs)
-        rows.append({"shape": shape, "load": os.getloadavg()[0], "models": figures})
+        rows.append({"shape": shape, "load": os.getloadavg()[0], "machine": machine, "models": figures})
         show(shape, figures)
         arguments.out.mkdir(exist_ok=True)
         write_json(arguments.out / f"{'memory' if arguments.memory else 'fit'}_{BACKEND}.json", rows)
@@ -151,13 +154,13 @@ def show(what: str, figures: dict[str, dict[str, float]]) -> None:
 
 def lengths(out: Path, epochs: int) -> None:
     """Time and memory of GateLSTM and `keras.layers.LSTM` on texts of many lengths; writes `lengths_BACKEND.json`."""
-    rows = []
+    rows, machine = [], cores.described(cores.machine())
     for masked in (False, True):
         names = ["GateLSTM", "keras.layers.LSTM"]
         figures = measure({name: text_trainer(name, masked, 80) for name in names}, epochs)
         for name in names:
             figures[name]["added_MB"] = peak(f"text_trainer({name!r}, {masked}, 80)")
-        rows.append({"masked": masked, "load": os.getloadavg()[0], "models": figures})
+        rows.append({"masked": masked, "load": os.getloadavg()[0], "machine": machine, "models": figures})
         show("masked" if masked else "no mask", figures)
     out.mkdir(exist_ok=True)
     write_json(out / f"lengths_{BACKEND}.json", rows)

@@ -28,7 +28,7 @@ def timed(call: Callable) -> tuple[float, float]:
 
 def ask(shape: str, variant: str) -> dict[str, Pair]:
     """Name → (forward, training step), each a function that says how long it took."""
-    command = [sys.executable, __file__, shape, variant]
+    command = [sys.executable, __file__, shape, variant]  # inherits how many processors this process may use
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def answer(name: str, kind: str) -> tuple[float, float]:
@@ -49,7 +49,8 @@ def lstm(batch: int, steps: int, features: int, units: int, variant: str) -> Pai
     import torch
 
     layers, both = (2 if variant == "stacked" else 1), variant == "bidirectional"
-    layer = torch.nn.LSTM(features, units, num_layers=layers, bidirectional=both, batch_first=True)
+    projected = units // 2 if variant == "projection" else 0
+    layer = torch.nn.LSTM(features, units, num_layers=layers, bidirectional=both, batch_first=True, proj_size=projected)
     events = torch.randn(batch, steps, features, requires_grad=True)
     values = [events, *layer.parameters()]
 

@@ -1,4 +1,4 @@
-"""The gates that the native kernel has: the plain ones, peephole gates and the coupled forget gate, in any combination."""
+"""The gates that the native kernel has, in any combination: the plain ones, peephole, coupled, layer-normalised, zoneout, projection."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from keras import ops
 
 from keras_gates.layers.gates import ForgetGate, LearnGate, RememberGate, UseGate
 from keras_gates.layers.variants.coupled import CoupledForgetGate
+from keras_gates.layers.variants.layer_norm import LayerNormForgetGate, LayerNormLearnGate, LayerNormUseGate
 from keras_gates.layers.variants.peephole import PeepholeForgetGate, PeepholeLearnGate, PeepholeUseGate
-from keras_gates.loops import Weights
+from keras_gates.layers.variants.projection import ProjectionUseGate
+from keras_gates.layers.variants.zoneout import ZoneoutRememberGate, ZoneoutUseGate
 
 if TYPE_CHECKING:
     from keras_gates.layers.cell import GateLSTMCell
 
 KNOWN = {
-    "learn": (LearnGate, PeepholeLearnGate),
-    "forget": (ForgetGate, PeepholeForgetGate, CoupledForgetGate),
-    "remember": (RememberGate,),
-    "use": (UseGate, PeepholeUseGate),
+    "learn": (LearnGate, PeepholeLearnGate, LayerNormLearnGate),
+    "forget": (ForgetGate, PeepholeForgetGate, CoupledForgetGate, LayerNormForgetGate),
+    "remember": (RememberGate, ZoneoutRememberGate),
+    "use": (UseGate, PeepholeUseGate, LayerNormUseGate, ZoneoutUseGate, ProjectionUseGate),
+}
+WEIGHTED = ("learn", "forget", "use")
+OF_EACH = ("kernel", "recurrent_kernel", "bias", "peephole", "event_gain", "stm_gain")
+OF_USE = {
+    **{name: name for name in ("kept_kernel", "kept_bias", "memory_gain", "memory_bias")},
+    "projection": "projection_kernel",
 }
 
 
@@ -37,39 +45,25 @@ def kernel_has(cell: GateLSTMCell) -> bool:
     )
 
 
-def joint_weights(cell: GateLSTMCell) -> tuple[Weights, Any, bool]:
-    """Return the weights of a built cell that is plain, or that `kernel_has`, as tensors.
+def kernel_arrays(cell: GateLSTMCell, events: Any, training: bool) -> tuple[dict[str, Any], bool]:
+    """Return what the kernel needs of a built cell that is plain, or that `kernel_has`.
+
+    Args:
+        cell: the cell.
+        events: Tensor `(batch, time, features)` that the kernel is to run over.
+        training: Boolean, whether zoneout draws.
 
     Returns:
-        The gates' weights side by side, with zeros for those a gate has not; the peephole weights `(3, units)`, or None; whether
-        the forget gate is coupled.
+        Tensors by the names of `keras_gates.native.structures.ARRAYS`, and whether the zones among them were drawn for every step.
     """
-    if cell.is_plain:
-        return cell.joint_weights(), None, False
-    learn, forget, use, units = cell.learn, cell.forget, cell.use, cell.units
-    coupled = isinstance(forget, CoupledForgetGate)
-
-    def part(gate: Any, name: str, shape: tuple) -> Any:
-        value = getattr(gate, name, None)
-        return ops.zeros(shape, cell.compute_dtype) if value is None else ops.convert_to_tensor(value)
-
-    def side_by_side(name: str, *rows: int) -> Any:
-        both = part(learn, name, (*rows, 2 * units))
-        others = [part(gate, name, (*rows, units)) for gate in (forget, use)]
-        return ops.concatenate([both[..., :units], others[0], both[..., units:], others[1]], axis=-1)
-
-    def has(name: str, *gates: Any) -> bool:
-        return any(getattr(gate, name, None) is not None for gate in gates)
-
-    article, biased = has("kept_kernel", use), has("bias", learn, forget, use)
-    weights = Weights(
-        kernel=side_by_side("kernel", learn.kernel.shape[0]),
-        recurrent_kernel=side_by_side("recurrent_kernel", units),
-        bias=side_by_side("bias") if biased else None,
-        kept_kernel=ops.convert_to_tensor(use.kept_kernel) if article else None,
-        kept_bias=part(use, "kept_bias", (units,)) if article and biased else None,
-    )
-    if not has("peephole", learn, forget, use):
-        return weights, None, coupled
-    peephole = ops.concatenate([part(gate, "peephole", (units,)) for gate in (learn, forget, use)])
-    return weights, ops.reshape(peephole, (3, units)), coupled
+    gates = {name: getattr(cell, name) for name in WEIGHTED}
+    found = {f"{gate}_{name}": getattr(gates[gate], name, None) for gate in gates for name in OF_EACH}
+    found |= {name: getattr(cell.use, of_gate, None) for name, of_gate in OF_USE.items()}
+    arrays = {name: ops.convert_to_tensor(weight) for name, weight in found.items() if weight is not None}
+    if any(hasattr(gate, "epsilon") for gate in gates.values()):
+        epsilons = [getattr(gate, "epsilon", 0.0) for gate in gates.values()]
+        arrays["epsilons"] = ops.convert_to_tensor(epsilons, dtype=cell.compute_dtype)
+    for name, gate in (("ltm_zones", cell.remember), ("stm_zones", cell.use)):
+        if hasattr(gate, "zones"):
+            arrays[name] = gate.zones(events, training)
+    return arrays, training and any(name in arrays for name in ("ltm_zones", "stm_zones"))

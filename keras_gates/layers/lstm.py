@@ -10,7 +10,7 @@ from keras import ops
 from keras_gates import loops
 from keras_gates.layers.arguments import FORMAT, SHARED
 from keras_gates.layers.cell import GATE_NAMES, GateLSTMCell
-from keras_gates.layers.kernel_gates import joint_weights, kernel_has
+from keras_gates.layers.kernel_gates import kernel_arrays, kernel_has
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -249,12 +249,13 @@ class GateLSTM(keras.layers.RNN):
         if training and 0.0 < self.dropout < 1.0:
             sequences = sequences * ops.expand_dims(self.cell.get_dropout_mask(sequences[:, 0, :]), 1)
         stm, ltm = initial_state
-        weights, peephole, coupled = joint_weights(self.cell)
+        native = choice.name == "native"
+        arrays, drawn = kernel_arrays(self.cell, sequences, bool(training)) if native else (None, False)
         inputs = loops.LoopInputs(
             sequences,
             stm,
             ltm,
-            weights,
+            loops.NO_WEIGHTS if native else self.cell.joint_weights(),
             activation=self.activation,
             recurrent_activation=self.recurrent_activation,
             mask=mask,
@@ -262,8 +263,8 @@ class GateLSTM(keras.layers.RNN):
             return_sequences=self.return_sequences,
             zero_output_for_mask=self.zero_output_for_mask,
             unroll=self.unroll,
-            peephole=peephole,
-            coupled=coupled,
+            arrays=arrays,
+            drawn=drawn,
         )
         return loops.run(choice.name, inputs)
 

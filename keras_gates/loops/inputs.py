@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,6 +34,9 @@ class Weights(NamedTuple):
         return self.recurrent_kernel.shape[0]
 
 
+NO_WEIGHTS = Weights(None, None)  # where `LoopInputs.arrays` holds them
+
+
 @dataclass(frozen=True)
 class LoopInputs:
     """One call of a loop over plain gates, or over others that it knows.
@@ -50,10 +53,9 @@ class LoopInputs:
         return_sequences: Boolean, return every STM instead of the last.
         zero_output_for_mask: Boolean, return zeros at a skipped event instead of the STM before it.
         unroll: Boolean, trace the time steps one by one. Only `portable` does so.
-        peephole: Tensor `(3, units)`, what the ignore and the forget factor see of LTM_{t-1} and the use factor of LTM_t; or
-            None. Only `native` takes it.
-        coupled: Boolean, the forget factor is 1 - ignore factor, and the forget gate's columns of the weights are not read. Only
-            `native` takes it.
+        arrays: Only for `native`: the gates' own weights instead of `weights`, and what other gates than the plain ones need, by the
+            names of `keras_gates.native.structures.ARRAYS`; or None.
+        drawn: Boolean, only for `native`: the zones among `arrays` have a number for every step.
     """
 
     events: Any
@@ -67,8 +69,8 @@ class LoopInputs:
     return_sequences: bool = False
     zero_output_for_mask: bool = False
     unroll: bool = False
-    peephole: Any = None
-    coupled: bool = False
+    arrays: Mapping[str, Any] | None = None
+    drawn: bool = False
 
 
 # `(last, outputs, [stm, ltm])`, as `keras.layers.RNN.inner_loop` returns them: the last STM `(batch, units)`; every STM

@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_gates import native
-from keras_gates.loops.inputs import LoopInputs, LoopResult
+from keras_gates.loops.inputs import LoopInputs, LoopResult, Weights
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -35,29 +35,40 @@ def why_not_here() -> str | None:
 
 
 def run(inputs: LoopInputs) -> LoopResult:
-    """Run the plain gates, or peephole or coupled ones, with tanh and sigmoid over a sequence."""
+    """Run gates that the kernel has, with tanh and sigmoid, over a sequence."""
     dtype = keras.backend.standardize_dtype(inputs.events.dtype)
     computed = dtype if dtype in ("float32", "float64") else "float32"
-
-    def as_computed(tensor: Any) -> Any:
-        return None if tensor is None else ops.cast(tensor, computed)
-
+    arrays = {"events": inputs.events, "stm": inputs.stm, "ltm": inputs.ltm}
+    arrays |= arrays_of(inputs.weights) if inputs.arrays is None else inputs.arrays
     outputs, stm, ltm = _binding().lstm(
-        as_computed(inputs.events),
-        as_computed(inputs.stm),
-        as_computed(inputs.ltm),
-        [as_computed(weight) for weight in inputs.weights],
-        None if inputs.mask is None else ops.cast(inputs.mask, "bool"),
+        {name: _as(computed, array) for name, array in arrays.items() if array is not None},
+        None if inputs.mask is None else _as("bool", inputs.mask),
         sequences=inputs.return_sequences,
         go_backwards=inputs.go_backwards,
         zeros=inputs.zero_output_for_mask,
-        peephole=as_computed(inputs.peephole),
-        coupled=inputs.coupled,
+        drawn=inputs.drawn,
     )
-    outputs, stm, ltm = (ops.cast(result, dtype) for result in (outputs, stm, ltm))
+    outputs, stm, ltm = (_as(dtype, result) for result in (outputs, stm, ltm))
     if not inputs.return_sequences:
         return outputs, ops.expand_dims(outputs, 1), [stm, ltm]
     return outputs[:, -1], outputs, [stm, ltm]
+
+
+def _as(dtype: str, tensor: Any) -> Any:
+    # A cast to the same type is an operation too, which in a short sequence takes as long as a part of the kernel.
+    return tensor if keras.backend.standardize_dtype(tensor.dtype) == dtype else ops.cast(tensor, dtype)
+
+
+def arrays_of(weights: Weights) -> dict[str, Any]:
+    """Return the gates' own weights of weights that stand side by side, by their names for the kernel."""
+    arrays = {"kept_kernel": weights.kept_kernel, "kept_bias": weights.kept_bias}
+    for name in ("kernel", "recurrent_kernel", "bias"):
+        joint = getattr(weights, name)
+        if joint is not None:
+            ignore, forget, candidate, use = ops.split(joint, 4, axis=-1)
+            learn = ops.concatenate([ignore, candidate], axis=-1)
+            arrays |= {f"learn_{name}": learn, f"forget_{name}": forget, f"use_{name}": use}
+    return arrays
 
 
 if keras.backend.backend() == "torch":

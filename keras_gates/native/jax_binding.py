@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from keras_gates import native
-from keras_gates.native.structures import SIZES, Call, functions
+from keras_gates.native.structures import SIZES, WITH_GRADIENT, Call, functions, places, present
 
 FORWARD, BACKWARD = "keras_gates_lstm", "keras_gates_lstm_gradient"
 EXPORTERS = ("keras.src.export.", "keras_gates.exporting.", "jax._src.export.", "jax.experimental.jax2tf.")
@@ -24,10 +24,11 @@ EXPORTERS = ("keras.src.export.", "keras_gates.exporting.", "jax._src.export.", 
 class Options(NamedTuple):
     """What is not an array; hashable, as `jax.custom_vjp` wants it."""
 
+    present: int
     sequences: bool
     go_backwards: bool
     zeros: bool
-    coupled: bool
+    drawn: bool
 
 
 @functools.cache
@@ -61,19 +62,12 @@ def why_not_here() -> str | None:
     return None
 
 
-def _flags(options: Options, arrays: Sequence[Any], mask: Any) -> dict[str, np.int32]:
-    present = {"masked": mask, "biased": arrays[5], "article": arrays[6], "peephole": arrays[8]}
-    present = {name: array is not None for name, array in present.items()}
-    return {name: np.int32(value) for name, value in {**options._asdict(), **present}.items()}
+def _flags(options: Options, mask: Any) -> dict[str, np.int32]:
+    return {name: np.int32(value) for name, value in {**options._asdict(), "masked": mask is not None}.items()}
 
 
-def _buffers(arrays: Sequence[Any], mask: Any) -> list[Any]:
-    """Return an array for each, one without numbers for what is absent."""
-    absent = jnp.zeros((0,), arrays[0].dtype)
-    return [
-        *[absent if array is None else array for array in arrays],
-        jnp.zeros((0, 0), bool) if mask is None else mask,
-    ]
+def _with(mask: Any) -> list[Any]:
+    return [] if mask is None else [mask]
 
 
 def _like(array: Any) -> jax.ShapeDtypeStruct:
@@ -87,15 +81,15 @@ def _forward(options: Options, arrays: tuple, mask: Any, save: bool) -> list[Any
     outputs = jax.ShapeDtypeStruct((batch, time, units) if options.sequences else (batch, units), events.dtype)
     results = [outputs, _like(stm), _like(stm)]
     if save:
-        call = Call(**dict(zip(SIZES, (batch, time, features, units))), is_double=events.dtype == jnp.float64)
+        call = Call(**dict(zip(SIZES, (batch, time, features, units, 1))), is_double=events.dtype == jnp.float64)
         call.sequences = options.sequences
-        call.mask = None if mask is None else 1  # only whether there are these is read
-        call.kept_kernel = None if arrays[6] is None else 1
-        call.peephole = None if arrays[8] is None else 1
+        call.drawn, call.mask = options.drawn, None if mask is None else 1  # only whether there are these is read
+        for place in places(options.present):
+            call.arrays[place] = 1
         results.append(jax.ShapeDtypeStruct((functions().kg_lstm_saved_size(call),), events.dtype))
     # Under vmap over a function that was traced before, one element after the other.
     run = jax.ffi.ffi_call(FORWARD, results, vmap_method="sequential")
-    return run(*_buffers(arrays, mask), **_flags(options, arrays, mask))
+    return run(*arrays, *_with(mask), **_flags(options, mask))
 
 
 def _no_second_gradient(*_: Any) -> Any:
@@ -116,10 +110,11 @@ def _saving(options: Options, arrays: tuple, mask: Any) -> list[Any]:
 
 @_without_gradient
 def _gradient(options: Options, arrays: tuple, mask: Any, outputs: Any, saved: Any, d_results: tuple) -> tuple:
-    buffers = _buffers(arrays, mask)
-    run = jax.ffi.ffi_call(BACKWARD, [_like(buffer) for buffer in buffers[:-1]], vmap_method="sequential")
-    gradients = run(*buffers, outputs, saved, *d_results, **_flags(options, arrays, mask))
-    return tuple(None if array is None else d for array, d in zip(arrays, gradients))
+    number = sum(1 for place in places(options.present) if place < len(WITH_GRADIENT))
+    run = jax.ffi.ffi_call(BACKWARD, [_like(array) for array in arrays[:number]], vmap_method="sequential")
+    gradients = run(*arrays, *_with(mask), outputs, saved, *d_results, **_flags(options, mask))
+    # What has no gradient: zeroes, which are not computed where nobody asks for them.
+    return (*gradients, *[jnp.zeros_like(array) for array in arrays[number:]])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -140,20 +135,16 @@ _lstm.defvjp(_lstm_forward, _lstm_backward)
 
 
 def lstm(
-    events: Any,
-    stm: Any,
-    ltm: Any,
-    weights: Sequence[Any],
+    arrays: Mapping[str, Any],
     mask: Any,
     *,
     sequences: bool,
     go_backwards: bool,
     zeros: bool,
-    peephole: Any = None,
-    coupled: bool = False,
+    drawn: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Run the kernel; arguments and results as in `tensorflow_binding.lstm`."""
-    arrays = tuple(None if array is None else jnp.asarray(array) for array in (events, stm, ltm, *weights, peephole))
-    return _lstm(
-        Options(sequences, go_backwards, zeros, coupled), arrays, None if mask is None else jnp.asarray(mask, bool)
-    )
+    there = present(arrays)
+    options = Options(there.bits, sequences, go_backwards, zeros, drawn)
+    values = tuple(jnp.asarray(array) for array in there.arrays)
+    return _lstm(options, values, None if mask is None else jnp.asarray(mask, bool))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from keras_gates import native
 from keras_gates._compat import in_xla_context, tape_is_active
+from keras_gates.native.structures import WITH_GRADIENT, places, present
 
-FLAGS = ("sequences", "go_backwards", "zeros", "masked", "biased", "article", "peepholes", "coupled", "threads")
+FLAGS = ("present", "sequences", "go_backwards", "zeros", "drawn", "threads")
 STRATEGIES = ("DefaultStrategy", "_DefaultDistributionStrategy", "OneDeviceStrategy", "MirroredStrategy")
 
 # Python modules that trace a graph in order to save or convert it.
@@ -118,32 +119,24 @@ def _keep_in_process() -> None:
 
 
 def lstm(
-    events: Any,
-    stm: Any,
-    ltm: Any,
-    weights: Sequence[Any],
+    arrays: Mapping[str, Any],
     mask: Any,
     *,
     sequences: bool,
     go_backwards: bool,
     zeros: bool,
-    peephole: Any = None,
-    coupled: bool = False,
+    drawn: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Run the kernel.
 
     Args:
-        events: Tensor `(batch, time, features)`, float32 or float64.
-        stm: Tensor `(batch, units)`, the STM before the first event.
-        ltm: Tensor `(batch, units)`, the LTM before the first event.
-        weights: Kernel, recurrent kernel, bias, kept kernel and kept bias, tensors of the same dtype; the last three may be None.
+        arrays: by the names of `keras_gates.native.structures.ARRAYS`, whose shapes are in lstm.h: tensors, all float32 or all
+            float64; None or a missing name stands for none.
         mask: Tensor `(batch, time)` of booleans, or None.
         sequences: Boolean, return every output instead of the last.
         go_backwards: Boolean, run from the last event to the first.
         zeros: Boolean, output zeros at a skipped event instead of the output before it.
-        peephole: Tensor `(3, units)`, what the ignore and the forget factor see of LTM before the step and the use factor of LTM
-            after it; or None.
-        coupled: Boolean, the forget factor is 1 - ignore factor, and the forget gate's columns of the weights do not matter.
+        drawn: Boolean, zones are `(time, batch, units)`, a number for every step in the order of reading, instead of one number.
 
     Returns:
         Outputs `(batch, time, units)`, or `(batch, units)` without `sequences`; the last STM; the last LTM.
@@ -151,41 +144,40 @@ def lstm(
     module = operators()
     if not tf.executing_eagerly():
         _keep_in_process()
-    units, weights = weights[1].shape[0], [*weights, peephole]
-    empty = tf.zeros((0,), events.dtype)
-    present = [weight is not None for weight in weights]
+    there = present(arrays)
     outputs, last_stm, last_ltm, _ = module.keras_gates_lstm(
-        events,
-        stm,
-        ltm,
-        *[empty if weight is None else weight for weight in weights],
-        tf.zeros((0, 0), tf.bool) if mask is None else mask,
+        there.arrays,
+        [] if mask is None else [mask],
+        present=there.bits,
         sequences=sequences,
         go_backwards=go_backwards,
         zeros=zeros,
-        masked=mask is not None,
-        biased=present[2],
-        article=present[3],
-        peepholes=present[5],
-        coupled=coupled,
+        drawn=drawn,
         threads=tf.config.threading.get_intra_op_parallelism_threads(),
         save=tape_is_active(),
     )
     # The shape function knows only the memories' shapes.
-    outputs.set_shape((events.shape[0], *([events.shape[1]] if sequences else []), units))
+    events, stm = arrays["events"], arrays["stm"]
+    outputs.set_shape((events.shape[0], *([events.shape[1]] if sequences else []), stm.shape[1]))
     for memory in (last_stm, last_ltm):
-        memory.set_shape((events.shape[0], units))
+        memory.set_shape((events.shape[0], stm.shape[1]))
     return outputs, last_stm, last_ltm
 
 
 def _gradient(op: Any, d_outputs: Any, d_stm: Any, d_ltm: Any, _: Any) -> list[Any]:
     flags = {name: op.get_attr(name) for name in FLAGS}
-    inputs, (outputs, _, _, saved) = list(op.inputs), op.outputs
+    count, (outputs, _, _, saved) = op.get_attr("count"), op.outputs
+    inputs, mask = list(op.inputs)[:count], list(op.inputs)[count:]
     if not op.get_attr("save"):
         # The function was traced without a tape, and one is active around its call: run the forward pass again.
-        outputs, _, _, saved = operators().keras_gates_lstm(*inputs, save=True, **flags)
-    gradients = operators().keras_gates_lstm_gradient(*inputs, outputs, saved, d_outputs, d_stm, d_ltm, **flags)
-    return [*gradients, None]
+        outputs, _, _, saved = operators().keras_gates_lstm(inputs, mask, save=True, **flags)
+    number = sum(1 for place in places(flags["present"]) if place < len(WITH_GRADIENT))
+    gradients = operators().keras_gates_lstm_gradient(
+        inputs, mask, outputs, saved, d_outputs, d_stm, d_ltm, gradient_count=number, **flags
+    )
+    for gradient, array in zip(gradients, inputs):
+        gradient.set_shape(array.shape)
+    return [*gradients, *[None] * (len(op.inputs) - number)]
 
 
 def _no_second_gradient(op: Any, *_: Any) -> Any:

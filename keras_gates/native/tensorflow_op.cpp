@@ -3,7 +3,7 @@
 
 #include <initializer_list>
 
-#include "lstm.h"
+#include "arrays.h"
 #include "tensorflow_c.h"
 
 namespace tf {
@@ -25,8 +25,8 @@ static bool find_tensorflow() {
 namespace {
 
 struct Attributes {
-  unsigned char sequences, go_backwards, zeros, masked, biased, article, peephole, coupled, save = 0;
-  int64_t threads;
+  unsigned char sequences, go_backwards, zeros, drawn, save = 0;
+  int64_t count, present, masked, threads;
 };
 
 struct Status {
@@ -41,28 +41,28 @@ template <bool FORWARD> void* create(tf::Construction* construction) {
   auto flag = [&](const char* name, unsigned char* to) {
     if (status.ok()) tf::OpKernelConstruction_GetAttrBool(construction, name, to, status.of);
   };
+  auto number = [&](const char* name, int64_t* to) {
+    if (status.ok()) tf::OpKernelConstruction_GetAttrInt64(construction, name, to, status.of);
+  };
   flag("sequences", &a->sequences);
   flag("go_backwards", &a->go_backwards);
   flag("zeros", &a->zeros);
-  flag("masked", &a->masked);
-  flag("biased", &a->biased);
-  flag("article", &a->article);
-  flag("peepholes", &a->peephole);
-  flag("coupled", &a->coupled);
+  flag("drawn", &a->drawn);
   if (FORWARD) flag("save", &a->save);
-  if (status.ok()) tf::OpKernelConstruction_GetAttrInt64(construction, "threads", &a->threads, status.of);
+  number("count", &a->count);
+  number("present", &a->present);
+  number("masked", &a->masked);
+  number("threads", &a->threads);
   if (!status.ok()) tf::OpKernelConstruction_Failure(construction, status.of);
   return a;
 }
 void destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
 
-constexpr int INPUTS = 10;  // events, stm, ltm, kernel, recurrent kernel, bias, kept kernel, kept bias, peephole, mask
-constexpr int MASK = INPUTS - 1;
-
 struct Call {
   tf::Context* context;
   Status status;
-  tf::Tensor* inputs[INPUTS + 5] = {};
+  tf::Tensor* inputs[KG_ARRAYS + 6] = {};  // the arrays that are there, the mask if there is one; then what the gradient takes
+  int count = 0, others = 0;               // so many arrays; where the others begin
   kg_lstm lstm = {};
   int type = tf::FLOAT;
 
@@ -75,31 +75,28 @@ struct Call {
     tf::SetStatus(status.of, code, message);
     return false;
   }
-  bool shaped(int n, int rank, int64_t a, int64_t b) const {
-    return tf::NumDims(inputs[n]) == rank && tf::Dim(inputs[n], 0) == a && (rank < 2 || tf::Dim(inputs[n], 1) == b);
-  }
-  bool read(const Attributes& a, int count) {
-    for (int n = 0; n < count; n++) {
+  bool read(const Attributes& a, int more) {
+    if (a.count > KG_ARRAYS || a.masked > 1) return fail(tf::INVALID_ARGUMENT, "KerasGates>Lstm: too many arrays");
+    count = (int)a.count, others = count + (int)a.masked;
+    for (int n = 0; n < others + more; n++) {
       tf::GetInput(context, n, &inputs[n], status.of);
       if (!status.ok()) return false;
     }
-    if (tf::NumDims(inputs[0]) != 3 || tf::NumDims(inputs[4]) != 2)
-      return fail(tf::INVALID_ARGUMENT, "KerasGates>Lstm: events must have three dimensions, the recurrent kernel two");
-    int64_t batch = tf::Dim(inputs[0], 0), time = tf::Dim(inputs[0], 1), features = tf::Dim(inputs[0], 2);
-    int64_t units = tf::Dim(inputs[4], 0);
-    bool right = shaped(1, 2, batch, units) && shaped(2, 2, batch, units) && shaped(3, 2, features, 4 * units) &&
-                 shaped(4, 2, units, 4 * units) && (!a.masked || shaped(MASK, 2, batch, time)) &&
-                 (!a.biased || shaped(5, 1, 4 * units, 0)) && (!a.article || shaped(6, 2, units, units)) &&
-                 (!(a.article && a.biased) || shaped(7, 1, units, 0)) && (!a.peephole || shaped(8, 2, 3, units)) && units > 0;
-    if (!right) return fail(tf::INVALID_ARGUMENT, "KerasGates>Lstm: the shapes of events, memories, weights and mask do not fit");
-    auto data = [&](int n, bool there) { return there ? tf::TensorData(inputs[n]) : nullptr; };
-    static const uint8_t nothing = 0;  // an empty mask has no data, but is one
     type = tf::TensorType(inputs[0]);
-    lstm = {batch, time, features, units, type == tf::DOUBLE, a.sequences, a.go_backwards, a.zeros, 0, (int32_t)a.threads, a.coupled,
-            data(0, true), data(1, true), data(2, true), data(3, true), data(4, true), data(5, a.biased), data(6, a.article),
-            data(7, a.article && a.biased), data(8, a.peephole), static_cast<const uint8_t*>(data(MASK, a.masked))};
-    if (a.masked && !lstm.mask) lstm.mask = &nothing;
-    return true;
+    lstm.is_double = type == tf::DOUBLE;
+    lstm.sequences = a.sequences, lstm.go_backwards = a.go_backwards, lstm.zeros = a.zeros, lstm.drawn = a.drawn;
+    lstm.threads = (int32_t)a.threads;
+    bool right = kg_take_arrays(
+        &lstm, a.present, count, [&](int n) { return tf::TensorData(inputs[n]); }, [&](int n) { return tf::NumDims(inputs[n]); },
+        [&](int n, int k) { return tf::Dim(inputs[n], k); });
+    if (a.masked) {
+      static const uint8_t nothing = 0;  // an empty mask has no data, but is one
+      tf::Tensor* mask = inputs[count];
+      right = right && tf::NumDims(mask) == 2 && tf::Dim(mask, 0) == lstm.batch && tf::Dim(mask, 1) == lstm.time;
+      lstm.mask = static_cast<const uint8_t*>(tf::TensorData(mask));
+      if (!lstm.mask) lstm.mask = &nothing;
+    }
+    return right || fail(tf::INVALID_ARGUMENT, "KerasGates>Lstm: the shapes of events, memories, weights and mask do not fit");
   }
   size_t number() const { return type == tf::DOUBLE ? 8 : 4; }
   void* output(int n, const int64_t* sizes, int rank) {
@@ -129,7 +126,7 @@ SavedSize saved_size_of_core = nullptr;
 void forward(void* attributes, tf::Context* context) {
   auto& a = *static_cast<Attributes*>(attributes);
   Call call(context);
-  if (call.read(a, INPUTS)) {
+  if (call.read(a, 0)) {
     const kg_lstm& l = call.lstm;
     int64_t all[] = {l.batch, l.time, l.units}, one[] = {l.batch, l.units}, size = a.save ? saved_size_of_core(&l) * (int64_t)call.number() : 0;
     void* outputs = a.sequences ? call.output(0, all, 3) : call.output(0, one, 2);
@@ -140,46 +137,44 @@ void forward(void* attributes, tf::Context* context) {
 }
 
 void backward(void* attributes, tf::Context* context) {
+  auto& a = *static_cast<Attributes*>(attributes);
   Call call(context);
-  if (call.read(*static_cast<Attributes*>(attributes), INPUTS + 5)) {
-    void* gradients[MASK];
-    for (int n = 0; n < MASK; n++) {
+  if (call.read(a, 5)) {
+    kg_lstm_gradients to = {};
+    for (int array = 0, n = 0; array < KG_WITH_GRADIENT; array++) {
+      if (!call.lstm.arrays[array]) continue;
       int64_t sizes[3];
-      int rank = tf::NumDims(call.inputs[n]);
-      for (int k = 0; k < rank && k < 3; k++) sizes[k] = tf::Dim(call.inputs[n], k);
-      gradients[n] = call.output(n, sizes, rank);
+      int rank = kg_shape_of(call.lstm, array, sizes);
+      to.arrays[array] = call.output(n++, sizes, rank);
     }
     void* data[5];
-    for (int n = 0; n < 5; n++) data[n] = tf::TensorData(call.inputs[INPUTS + n]);
-    kg_lstm_gradients to = {gradients[0], gradients[1], gradients[2], gradients[3],
-                            gradients[4], gradients[5], gradients[6], gradients[7], gradients[8]};
-    if (tf::Dim(call.inputs[INPUTS + 1], 0) != saved_size_of_core(&call.lstm) * (int64_t)call.number())
+    for (int n = 0; n < 5; n++) data[n] = tf::TensorData(call.inputs[call.others + n]);
+    if (tf::Dim(call.inputs[call.others + 1], 0) != saved_size_of_core(&call.lstm) * (int64_t)call.number())
       call.fail(tf::INVALID_ARGUMENT, "KerasGates>LstmGradient: what the forward pass saved is of another size");
     if (call.status.ok()) call.end(backward_of_core(&call.lstm, data[0], data[1], data[2], data[3], data[4], &to));
   }
   if (!call.status.ok()) tf::OpKernelContext_Failure(context, call.status.of);
 }
 
-template <int SAME, int OFFSET> void shapes(tf::Inference* inference, tf::Status* status) {
+// The last memories have the shapes of the first; the binding, which knows them in Python, sets the others.
+void shapes(tf::Inference* inference, tf::Status* status) {
   tf::ShapeInferenceContextSetUnknownShape(inference, status);
   tf::ShapeHandle* shape = tf::NewShapeHandle();
-  for (int n = OFFSET; n < SAME && tf::GetCode(status) == tf::OK; n++) {  // output n has the shape of input n
+  for (int n = KG_STM; n <= KG_LTM && tf::GetCode(status) == tf::OK; n++) {
     tf::ShapeInferenceContextGetInput(inference, n, shape, status);
     if (tf::GetCode(status) == tf::OK) tf::ShapeInferenceContextSetOutput(inference, n, shape, status);
   }
   tf::DeleteShapeHandle(shape);
 }
-
-const char* const NAMES[] = {"events: T", "stm: T", "ltm: T", "kernel: T", "recurrent_kernel: T", "bias: T", "kept_kernel: T",
-                             "kept_bias: T", "peephole: T"};
+void no_shapes(tf::Inference* inference, tf::Status* status) { tf::ShapeInferenceContextSetUnknownShape(inference, status); }
 
 tf::OpDefinition* definition(const char* name) {
   tf::OpDefinition* op = tf::NewOpDefinitionBuilder(name);
-  for (const char* attribute : {"T: {float, double}", "sequences: bool", "go_backwards: bool", "zeros: bool", "masked: bool",
-                                "biased: bool", "article: bool", "peepholes: bool", "coupled: bool", "threads: int"})
+  for (const char* attribute : {"T: {float, double}", "count: int >= 1", "masked: int >= 0", "present: int", "sequences: bool",
+                                "go_backwards: bool", "zeros: bool", "drawn: bool", "threads: int"})
     tf::OpDefinitionBuilderAddAttr(op, attribute);
-  for (const char* input : NAMES) tf::OpDefinitionBuilderAddInput(op, input);
-  tf::OpDefinitionBuilderAddInput(op, "mask: bool");
+  tf::OpDefinitionBuilderAddInput(op, "arrays: count * T");
+  tf::OpDefinitionBuilderAddInput(op, "mask: masked * bool");
   return op;
 }
 
@@ -197,17 +192,16 @@ bool register_operators() {
   tf::OpDefinition* op = definition("KerasGates>Lstm");
   tf::OpDefinitionBuilderAddAttr(op, "save: bool");
   for (const char* output : {"outputs: T", "last_stm: T", "last_ltm: T", "saved: uint8"}) tf::OpDefinitionBuilderAddOutput(op, output);
-  tf::OpDefinitionBuilderSetShapeInferenceFunction(op, shapes<3, 1>);
+  tf::OpDefinitionBuilderSetShapeInferenceFunction(op, shapes);
   tf::RegisterOpDefinition(op, status.of);
   add_kernels("KerasGates>Lstm", create<true>, forward, status.of);
 
   op = definition("KerasGates>LstmGradient");
   for (const char* input : {"outputs: T", "saved: uint8", "d_outputs: T", "d_last_stm: T", "d_last_ltm: T"})
     tf::OpDefinitionBuilderAddInput(op, input);
-  for (const char* output : {"d_events: T", "d_stm: T", "d_ltm: T", "d_kernel: T", "d_recurrent_kernel: T", "d_bias: T",
-                             "d_kept_kernel: T", "d_kept_bias: T", "d_peephole: T"})
-    tf::OpDefinitionBuilderAddOutput(op, output);
-  tf::OpDefinitionBuilderSetShapeInferenceFunction(op, shapes<MASK, 0>);
+  tf::OpDefinitionBuilderAddAttr(op, "gradient_count: int >= 1");
+  tf::OpDefinitionBuilderAddOutput(op, "gradients: gradient_count * T");
+  tf::OpDefinitionBuilderSetShapeInferenceFunction(op, no_shapes);
   tf::RegisterOpDefinition(op, status.of);
   add_kernels("KerasGates>LstmGradient", create<false>, backward, status.of);
   return status.ok();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -12,15 +12,13 @@ import torch
 
 from keras_gates import native
 from keras_gates._compat import in_torch_transform
-from keras_gates.native.structures import ARRAYS, Call, Gradients, functions
+from keras_gates.native.structures import ARRAYS, WITH_GRADIENT, Call, Gradients, functions, places, present
 
-INPUTS = 10  # the arrays and the mask
-TENSORS = (
-    "Tensor events, Tensor stm, Tensor ltm, Tensor kernel, Tensor recurrent_kernel, Tensor? bias, Tensor? kept_kernel, "
-    "Tensor? kept_bias, Tensor? peephole, Tensor? mask"
-)
-OPTIONS = "bool sequences, bool go_backwards, bool zeros, bool coupled"
+INPUTS = 3  # the arrays that are there, the mask, and which arrays are there
+TENSORS = "Tensor[] arrays, Tensor? mask, int present"
+OPTIONS = "bool sequences, bool go_backwards, bool zeros, bool drawn"
 OPTION_COUNT = 4
+PROJECTION = ARRAYS.index("projection")
 EXPORTERS = ("keras.src.export.", "torch.export.", "torch.onnx.", "torch.jit.", "litert_torch.", "ai_edge_torch.")
 
 
@@ -42,17 +40,23 @@ def why_not_here() -> str | None:
     return None
 
 
-def _call(tensors: Sequence[Any], sequences: bool, go_backwards: bool, zeros: bool, coupled: bool) -> tuple[Call, list]:
+def _call(
+    arrays: Sequence[Any], mask: Any, present: int, sequences: bool, go_backwards: bool, zeros: bool, drawn: bool
+) -> tuple[Call, list]:
     """Return the call of the core, and the contiguous tensors that it points to."""
-    tensors = [None if tensor is None else tensor.contiguous() for tensor in tensors]
-    events, mask = tensors[0], tensors[-1]
-    call = Call(*events.shape, tensors[1].shape[1], events.dtype == torch.float64, sequences, go_backwards, zeros)
-    call.threads, call.coupled = torch.get_num_threads(), coupled
-    for name, tensor in zip((*ARRAYS, "mask"), tensors):
-        setattr(call, name, None if tensor is None else tensor.data_ptr())
-    if mask is not None and not mask.numel():
-        call.mask = ctypes.addressof(call)  # an empty tensor has no address, but a mask of no numbers is one
-    return call, tensors
+    arrays = [array.contiguous() for array in arrays]
+    (events, stm), there = arrays[:2], places(present)
+    call = Call(*events.shape, stm.shape[1])
+    call.is_double, call.sequences, call.go_backwards = events.dtype == torch.float64, sequences, go_backwards
+    call.zeros, call.drawn, call.threads = zeros, drawn, torch.get_num_threads()
+    for place, array in zip(there, arrays):
+        call.arrays[place] = array.data_ptr() or ctypes.addressof(call)  # an empty tensor has no address, but is one
+    if PROJECTION in there:
+        call.projection = arrays[there.index(PROJECTION)].shape[1]
+    if mask is not None:
+        arrays.append(mask.contiguous())
+        call.mask = arrays[-1].data_ptr() or ctypes.addressof(call)
+    return call, arrays
 
 
 @torch.library.custom_op(
@@ -63,7 +67,7 @@ def _call(tensors: Sequence[Any], sequences: bool, go_backwards: bool, zeros: bo
 )
 def _lstm(*arguments: Any) -> tuple[torch.Tensor, ...]:
     *options, save = arguments[INPUTS:]
-    call, (events, stm, *_) = _call(arguments[:INPUTS], *options)
+    call, (events, stm, *_) = _call(*arguments[:INPUTS], *options)
     outputs, last_stm, last_ltm, saved = _results(events, stm, call.sequences)
     if save:
         saved = saved.new_empty(functions().kg_lstm_saved_size(call) * events.element_size())
@@ -81,7 +85,8 @@ def _results(events: torch.Tensor, stm: torch.Tensor, sequences: bool) -> tuple[
 
 @_lstm.register_fake
 def _(*arguments: Any) -> tuple[torch.Tensor, ...]:
-    outputs, stm, ltm, saved = _results(arguments[0], arguments[1], arguments[INPUTS])
+    events, stm, *_ = arguments[0]
+    outputs, stm, ltm, saved = _results(events, stm, arguments[INPUTS])
     if arguments[-1]:  # how much is saved depends on the processor
         saved = saved.new_empty(torch.library.get_ctx().new_dynamic_size())
     return outputs, stm, ltm, saved
@@ -94,10 +99,13 @@ def _(*arguments: Any) -> tuple[torch.Tensor, ...]:
     schema=f"({TENSORS}, Tensor outputs, Tensor saved, Tensor d_outputs, Tensor d_stm, Tensor d_ltm, {OPTIONS}) -> Tensor[]",
 )
 def _lstm_gradient(*arguments: Any) -> list[torch.Tensor]:
-    call, tensors = _call(arguments[:INPUTS], *arguments[INPUTS + 5 :])
-    gradients = _gradients(tensors)
+    call, tensors = _call(*arguments[:INPUTS], *arguments[INPUTS + 5 :])
+    there = _with_gradient(arguments[2])
+    gradients = [torch.empty_like(tensor) for tensor in tensors[: len(there)]]
     results = [tensor.contiguous() for tensor in arguments[INPUTS : INPUTS + 5]]
-    to = Gradients(*[None if of is None else gradient.data_ptr() for of, gradient in zip(tensors, gradients)])
+    to = Gradients()
+    for place, gradient in zip(there, gradients):
+        to.arrays[place] = gradient.data_ptr() or ctypes.addressof(to)
     if functions().kg_lstm_backward(call, *[result.data_ptr() for result in results], to):
         raise MemoryError("GateLSTM: out of memory in the native loop.")
     return gradients
@@ -105,24 +113,25 @@ def _lstm_gradient(*arguments: Any) -> list[torch.Tensor]:
 
 @_lstm_gradient.register_fake
 def _(*arguments: Any) -> list[torch.Tensor]:
-    return _gradients(arguments[:INPUTS])
+    arrays, present = arguments[0], arguments[2]
+    return [array.new_empty(array.shape) for array in arrays[: len(_with_gradient(present))]]
 
 
-def _gradients(tensors: Sequence[Any]) -> list[torch.Tensor]:
-    """Return a tensor for the gradient of each array, an empty one for what is absent."""
-    return [tensors[0].new_empty((0,) if tensor is None else tensor.shape) for tensor in tensors[: INPUTS - 1]]
+def _with_gradient(present: int) -> list[int]:
+    return [place for place in places(present) if place < len(WITH_GRADIENT)]
 
 
 def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
-    ctx.options = inputs[INPUTS : INPUTS + OPTION_COUNT]
-    ctx.save_for_backward(*inputs[:INPUTS], output[0], output[3])
+    arrays, mask, *ctx.options, _ = inputs
+    ctx.save_for_backward(*arrays, mask, output[0], output[3])
 
 
 def _backward(ctx: Any, d_outputs: Any, d_stm: Any, d_ltm: Any, _: Any) -> tuple:
-    *arrays, outputs, saved = ctx.saved_tensors
-    gradients = _lstm_gradient(*arrays, outputs, saved, d_outputs, d_stm, d_ltm, *ctx.options)
-    gradients = [None if array is None else d for array, d in zip(arrays, gradients)]
-    return (*gradients, None, *[None] * OPTION_COUNT, None)
+    *arrays, mask, outputs, saved = ctx.saved_tensors
+    present, *options = ctx.options
+    gradients = _lstm_gradient(arrays, mask, present, outputs, saved, d_outputs, d_stm, d_ltm, *options)
+    gradients = [*gradients, *[None] * (len(arrays) - len(gradients))]
+    return (gradients, *[None] * (INPUTS - 1 + OPTION_COUNT), None)
 
 
 def _no_second_gradient(ctx: Any, *_: Any) -> Any:
@@ -134,20 +143,16 @@ _lstm_gradient.register_autograd(_no_second_gradient)
 
 
 def lstm(
-    events: Any,
-    stm: Any,
-    ltm: Any,
-    weights: Sequence[Any],
+    arrays: Mapping[str, Any],
     mask: Any,
     *,
     sequences: bool,
     go_backwards: bool,
     zeros: bool,
-    peephole: Any = None,
-    coupled: bool = False,
+    drawn: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Run the kernel; arguments and results as in `tensorflow_binding.lstm`."""
-    arrays = (events, stm, ltm, *weights, peephole)
-    save = torch.is_grad_enabled() and any(array is not None and array.requires_grad for array in arrays)
-    outputs, last_stm, last_ltm, _ = _lstm(*arrays, mask, sequences, go_backwards, zeros, coupled, save)
+    there = present(arrays)
+    save = torch.is_grad_enabled() and any(array.requires_grad for array in there.arrays)
+    outputs, last_stm, last_ltm, _ = _lstm(there.arrays, mask, there.bits, sequences, go_backwards, zeros, drawn, save)
     return outputs, last_stm, last_ltm

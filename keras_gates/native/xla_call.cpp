@@ -1,12 +1,10 @@
 // JAX: the kernel as two handlers of XLA's custom calls, registered by jax_binding.py.
 #include <cstring>
 
-#include "lstm.h"
+#include "arrays.h"
 #include "xla_c.h"
 
 namespace {
-
-constexpr int INPUTS = 10;  // events, stm, ltm, kernel, recurrent kernel, bias, kept kernel, kept bias, peephole, mask
 
 xla::Error* error(xla::CallFrame* frame, int code, const char* message) {
   xla::ErrorArguments arguments = {sizeof arguments, nullptr, message, code};
@@ -34,41 +32,30 @@ int32_t attribute(const xla::CallFrame* frame, const char* name) {
   return 0;
 }
 
-// The binding passes an array without numbers for one that is absent, and says by an attribute which are.
-bool read(const xla::CallFrame* frame, int inputs, int results, kg_lstm* call) {
+// The binding passes the arrays that are there, which an attribute tells, then the mask, if there is one, then `more`.
+bool read(const xla::CallFrame* frame, int more, kg_lstm* call, int* others) {
   const xla::Buffers& in = frame->arguments;
-  if (in.count != inputs || frame->results.count != results || in.of[0]->rank != 3 || in.of[4]->rank != 2) return false;
+  int masked = attribute(frame, "masked"), count = (int)in.count - more - masked;
+  if (count < 1 || count > KG_ARRAYS) return false;
   int type = in.of[0]->type;
-  for (int n = 0; n < INPUTS - 1; n++)
+  for (int n = 0; n < count; n++)
     if (in.of[n]->type != type) return false;
-  static const uint8_t nothing = 0;  // an empty mask may have no data, but is one
-  bool masked = attribute(frame, "masked"), biased = attribute(frame, "biased"), article = attribute(frame, "article");
-  bool peephole = attribute(frame, "peephole");
-  auto data = [&](int n, bool there) { return there ? in.of[n]->data : nullptr; };
-  const int64_t* sizes = in.of[0]->dimensions;
-  *call = {sizes[0],
-           sizes[1],
-           sizes[2],
-           in.of[4]->dimensions[0],
-           type == xla::F64,
-           attribute(frame, "sequences"),
-           attribute(frame, "go_backwards"),
-           attribute(frame, "zeros"),
-           1,  // Keras on JAX shows the initial STM before the first event that counts
-           0,
-           attribute(frame, "coupled"),
-           data(0, true),
-           data(1, true),
-           data(2, true),
-           data(3, true),
-           data(4, true),
-           data(5, biased),
-           data(6, article),
-           data(7, article && biased),
-           data(8, peephole),
-           static_cast<const uint8_t*>(data(9, masked))};
-  if (masked && !call->mask) call->mask = &nothing;
-  return type == xla::F32 || type == xla::F64;
+  *call = {};
+  call->is_double = type == xla::F64;
+  call->sequences = attribute(frame, "sequences"), call->go_backwards = attribute(frame, "go_backwards");
+  call->zeros = attribute(frame, "zeros"), call->drawn = attribute(frame, "drawn");
+  call->from_stm = 1;  // Keras on JAX shows the initial STM before the first event that counts
+  bool right = kg_take_arrays(
+      call, attribute(frame, "present"), count, [&](int n) { return in.of[n]->data; }, [&](int n) { return (int)in.of[n]->rank; },
+      [&](int n, int k) { return in.of[n]->dimensions[k]; });
+  if (masked) {
+    static const uint8_t nothing = 0;  // an empty mask may have no data, but is one
+    const xla::Buffer* mask = in.of[count];
+    right = right && mask->rank == 2 && mask->dimensions[0] == call->batch && mask->dimensions[1] == call->time;
+    call->mask = mask->data ? static_cast<const uint8_t*>(mask->data) : &nothing;
+  }
+  *others = count + masked;
+  return right && (type == xla::F32 || type == xla::F64);
 }
 
 bool saved_fits(const kg_lstm& call, const xla::Buffer* saved) { return saved->dimensions[0] == kg_lstm_saved_size(&call); }
@@ -84,25 +71,28 @@ extern "C" {
 xla::Error* kg_xla_lstm(xla::CallFrame* frame) {
   if (answers_metadata(frame)) return nullptr;
   kg_lstm call;
+  int others;
   bool save = frame->results.count == 4;
   xla::Buffer** out = frame->results.of;
-  if (!read(frame, INPUTS, save ? 4 : 3, &call) || (save && !saved_fits(call, out[3])))
+  if (!read(frame, 0, &call, &others) || (save && !saved_fits(call, out[3])))
     return error(frame, xla::INVALID_ARGUMENT, WRONG);
   if (kg_lstm_forward(&call, out[0]->data, out[1]->data, out[2]->data, save ? out[3]->data : nullptr))
     return error(frame, xla::RESOURCE_EXHAUSTED, NO_MEMORY);
   return nullptr;
 }
 
-// Arguments: also outputs, what was saved, and the gradients of outputs, STM and LTM. Results: a gradient for every array.
+// Arguments: also outputs, what was saved, and the gradients of outputs, STM and LTM. Results: a gradient for every array that has one.
 xla::Error* kg_xla_lstm_gradient(xla::CallFrame* frame) {
   if (answers_metadata(frame)) return nullptr;
   kg_lstm call;
-  xla::Buffer **in = frame->arguments.of, **out = frame->results.of;
-  if (!read(frame, INPUTS + 5, INPUTS - 1, &call) || !saved_fits(call, in[INPUTS + 1])) return error(frame, xla::INVALID_ARGUMENT, WRONG);
-  const kg_lstm_gradients to = {out[0]->data, out[1]->data, out[2]->data, out[3]->data,
-                                out[4]->data, out[5]->data, out[6]->data, out[7]->data, out[8]->data};
-  if (kg_lstm_backward(&call, in[INPUTS]->data, in[INPUTS + 1]->data, in[INPUTS + 2]->data, in[INPUTS + 3]->data,
-                       in[INPUTS + 4]->data, &to))
+  int first, n = 0;
+  if (!read(frame, 5, &call, &first)) return error(frame, xla::INVALID_ARGUMENT, WRONG);
+  xla::Buffer **in = frame->arguments.of + first, **out = frame->results.of;
+  kg_lstm_gradients to = {};
+  for (int array = 0; array < KG_WITH_GRADIENT; array++)
+    if (call.arrays[array] && n < frame->results.count) to.arrays[array] = out[n++]->data;
+  if (n != frame->results.count || !saved_fits(call, in[1])) return error(frame, xla::INVALID_ARGUMENT, WRONG);
+  if (kg_lstm_backward(&call, in[0]->data, in[1]->data, in[2]->data, in[3]->data, in[4]->data, &to))
     return error(frame, xla::RESOURCE_EXHAUSTED, NO_MEMORY);
   return nullptr;
 }

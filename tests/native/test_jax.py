@@ -7,7 +7,8 @@ import reference
 from helpers import BACKEND, FEATURES, TIME, UNITS, assert_close, data, double_precision, numpy, randomise
 
 from keras_gates import GateLSTM
-from keras_gates.loops import why_absent
+from keras_gates.loops import Weights, why_absent
+from keras_gates.loops.native import arrays_of
 
 if BACKEND != "jax":
     pytest.skip("custom calls of JAX", allow_module_level=True)
@@ -67,7 +68,8 @@ def test_float64():
         kernel, recurrent, bias = (data(*shape, dtype="float64") for shape in ((3, 20), (5, 20), (20,)))
         x, stm, ltm = data(6, 4, 3, dtype="float64"), *(data(6, 5, seed=s, dtype="float64") for s in (1, 2))
         options = {"sequences": True, "go_backwards": True, "zeros": False}
-        results = jax_binding.lstm(x, stm, ltm, [kernel, recurrent, bias, None, None], None, **options)
+        weights = arrays_of(Weights(*map(jnp.asarray, (kernel, recurrent, bias))))
+        results = jax_binding.lstm({"events": x, "stm": stm, "ltm": ltm, **weights}, None, **options)
         assert results[0].dtype == "float64"
         weights = {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias}
         wanted = reference.run(x, weights, initial_state=[stm, ltm], go_backwards=True)

@@ -15,6 +15,8 @@ if native.why_absent():
 
 import tensorflow as tf
 
+from keras_gates.loops import Weights
+from keras_gates.loops.native import arrays_of
 from keras_gates.native import tensorflow_binding
 
 WEIGHTS = ("kernel", "recurrent_kernel", "bias", "kept_kernel", "kept_bias")
@@ -23,9 +25,9 @@ WEIGHTS = ("kernel", "recurrent_kernel", "bias", "kept_kernel", "kept_bias")
 def native_lstm(events, memories, weights, mask=None, sequences=True, go_backwards=False, zeros=False):
     """Outputs, STM and LTM; weights as in `reference.weights_of`."""
     mask = None if mask is None else tf.constant(mask)
-    weights = [weights[name] for name in WEIGHTS]
-    options = {"sequences": sequences, "go_backwards": go_backwards, "zeros": zeros}
-    return tensorflow_binding.lstm(events, *memories, weights, mask, **options)
+    arrays = arrays_of(Weights(**{name: weights[name] for name in WEIGHTS}))
+    arrays |= {"events": events, "stm": memories[0], "ltm": memories[1]}
+    return tensorflow_binding.lstm(arrays, mask, sequences=sequences, go_backwards=go_backwards, zeros=zeros)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

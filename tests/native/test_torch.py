@@ -6,6 +6,8 @@ from helpers import BACKEND, FEATURES, TIME, UNITS, assert_close, data, numpy, r
 
 from keras_gates import GateLSTM
 from keras_gates.loops import why_absent
+from keras_gates.loops.native import arrays_of
+from keras_gates.native.structures import present
 
 if BACKEND != "torch":
     pytest.skip("operators of PyTorch", allow_module_level=True)
@@ -23,6 +25,10 @@ def layer_of(**options):
     return randomise(layer)
 
 
+def memories(batch):
+    return {"stm": torch.ones(batch, UNITS), "ltm": torch.zeros(batch, UNITS)}
+
+
 @pytest.fixture
 def layer():
     return layer_of()
@@ -32,25 +38,11 @@ def test_the_operators_are_consistent(layer):
     """PyTorch's own checks: the schema, the shapes without data, and autograd's registration."""
     from keras_gates.native import torch_binding
 
-    kernel, recurrent, bias = layer.cell.joint_weights()[:3]
-    weights = [weight.detach().requires_grad_() for weight in (kernel, recurrent, bias)]
+    there = present({"events": torch.tensor(X), **memories(len(X)), **arrays_of(layer.cell.joint_weights())})
+    arrays = [array.detach().requires_grad_(n > 2) for n, array in enumerate(there.arrays)]
     mask = torch.tensor(np.random.default_rng(0).random(X.shape[:2]) < 0.7)
-    memories = [torch.zeros(len(X), UNITS) for _ in range(2)]
     for counts, sequences, save in ((None, True, True), (mask, False, True)):
-        arguments = (
-            torch.tensor(X),
-            *memories,
-            *weights,
-            None,
-            None,
-            None,
-            counts,
-            sequences,
-            False,
-            False,
-            False,
-            save,
-        )
+        arguments = (arrays, counts, there.bits, sequences, False, False, False, save)
         tests = ("test_schema", "test_faketensor", "test_autograd_registration")
         torch.library.opcheck(torch_binding._lstm, arguments, test_utils=tests)
 
@@ -87,12 +79,12 @@ def test_transforms_of_functions_use_another_loop():
 def test_an_empty_batch_and_an_empty_sequence(layer):
     from keras_gates.native import torch_binding
 
-    weights = [None if weight is None else weight.detach() for weight in layer.cell.joint_weights()]
+    weights = arrays_of(layer.cell.joint_weights())
     options = {"sequences": True, "go_backwards": False, "zeros": False}
     for batch, time in ((0, 4), (2, 0)):
-        memories = [torch.ones(batch, UNITS), torch.zeros(batch, UNITS)]
+        arrays = {"events": torch.zeros(batch, time, FEATURES), **memories(batch), **weights}
         mask = torch.ones(batch, time, dtype=torch.bool)
-        outputs, stm, _ = torch_binding.lstm(torch.zeros(batch, time, FEATURES), *memories, weights, mask, **options)
+        outputs, stm, _ = torch_binding.lstm(arrays, mask, **options)
         assert outputs.shape == (batch, time, UNITS)
         if not time:
             assert_close(numpy(stm), np.ones((batch, UNITS)), "STM")

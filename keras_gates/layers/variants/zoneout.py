@@ -31,8 +31,45 @@ class _Zoneout(keras.layers.Layer):
         drawn = keras.random.uniform(ops.shape(new), dtype=new.dtype, seed=self.seed_generator)
         return ops.where(drawn < self.rate, old, new)
 
+    def zones(self, events: Any, training: bool) -> Any:
+        """Return the share of the old memory in the new one, at all steps: what `mixed` would draw at one after the other.
+
+        Args:
+            events: Tensor `(batch, time, features)`.
+            training: Boolean, whether to draw.
+
+        Returns:
+            In training a tensor `(time, batch, units)` of ones and zeros, otherwise `rate`, shape `(1,)`.
+        """
+        if not training:
+            return ops.full((1,), self.rate, dtype=self.compute_dtype)
+        batch, time = ops.shape(events)[:2]
+        # Keras' loop runs the first step once in advance, for the shapes of its results, and a draw is lost; on JAX it is unrolled.
+        lost = 0 if keras.backend.backend() == "jax" else 1
+        first = self.seed_generator.state.value * 1
+        counts = ops.stack([ops.zeros_like(ops.arange(time)), ops.arange(time) + lost], axis=1)
+        seeds = ops.add(first, ops.cast(counts, first.dtype))
+        steps = ops.stack([0, time + lost])
+        self.seed_generator.state.assign(ops.add(first, ops.cast(steps, first.dtype)))
+
+        def draw(seed: Any) -> Any:
+            return keras.random.uniform((batch, self.units), dtype=self.compute_dtype, seed=_Seed(seed))
+
+        drawn = ops.map(draw, seeds)
+        return ops.cast(drawn < self.rate, self.compute_dtype)
+
     def get_config(self) -> dict:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+class _Seed(keras.random.SeedGenerator):
+    """A seed that is known already, where Keras takes a generator."""
+
+    def __init__(self, seed: Any) -> None:
+        self.known = seed  # and no state: it draws once
+
+    def next(self, ordered: bool = True) -> Any:
+        return self.known
 
 
 @keras.saving.register_keras_serializable("keras_gates")
