@@ -2,7 +2,7 @@
 
 python benchmarks/export.py figures [--json FILE]      the figures of docs/export.md
 python benchmarks/export.py random 200 [--first 0]     random models: how many agree, what refuses, what differs
-python benchmarks/export.py random 288 --structures    models of every structure in every mode and precision
+python benchmarks/export.py random 600 --structures    models of every structure in every mode and precision
 python benchmarks/export.py verification 200           good files and broken copies of them: which are withheld
 """
 
@@ -21,10 +21,15 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests/support"), str(Path(__file__).resolve().parent)]
 
 
-def random_models(count: int, first: int, log: Path, structures: bool) -> None:
+def random_models(count: int, first: int, log: Path, structures: bool, kept: Path | None, answers: Path | None) -> None:
     """Export `count` random models, compare each file with Keras on inputs it has not seen, and sum up.
 
-    Every answer is a line of JSON in `log`; a seed that stands there is not run again.
+    Args:
+        count, first: Seeds.
+        log: A line of JSON per answer; a seed that stands there is not run again.
+        structures: Models of every structure instead of stacks of layers.
+        kept: Folder where the files SEED.tflite stay, for `benchmarks/c99.py random`.
+        answers: File to write all answers to.
     """
     import keras
     from export_models import judged, random_case
@@ -45,6 +50,11 @@ def random_models(count: int, first: int, log: Path, structures: bool) -> None:
                 report, difference, allowed = judged(case, folder)
                 row["verdict"] = "agrees" if difference <= allowed else "differs"
                 row |= {"lowering": report.lowering, "difference": difference, "allowed": allowed}
+                if kept:
+                    kept.mkdir(parents=True, exist_ok=True)
+                    (kept / f"{seed}.tflite").write_bytes(Path(folder, "model.tflite").read_bytes())
+                    known = {"seed": seed, "text": case.text, "lowering": report.lowering}
+                    (kept / f"{seed}.json").write_text(json.dumps(known))
             except Exception as error:
                 row |= {"verdict": "refused" if isinstance(error, ExportError) else "error", "why": str(error)}
                 if row["verdict"] == "error":
@@ -61,6 +71,8 @@ def random_models(count: int, first: int, log: Path, structures: bool) -> None:
         each = [re.findall(r"(\w+)\(\d+\)", row["model"]) if what == "layers" else [row.get(what)] for row in rows]
         counted = collections.Counter(name for names in each for name in names if name)
         print(f"{what:10} " + ", ".join(f"{name} {times}" for name, times in counted.most_common()))
+    if answers:
+        answers.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
 
 
 def verification(count: int, first: int, log: Path) -> None:
@@ -236,6 +248,8 @@ def main() -> None:
     many.add_argument(
         "--log", type=Path, default=Path("runs/random_models.jsonl"), help="answers so far; to go on from"
     )
+    many.add_argument("--kept", type=Path, help="folder where the exported files stay")
+    many.add_argument("--json", type=Path, help="write all answers here")
     judged = commands.add_parser("verification")
     judged.add_argument("count", type=int)
     judged.add_argument("--first", type=int, default=0)
@@ -248,7 +262,9 @@ def main() -> None:
     elif arguments.command == "verification":
         verification(arguments.count, arguments.first, arguments.log)
     else:
-        random_models(arguments.count, arguments.first, arguments.log, arguments.structures)
+        random_models(
+            arguments.count, arguments.first, arguments.log, arguments.structures, arguments.kept, arguments.json
+        )
 
 
 if __name__ == "__main__":

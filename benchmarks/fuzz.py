@@ -1,12 +1,13 @@
 """Pass damaged files to everything that reads files on the device, and count the results.
 
-    python benchmarks/fuzz.py out/model.tflite --count 100000
+    python benchmarks/fuzz.py models/weights/*nano*.tflite --count 100000 --json benchmarks/results/fuzz.json
 
 Every input is a copy of a good one with bytes flipped, overwritten, cut off, doubled or moved; half of them are damaged where
-their structure is: an offset, length or scalar of the flatbuffer, an entry of the metadata's JSON, a size in the header of
-a WAV or NPY, a member of an NPZ, a cell of a CSV. Reading must end in a result
-or in an `EdgeError`; anything else is printed and makes the exit status 1. What `keras_gates.edge.tflite.read` lets pass
-also runs in LiteRT, in a forked subprocess: a crash there is what `EdgeModel(probe=…)` detects, and is only counted.
+their structure is (`damage.py`): an offset, length or scalar of the flatbuffer, an entry of the metadata's JSON, a size in the
+header of a sound, a value in the header of an NPY, a member of an NPZ or a workbook (with whole checksums), a cell of a table.
+Reading must end in a result or in an `EdgeError` within 30 s; anything else is printed and makes the exit status 1. What
+`keras_gates.edge.tflite.read` lets pass also runs in LiteRT: a crash there is what `EdgeModel(probe=…)` detects, and is only
+counted. Inputs run in forked workers, each for many of them; after a crash a new one goes on.
 """
 
 # ruff: noqa: E402
@@ -17,257 +18,232 @@ import io
 import json
 import os
 import random
+import resource
 import signal
-import struct
 import sys
 import tempfile
 import time
+import warnings
 import wave
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.modules["keras"] = None  # the device has none, and forking a process that loaded TensorFlow is slow
 
 import numpy as np
+from damage import (
+    mutate,
+    mutate_archive,
+    mutate_cells,
+    mutate_header,
+    mutate_json,
+    mutate_npy,
+    mutate_words,
+)
 
 from keras_gates.cli.inputs import read_arrays, read_rows
 from keras_gates.edge import EdgeError
 from keras_gates.edge.description import describe
 from keras_gates.edge.runtime import Runtime
 from keras_gates.edge.sound import read_wav
+from keras_gates.edge.tables import read_table
 from keras_gates.edge.tflite import read, seal
 
-_WORDS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x01\0\0\0", b"\0\0\0\x80", b"nan,", b"1e99"]
+SECONDS = 30  # for one input
+_MEMORY = 6 << 30  # bytes that a worker may take: a header that promises more must not take the machine's
 
 
-def mutate(data: bytes, chance: random.Random) -> bytes:
-    """A damaged copy."""
-    damaged = bytearray(data)
-    if chance.random() < 0.1:
-        return bytes(damaged[: chance.randrange(len(damaged))])
-    for _ in range(chance.choice((1, 1, 1, 2, 4, 16))):
-        at, kind = chance.randrange(len(damaged)), chance.random()
-        if kind < 0.35:
-            damaged[at] = chance.randrange(256)
-        elif kind < 0.65:
-            damaged[at] ^= 1 << chance.randrange(8)
-        elif kind < 0.85:
-            at &= ~3
-            damaged[at : at + 4] = chance.choice(_WORDS)
-        else:
-            length = chance.randrange(1, 32)
-            damaged[at : at + chance.choice((0, length))] = damaged[at : at + length] * chance.randrange(3) or b"\0"
-    return bytes(damaged)
+@dataclass(frozen=True)
+class Reader:
+    """Something that reads files.
 
+    Attributes:
+        good: contents that it reads.
+        damage: a damaged copy of one of them, where its structure is.
+        run: reads damaged bytes and returns how that ended; None is "read".
+        suffix: of the file that `run` gets the path of, instead of the bytes.
+        inputs: that one worker takes.
+        may_crash: whether a crash, or an input that takes too long, is only counted.
+    """
 
-def mutate_words(data: bytes, chance: random.Random) -> bytes:
-    """A flatbuffer in which aligned words that look like offsets, lengths or small numbers have other such values."""
-    words = np.frombuffer(data[: len(data) & ~3], "<i4").copy()
-    likely = np.flatnonzero((np.abs(words.astype("int64")) < len(data)) & (words != 0))
-    for _ in range(chance.choice((1, 1, 2, 4))):
-        at = int(chance.choice(likely))
-        word = int(words[at])
-        other = int(words[int(chance.choice(likely))])
-        options = (word + chance.choice((-4, -1, 1, 4, 8)), -word, word * 2, word << 16, other, len(data) - at * 4, 0)
-        words[at] = np.int64(chance.choice(options)).astype("<i4")
-    return words.tobytes() + data[len(data) & ~3 :]
-
-
-_VALUES = (None, True, 0, -1, 1e308, 2**70, "", "x", [], [[]], {}, {"name": []}, [None], float("nan"))
-
-
-def mutate_json(data: bytes, chance: random.Random) -> bytes:
-    """Metadata with entries removed, doubled, exchanged or of another type."""
-    entry = json.loads(data)
-    for _ in range(chance.choice((1, 1, 2, 3))):
-        place = entry
-        while True:
-            keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
-            if not keys:
-                break
-            key = chance.choice(keys)
-            if isinstance(place[key], (dict, list)) and place[key] and chance.random() < 0.7:
-                place = place[key]
-                continue
-            kind = chance.random()
-            if kind < 0.2:
-                del place[key]
-            elif kind < 0.4:
-                place[key] = place[chance.choice(keys)]
-            elif kind < 0.5 and isinstance(place, list):
-                place.append(place[key])
-            else:
-                place[key] = chance.choice(_VALUES)
-            break
-    return json.dumps(entry).encode()
-
-
-_CELLS = ("", '"', '"1', "nan", "inf", "1e999", "\xff", "\0", "1;2", "1\r", " 1 ", "0x10", "1_000", "\xef\xbb\xbf1")
-
-
-def mutate_cells(data: bytes, chance: random.Random) -> bytes:
-    """A CSV with cells emptied, quoted, of another type, or rows of another length."""
-    rows = [line.split(b",") for line in data.split(b"\n")]
-    for _ in range(chance.choice((1, 1, 2, 6))):
-        row = chance.choice(rows)
-        at = chance.randrange(len(row))
-        row[at : at + chance.choice((0, 1, 1))] = [chance.choice(_CELLS).encode("latin-1")]
-    return b"\n".join(b",".join(row) for row in rows)
-
-
-def mutate_header(data: bytes, chance: random.Random) -> bytes:
-    """A WAV or NPY whose header has other sizes, formats or text."""
-    damaged = bytearray(data)
-    at = chance.randrange(0, min(len(damaged), 128) - 8)
-    kind = chance.random()
-    if kind < 0.4:
-        damaged[at : at + 2] = struct.pack("<H", chance.choice((0, 1, 2, 3, 8, 16, 24, 32, 64, 255, 65534, 65535)))
-    elif kind < 0.7:
-        damaged[at : at + 4] = struct.pack("<I", chance.choice((0, 1, 7, len(data), 2**31 - 1, 2**31, 2**32 - 1)))
-    else:
-        damaged[at : at + 1] = chance.choice((b"9", b"-", b"(", b")", b",", b"'", b"O", b"f", b" ", b"\n"))
-    return bytes(damaged)
-
-
-_STRUCTURED = {
-    "tflite": mutate_words,
-    "tflite in LiteRT": mutate_words,
-    "metadata": mutate_json,
-    "csv": mutate_cells,
-    "wav": mutate_header,
-    "npy": mutate_header,
-    "npz": mutate_header,
-}
+    good: list[bytes]
+    damage: Callable[[bytes, random.Random], bytes]
+    run: Callable
+    suffix: str = ""
+    inputs: int = 5000
+    may_crash: bool = False
 
 
 def _read(data: bytes) -> None:
     describe(read(data))
 
 
-def _metadata(text: bytes, file: object) -> None:
-    from dataclasses import replace
+def _in_litert(data: bytes) -> str:
+    file = read(data)
+    description = describe(file)
+    try:
+        runtime = Runtime(data, file, description)
+        runtime.run([np.ones(port.tensor.shape, port.tensor.dtype) for port in description.inputs])
+    except EdgeError:
+        return "EdgeError from LiteRT"
+    return "ran"
 
-    describe(replace(file, metadata={"keras_gates": text}))
 
-
-def _through_file(function: Callable[[str], object], suffix: str, folder: str) -> Callable[[bytes], None]:
-    path = Path(folder, "damaged" + suffix)
-
-    def run(data: bytes) -> None:
-        path.write_bytes(data)
-        function(str(path))
+def _sealed(good: set[bytes]) -> Callable[[bytes], str]:
+    def run(data: bytes) -> str:
+        """A damaged sealed file must be told from a good one."""
+        sealed = read(data).sealed
+        if sealed and seal(data) == data and data not in good:
+            raise AssertionError("damage under a seal that holds")
+        return "unchanged" if data in good else "no valid checksum" if not sealed else "another checksum"
 
     return run
 
 
-def _in_litert(data: bytes) -> str:
-    """Run the file in a forked subprocess and return how that ended."""
-    file = read(data)
-    description = describe(file)
-    child = os.fork()
-    if child == 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        signal.alarm(30)
-        try:
-            runtime = Runtime(data, file, description)
-            runtime.run([np.ones(port.tensor.shape, port.tensor.dtype) for port in description.inputs])
-            os._exit(0)
-        except EdgeError:
-            os._exit(3)
-        except BaseException:
-            os._exit(4)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return {0: "ran", 3: "EdgeError from LiteRT"}.get(status, f"child ended with {status}")
+def _metadata(files: list) -> Callable[[bytes], None]:
+    return lambda text: describe(replace(files[len(text) % len(files)], metadata={"keras_gates": text})) and None
 
 
-def main() -> int:
-    """Run all of it; the exit status is 1 if anything but an EdgeError was raised."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("file", type=Path, nargs="+", help="good .tflite files of keras_gates.export")
-    parser.add_argument("--count", type=int, default=2000, help="inputs for each cheap reader")
-    parser.add_argument("--runs", type=int, default=200, help="damaged .tflite files to run in LiteRT")
-    parser.add_argument("--only", nargs="+", help="readers to test: tflite, metadata, csv, wav, npy, npz, litert, seal")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the counts here")
-    options = parser.parse_args()
-    chance = random.Random(options.seed)
-    files = [path.read_bytes() for path in options.file]
-    unsealed = [data.replace(b'{"digest"', b'{"digesd"') for data in files]
-    entries = [read(data) for data in files]
+def _bytes(write: Callable, *arguments: object, **options: object) -> bytes:
+    file = io.BytesIO()
+    write(file, *arguments, **options)
+    return file.getvalue()
+
+
+def _sounds() -> tuple[bytes, list[bytes]]:
+    import soundfile
+
+    samples = np.random.default_rng(0).integers(-999, 999, 300, "int16")
     sound = io.BytesIO()
     with wave.open(sound, "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
-        file.writeframes(np.random.default_rng(0).integers(-999, 999, 300, "int16").tobytes())
-    array = io.BytesIO()
-    np.save(array, np.ones((4, 3), "float32"))
-    archive = io.BytesIO()
-    np.savez(archive, events=np.ones((4, 3), "float32"), other=np.zeros(2, "int32"))
+        file.writeframes(samples.tobytes())
+    kinds = [_bytes(soundfile.write, samples, 8000, format=kind) for kind in ("FLAC", "OGG", "AIFF", "MP3")]
+    return sound.getvalue(), kinds
+
+
+def readers_of(files: list[bytes]) -> dict[str, Reader]:
+    """Return what reads files, by name.
+
+    Args:
+        files: Good .tflite files.
+    """
+    import pandas
+
+    unsealed = [data.replace(b'{"digest"', b'{"digesd"') for data in files]
+    entries = [read(data) for data in files]
     table = b"a,b,c\n" + b"\n".join(b"0.25,-1.5,3e2" for _ in range(12)) + b"\n"
-    with tempfile.TemporaryDirectory() as folder:
-        readers = {
-            "tflite": (unsealed, _read),
-            "metadata": (
-                [entry.metadata["keras_gates"] for entry in entries],
-                lambda text: _metadata(text, chance.choice(entries)),
-            ),
-            "csv": ([table], _through_file(lambda path: list(read_rows(path)), ".csv", folder)),
-            "wav": ([sound.getvalue()], _through_file(read_wav, ".wav", folder)),
-            "npy": ([array.getvalue()], _through_file(lambda path: read_arrays(Path(path)), ".npy", folder)),
-            "npz": ([archive.getvalue()], _through_file(lambda path: read_arrays(Path(path)), ".npz", folder)),
-        }
-        only = options.only or [*readers, "litert", "seal"]
-        counts = {
-            name: _throw(name, good, reader, options.count, chance)
-            for name, (good, reader) in readers.items()
-            if name in only
-        }
-    if "litert" in only:
-        counts["tflite in LiteRT"] = _throw("tflite in LiteRT", unsealed, _in_litert, options.runs, chance)
-    if "seal" in only:
-        counts["seal"] = _throw("seal", files, _sealed, options.count // 10, chance)
-    if options.json:
-        options.json.write_text(json.dumps({name: dict(count) for name, count in counts.items()}, indent=1) + "\n")
-    return int(any(key.startswith("WRONG") for count in counts.values() for key in count))
+    named = b"time;name;value\n" + b"\n".join(b'2024-01-%02d;"x, y";1,5' % day for day in range(1, 13)) + b"\n"
+    frame = pandas.DataFrame({"a": [0.25, -1.5, 3.0], "b": ["x", "y", "z"]})
+    workbook = _bytes(lambda file: frame.to_excel(file, index=False))
+    parquet = _bytes(lambda file: frame.to_parquet(file))
+    array = _bytes(np.save, np.ones((4, 3), "float32"))
+    archive = _bytes(np.savez, events=np.ones((4, 3), "float32"), other=np.zeros(2, "int32"))
+    wav, compressed = _sounds()
+    texts = [entry.metadata["keras_gates"] for entry in entries]
+    return {
+        "tflite": Reader(unsealed, mutate_words, _read),
+        "metadata": Reader(texts, mutate_json, _metadata(entries)),
+        "csv": Reader([table], mutate_cells, lambda path: list(read_rows(path)) and None, ".csv"),
+        "table": Reader([table, named], mutate_cells, lambda path: read_table(path) and None, ".csv"),
+        "xlsx": Reader([workbook], mutate_archive, lambda path: read_table(path) and None, ".xlsx"),
+        "parquet": Reader([parquet], mutate_header, lambda path: read_table(path) and None, ".parquet"),
+        "wav": Reader([wav], mutate_header, lambda path: read_wav(path) and None, ".wav"),
+        "sound": Reader(compressed, mutate_header, lambda path: read_wav(path) and None, ".flac"),
+        "npy": Reader([array], mutate_npy, lambda path: read_arrays(Path(path)) and None, ".npy"),
+        "npz": Reader([archive], mutate_archive, lambda path: read_arrays(Path(path)) and None, ".npz"),
+        "seal": Reader(files, mutate_words, _sealed(set(files))),
+        "litert": Reader(unsealed, mutate_words, _in_litert, inputs=500, may_crash=True),
+    }
 
 
-def _sealed(data: bytes) -> str:
-    """A damaged sealed file must be told from a good one."""
+def damaged(reader: Reader, name: str, seed: int, number: int) -> bytes:
+    """Return one damaged input, the same for the same number."""
+    chance = random.Random(f"{name} {seed} {number}")
+    damage = reader.damage if chance.random() < 0.5 else mutate
+    return damage(chance.choice(reader.good), chance)
+
+
+def _answer(reader: Reader, data: bytes, path: str) -> str:
+    if reader.suffix:
+        Path(path).write_bytes(data)
     try:
-        sealed = read(data).sealed
+        return reader.run(path if reader.suffix else data) or "read"
     except EdgeError:
-        return "refused by read"
-    if sealed and seal(data) == data and data not in _GOOD:
-        raise AssertionError("damage under a seal that holds")
-    return f"sealed: {sealed}"
+        return "EdgeError"
+    except Exception as error:
+        return f"WRONG {type(error).__name__}: {error}"[:300].replace("\n", " ")
 
 
-_GOOD: set[bytes] = set()
-
-
-def _throw(
-    name: str, good: list[bytes], reader: Callable[[bytes], object], count: int, chance: random.Random
-) -> Counter:
-    counts: Counter = Counter()
-    _GOOD.update(good)
-    slowest = 0.0
-    for _ in range(count):
-        damage = _STRUCTURED.get(name, mutate) if chance.random() < 0.5 else mutate
-        data = damage(chance.choice(good), chance)
+def _work(reader: Reader, name: str, seed: int, numbers: range, pipe: int, path: str) -> None:
+    """In the worker: write a line per input, its seconds and the answer; end after the last."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    warnings.simplefilter("ignore")
+    for number in numbers:
+        data = damaged(reader, name, seed, number)
+        signal.alarm(SECONDS)  # not handled: it ends the worker wherever it hangs
         started = time.perf_counter()
-        try:
-            counts[reader(data) or "read"] += 1
-        except EdgeError:
-            counts["EdgeError"] += 1
-        except Exception as error:
-            kind = f"WRONG {type(error).__name__}"
-            if not counts[kind]:
-                print(kind, error, data[:200], file=sys.stderr)
-            counts[kind] += 1
-        slowest = max(slowest, time.perf_counter() - started)
-    counts[f"slowest {slowest:.2f} s"] = 1
-    print(f"{name:16}", dict(counts.most_common()), flush=True)
+        answer = _answer(reader, data, path)
+        os.write(pipe, f"{time.perf_counter() - started:.3f} {answer}\n".encode("utf-8", "replace"))
+    os._exit(0)
+
+
+def throw(reader: Reader, name: str, count: int, seed: int) -> Counter:
+    """Return how often each answer came; "WRONG …" is anything but a result or an `EdgeError`."""
+    counts: Counter = Counter()
+    number, slowest = 0, 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "damaged" + reader.suffix))
+        while number < count:
+            numbers = range(number, min(number + reader.inputs, count))
+            source, pipe = os.pipe()
+            worker = os.fork()
+            if worker == 0:
+                os.close(source)
+                _work(reader, name, seed, numbers, pipe, path)
+            os.close(pipe)
+            with os.fdopen(source, encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    seconds, answer = line.rstrip("\n").split(" ", 1)
+                    slowest = max(slowest, float(seconds))
+                    kind = answer.split(":")[0]
+                    if kind.startswith("WRONG") and not counts[kind]:
+                        print(name, number, answer, file=sys.stderr)
+                    counts[kind] += 1
+                    number += 1
+            status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+            if status:
+                crash = "took too long" if status == -signal.SIGALRM else f"crashed with {status}"
+                kind = crash if reader.may_crash else f"WRONG {crash}"
+                if not counts[kind]:
+                    print(name, number, kind, file=sys.stderr)
+                counts[kind] += 1
+                number += 1
+    print(f"{name:9}", dict(counts.most_common()), f"slowest {slowest:.2f} s", flush=True)
     return counts
+
+
+def main() -> int:
+    """Run all of it; the exit status is 1 if anything but an EdgeError was raised, or a reader crashed or did not end."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("file", type=Path, nargs="+", help="good .tflite files of keras_gates.export")
+    parser.add_argument("--count", type=int, default=2000, help="inputs for each reader")
+    parser.add_argument("--only", nargs="+", help="readers to test")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the counts here; readers that were not run keep theirs")
+    options = parser.parse_args()
+    readers = readers_of([path.read_bytes() for path in options.file])
+    counts = {}
+    for name in options.only or readers:
+        counts[name] = throw(readers[name], name, options.count, options.seed)
+        if options.json:
+            known = json.loads(options.json.read_text()) if options.json.exists() else {}
+            entry = {"inputs": options.count, "seed": options.seed, **counts[name]}
+            options.json.write_text(json.dumps({**known, name: entry}, indent=1) + "\n")
+    return int(any(key.startswith("WRONG") for count in counts.values() for key in count))
 
 
 if __name__ == "__main__":

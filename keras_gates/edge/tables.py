@@ -20,6 +20,7 @@ import numpy as np
 from keras_gates.edge.tflite import EdgeError
 
 SUFFIXES = (".csv", ".tsv", ".gz", ".xlsx", ".xls", ".ods", ".parquet")
+_SHEET_ROWS = 1_048_576  # of the largest sheet
 _SEPARATORS = ("\t", ";", "|", ",")  # the comma last: it also occurs in texts and as a decimal comma
 _ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp932", "gb18030", "euc_kr", "big5"]
 _FOREIGN = 0.3  # share of bytes beyond ASCII; with fewer, statistics guess Chinese for a degree sign
@@ -171,7 +172,10 @@ def read_table(path: str | Path, required: Sequence[str] = (), header: bool = Tr
     if kind == ".parquet":
         return _checked(Table(path, _typed(path, "read_parquet"), notes), required)
     if kind in (".xlsx", ".xls", ".ods"):
-        return _checked(Table(path, _typed(path, "read_excel", dtype=object), notes), required)
+        frame = _typed(
+            path, "read_excel", dtype=object, nrows=_SHEET_ROWS
+        )  # a damaged row number would be read for hours
+        return _checked(Table(path, frame, notes), required)
     return _checked(table_of_text(decoded(_content(path), path, notes), path, header, notes), required)
 
 
@@ -218,6 +222,8 @@ def _typed(path: Path, reader: str, **options: Any) -> Any:
         raise EdgeError(f"{path}: {str(error).splitlines()[0]}") from None
     except Exception as error:  # each engine has its own errors for damaged files
         raise EdgeError(f"{path} cannot be read: {str(error)[:200] or type(error).__name__}; save it again") from None
+    if len(frame) == options.get("nrows"):  # the header is a row too
+        raise EdgeError(f"{path} is damaged: it has more than the {_SHEET_ROWS:,} rows of a sheet; save it again")
     frame.columns = [str(name).strip() for name in frame.columns]
     frame = frame.dropna(how="all")
     unnamed = [name for name in frame.columns if name.startswith("Unnamed:")]

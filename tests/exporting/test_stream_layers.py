@@ -25,6 +25,9 @@ FRONTS = {
     "overlapping": lambda x: layers.MaxPooling1D(3, 2)(layers.ZeroPadding1D((2, 0))(layers.ReLU()(x))),
     "valid": lambda x: layers.Conv1D(5, 3)(layers.LSTM(3, return_sequences=True)(x)),
     "valid, strided": lambda x: layers.MaxPooling1D(3, 1)(layers.Conv1D(5, 3, 2)(x)),
+    "windows that end within a call": lambda x: layers.MaxPooling1D(2)(
+        layers.DepthwiseConv1D(3)(layers.Conv1D(5, 3, 2)(x))
+    ),
     "pointwise": lambda x: layers.Conv1D(5, 1)(x),
 }
 

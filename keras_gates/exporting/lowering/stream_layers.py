@@ -34,6 +34,8 @@ class StreamMemory:
         after: their values after the run.
         names: the layer of each memory.
         warmup: calls after the reset whose predictions are not valid, because a convolution's first window is not complete.
+        invalid: outputs of the last windowed layer before its first whole window.
+        within: why that window ends within a call, so that only another strided layer can follow; empty if it does not.
     """
 
     events: int
@@ -42,6 +44,8 @@ class StreamMemory:
     after: list[tf.Tensor] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     warmup: int = 0
+    invalid: int = 0
+    within: str = ""
 
     def take(self, layer: keras.layers.Layer, shape: Sequence[int]) -> tf.Tensor:
         """Return the layer's next memory."""
@@ -116,6 +120,8 @@ class StreamLayers:
 
     def gated(self, memory: Any) -> Any:
         """Return memories of a layer, as zeros until what comes before it had its first whole window."""
+        if self._memory.within:
+            raise NotInStreams(self._memory.within)
         if self._ready is None:
             return memory
         before = self._ready[1]
@@ -124,45 +130,48 @@ class StreamLayers:
     def _take(self, layer: keras.layers.Layer, shape: Sequence[int]) -> tf.Tensor:
         return self.gated(self._memory.take(layer, shape))
 
-    def _wait(self, layer: keras.layers.Layer, batch: int, skipped: int) -> None:
-        """Note that the layer's first outputs are not valid.
+    def _wait(self, layer: keras.layers.Layer, batch: int, invalid: int, outputs: int) -> None:
+        """Note that the first outputs of a windowed layer are not valid.
 
         A shift register of ones, because 0 and 1 are exact in integers and a count is not.
         """
-        now = tf.ones((batch, 1)) if self._ready is None else self._ready[0]
-        register = tf.concat([self._memory.take(layer, (batch, skipped + 1)), now], 1)
-        self._memory.after.append(register[:, 1:])
-        self._memory.warmup += skipped
-        self._ready = register[:, 1:2], register[:, :1]
+        calls = -(-invalid // outputs)
+        if more := max(calls - self._memory.warmup, 0):
+            now = tf.ones((batch, 1)) if self._ready is None else self._ready[0]
+            register = tf.concat([self._memory.take(layer, (batch, more + 1)), now], 1)
+            self._memory.after.append(register[:, 1:])
+            self._memory.warmup += more
+            self._ready = register[:, 1:2], register[:, :1]
+        self._memory.invalid, self._memory.within = invalid, ""
+        if invalid and outputs > 1:
+            self._memory.within = (
+                f"the first window of {layer.name} ends in the middle of a call; pass fewer steps, or put ZeroPadding1D "
+                "before it"
+            )
 
     def _windowed(self, layer: keras.layers.Layer, window: int) -> list[Change]:
         stride, padding, own = layer.strides[0], layer.padding, layer.call
 
         def call(x: tf.Tensor) -> tf.Tensor:
-            front = self._padded.pop(id(x), (x, 0))[1]
-            if padding == "causal":
-                front += window - 1
+            zeros = self._padded.pop(id(x), (x, 0))[1] + (window - 1 if padding == "causal" else 0)
             if padding == "same" and window > stride:
                 raise NotInStreams("padding='same' looks at later events; use padding='causal'")
             if x.shape[1] % stride:
                 raise NotInStreams(f"it takes a multiple of {stride} events; pass steps={stride}")
-            missing = window - front  # events until the first window is complete
-            if missing < 1:
+            if window <= zeros:
                 raise NotInStreams(f"more zeros precede it than its window of {window} holds")
-            skipped = (missing - 1) // stride
-            if skipped and x.shape[1] != stride:
-                raise NotInStreams(
-                    f"its first window is complete after {missing} events, in the middle of a call of {x.shape[1]}; pass "
-                    "fewer steps, or put ZeroPadding1D before it"
-                )
-            front += skipped * stride
-            if front:
-                kept = self._take(layer, (x.shape[0], front, x.shape[2]))
-                x = tf.concat([kept, x], 1)
+            if zeros and self._memory.within:
+                raise NotInStreams(self._memory.within)
+            batch, size, before = x.shape[0], x.shape[1], self._memory.invalid
+            # The first whole window begins after the invalid inputs, and every window ends within its call.
+            invalid = max(-(-(window - stride - zeros + before) // stride), 0)
+            front = invalid * stride - before + zeros
+            if front > 0:
+                take = self._memory.take if self._memory.within else self._take
+                x = tf.concat([take(layer, (batch, front, x.shape[2])), x], 1)
                 self._memory.after.append(x[:, -front:])
-            if skipped:
-                self._wait(layer, x.shape[0], skipped)
-            return own(x)
+            self._wait(layer, batch, invalid, size // stride)
+            return own(x[:, -front:] if front < 0 else x)
 
         changes: list[Change] = [(layer, "call", self._outside(layer, call))]
         return changes if padding != "causal" else [*changes, (layer, "padding", "valid")]

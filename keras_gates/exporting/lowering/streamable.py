@@ -91,9 +91,11 @@ def _why_not(
         try:
             memories = stepped.run(inputs, part, memories)
         except NotInStreams as error:
-            return f"{stepped.running}: {error}"
+            return f"{stepped.running}: {_reason(error)}"
         except (ValueError, tf.errors.InvalidArgumentError) as error:
             return f"{stepped.running} does not take one event ({_reason(error):.100})"
+    if stepped.memory is not None and stepped.memory.within:
+        return stepped.memory.within
     for (layer, at_once), (_, at_last) in zip(whole.outputs, stepped.outputs):
         if memory is not None and isinstance(layer, keras.layers.ZeroPadding1D):
             continue  # in a stream it changes nothing: the convolution after it starts from zeros
@@ -156,7 +158,9 @@ def _same(at_once: list[np.ndarray], at_last: list[np.ndarray], calls: int, warm
         ):  # only a time axis may differ, maybe folded into the batch of 1: the last event is compared
             if len(one) != len(other):
                 one, other = one[None], other[None]
-            over_time = one.ndim == other.ndim > 1 and 0 <= calls * other.shape[1] - one.shape[1] <= warmup
+            over_time = (
+                one.ndim == other.ndim > 1 and 0 <= calls * other.shape[1] - one.shape[1] <= warmup * other.shape[1]
+            )
             if not over_time or one.shape[2:] != other.shape[2:]:
                 return False
             one = one[:, -other.shape[1] :]
