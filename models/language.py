@@ -23,6 +23,7 @@ from keras_gates.models.registry import DeviceModel, Judgement, UserError, ZooMo
 from keras_gates.models.training.recipe import decays, learning_rate
 
 FEWER_EPOCHS = {"builtin": {"epochs": 3}}
+AVERAGED = {"epochs": 28, "average": 0.999, "fresh_rows": 0.25}  # for the character presets
 ZAREMBA = {"units": 200, "layers": 2, "width": 200, "batch": 20, "uniform": 0.1}
 ZAREMBAS_RECIPE = {
     "batch_size": 20,
@@ -34,12 +35,26 @@ ZAREMBAS_RECIPE = {
 }
 PRESETS = {
     "base": {
-        "about": "the next character: one layer of 256",
-        "build": {"units": 256, "batch": 32},
+        "about": "the next character: one layer of 448",
+        "build": {"units": 448, "batch": 32, "dropout": 0.5, "input_dropout": 0.1},
+        "data": {"steps": 100},
+        "recipe": {**AVERAGED, "weight_decay": 0.1},
         "recipe_for": FEWER_EPOCHS,
     },
-    "small": {"about": "one layer of 128", "build": {"units": 128, "width": 32, "batch": 32, "dropout": 0.1}},
-    "nano": {"about": "for a microcontroller", "build": {"units": 64, "width": 16, "batch": 32, "dropout": 0.0}},
+    "small": {
+        "about": "one layer of 128",
+        "build": {"units": 128, "width": 32, "batch": 32, "dropout": 0.15},
+        "data": {"steps": 100},
+        "recipe": {**AVERAGED, "learning_rate": 4e-3, "weight_decay": 0.01},
+        "recipe_for": FEWER_EPOCHS,
+    },
+    "nano": {
+        "about": "for a microcontroller",
+        "build": {"units": 64, "width": 16, "batch": 32, "dropout": 0.0, "input_dropout": 0.0},
+        "data": {"steps": 100},
+        "recipe": {**AVERAGED, "learning_rate": 6e-3, "fresh_rows": 0.5},
+        "recipe_for": FEWER_EPOCHS,
+    },
     "zaremba-small": {
         "about": "the next word: the small network of Zaremba et al. 2014",
         "build": {**ZAREMBA, "dropout": 0.0, "input_dropout": 0.0},

@@ -78,9 +78,7 @@ def _limits(spec: Any) -> tuple[int, int]:
     return min(MOST, most), most
 
 
-def _timed(
-    models: list[tuple[str, Any]], score: str, seconds: float, sizes: tuple[int, int]
-) -> list[dict[str, Any]]:
+def _timed(models: list[tuple[str, Any]], score: str, seconds: float, sizes: tuple[int, int]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     begin = time.monotonic()
     for name, fit in models:

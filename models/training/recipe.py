@@ -96,7 +96,9 @@ def decays(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """
     average = recipe["average"]
     if not 0 <= average < 1:
-        raise UserError(f"average is the decay per step of a moving average, from 0 to below 1, not {average!r}; 0.999 is usual")
+        raise UserError(
+            f"average is the decay per step of a moving average, from 0 to below 1, not {average!r}; 0.999 is usual"
+        )
     moving = {"use_ema": True, "ema_momentum": average} if average else {}
     return {"weight_decay": recipe["weight_decay"] or None, **moving}
 
