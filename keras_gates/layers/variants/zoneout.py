@@ -44,7 +44,7 @@ class _Zoneout(keras.layers.Layer):
         if not training:
             return ops.full((1,), self.rate, dtype=self.compute_dtype)
         batch, time = ops.shape(events)[:2]
-        # Keras' loop runs the first step once in advance, for the shapes of its results, and a draw is lost; on JAX it is unrolled.
+        # Keras' loop computes the first step once in advance, for its shapes, and a draw is lost; on JAX it is unrolled.
         lost = 0 if keras.backend.backend() == "jax" else 1
         first = self.seed_generator.state.value * 1
         counts = ops.stack([ops.zeros_like(ops.arange(time)), ops.arange(time) + lost], axis=1)
