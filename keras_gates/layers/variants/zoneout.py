@@ -80,8 +80,8 @@ class ZoneoutRememberGate(_Zoneout, RememberGate):
                     z drawn for every unit and time step, 1 with probability `rate`, else 0
         otherwise:  the same with z = rate
 
-    No weights. With JAX, a layer that holds this gate is unrolled, because JAX allows no change of state (of the random
-    generator) inside a loop.
+    No weights. With JAX and without the native kernel, a layer that holds this gate is unrolled, because JAX allows no change of
+    state (of the random generator) inside a loop.
 
     Args:
         units: Positive integer.
@@ -118,7 +118,7 @@ class ZoneoutUseGate(_Zoneout, UseGate):
                     z drawn for every unit and time step, 1 with probability `rate`, else 0
         otherwise:  the same with z = rate
 
-    Weights: those of `UseGate`. With JAX, a layer that holds this gate is unrolled.
+    Weights: those of `UseGate`. With JAX and without the native kernel, a layer that holds this gate is unrolled.
 
     Args: those of `UseGate`, then `rate` and `seed`, keyword-only, as for `ZoneoutRememberGate`.
 
