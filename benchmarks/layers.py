@@ -165,9 +165,8 @@ def contenders(shape: str, variant: str, with_cell: bool) -> dict[str, Pair]:
     if with_cell:
         makers["RNN(GateLSTMCell)"] = cell
     found = {name: prepare(network(make, variant), x, mask, False) for name, make in makers.items()}
-    if BACKEND == "tensorflow" and variant in SAME:  # under XLA the variants of the gates run step by step
-        for name in ("GateLSTM", "keras.layers.LSTM"):
-            found[f"{name} XLA"] = prepare(network(makers[name], variant), x, mask, True)
+    if BACKEND == "tensorflow" and variant in SAME:
+        found["keras.layers.LSTM XLA"] = prepare(network(makers["keras.layers.LSTM"], variant), x, mask, True)
     found = {name: (partial(timed, forward), partial(timed, train)) for name, (forward, train) in found.items()}
     if variant not in ("masked", "mixed_bfloat16"):
         if importlib.util.find_spec("torch") is None:

@@ -106,7 +106,9 @@ def main() -> None:
     shape, variant = sys.argv[1:]
     sizes = [int(size) for size in shape.split("/")]
     all_threads, peer = torch.get_num_threads(), lstm(*sizes, variant)
-    found = {"torch.nn.LSTM": with_threads(peer, all_threads), "torch.nn.LSTM, one thread": with_threads(peer, 1)}
+    found = {"torch.nn.LSTM": with_threads(peer, all_threads)}
+    if all_threads > 1:
+        found["torch.nn.LSTM, one thread"] = with_threads(peer, 1)
     if variant == "plain":
         found["bare matmuls"] = with_threads(matmuls(*sizes), all_threads)
     print("\t".join(found), flush=True)

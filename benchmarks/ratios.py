@@ -11,18 +11,15 @@ def ratio(row: dict, kind: str, by: str, ours: list[str], theirs: list[str]) -> 
     return min(sides[0]) / min(sides[1]) if all(sides) else None
 
 
-GATE = ["GateLSTM", "GateLSTM XLA"]
+GATE = ["GateLSTM"]
 KERAS = ["keras.layers.LSTM", "keras.layers.LSTM XLA"]
 TORCH = ["torch.nn.LSTM", "torch.nn.LSTM, one thread"]
 RATIOS = {
-    "GateLSTM at its best / Keras at its best": (GATE, KERAS),
-    "GateLSTM / Keras' default": (GATE[:1], KERAS[:1]),
-    "GateLSTM / Keras at its best": (GATE[:1], KERAS),
-    "GateLSTM XLA / Keras XLA": (GATE[1:], KERAS[1:]),
-    "GateLSTM / torch.nn.LSTM at its best": (GATE[:1], TORCH),
-    "GateLSTM at its best / torch.nn.LSTM at its best": (GATE, TORCH),
-    "article / standard": (["GateLSTM article"], GATE[:1]),
-    "bare matmuls / GateLSTM at its best": (["bare matmuls"], GATE),
+    "GateLSTM / Keras' default": (GATE, KERAS[:1]),
+    "GateLSTM / Keras at its best": (GATE, KERAS),
+    "GateLSTM / torch.nn.LSTM at its best": (GATE, TORCH),
+    "article / standard": (["GateLSTM article"], GATE),
+    "bare matmuls / GateLSTM": (["bare matmuls"], GATE),
 }
 
 

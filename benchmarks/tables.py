@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,21 +25,14 @@ PICTURE = "layers_tensorflow_plain.png"  # copied, because the site can show onl
 PLACE = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 RATIOS = {
-    "GateLSTM / Keras' default": "GateLSTM in graph mode, as `fit` runs it / Keras' default",
-    "GateLSTM / Keras at its best": "GateLSTM in graph mode / the better of Keras' graph mode and XLA",
-    "GateLSTM XLA / Keras XLA": "GateLSTM under XLA / Keras under XLA",
-    "GateLSTM at its best / Keras at its best": "the better GateLSTM / the better Keras",
-    "GateLSTM / torch.nn.LSTM at its best": "GateLSTM in graph mode / `torch.nn.LSTM` (the better of all threads and one)",
-    "GateLSTM at its best / torch.nn.LSTM at its best": "the better GateLSTM / `torch.nn.LSTM`",
-    "article / standard": "article form / standard form, graph mode",
+    "GateLSTM / Keras' default": "GateLSTM / `keras.layers.LSTM` as `fit` runs it",
+    "GateLSTM / Keras at its best": "GateLSTM / the better of `keras.layers.LSTM` with and without XLA",
+    "GateLSTM / torch.nn.LSTM at its best": "GateLSTM / `torch.nn.LSTM` (the better of all threads and one)",
+    "article / standard": "article form / standard form",
 }
-SHORT = ["GateLSTM / Keras' default", "GateLSTM at its best / Keras at its best"]
-SHORT += ["GateLSTM / torch.nn.LSTM at its best", "article / standard"]
 COLUMNS = {
     "GateLSTM": "GateLSTM",
-    "GateLSTM XLA": "GateLSTM XLA",
     "GateLSTM article": "article",
-    "RNN(GateLSTMCell)": "RNN(GateLSTMCell)",
     "keras.layers.LSTM": "Keras",
     "keras.layers.LSTM XLA": "Keras XLA",
     "torch.nn.LSTM": "torch.nn.LSTM",
@@ -46,8 +40,10 @@ COLUMNS = {
     "bare matmuls": "bare matmuls (PyTorch)",
 }
 KINDS = ("forward", "train")
-LARGE = ("32/100/64/128", "128/50/128/256")
+TIMES = ("wall", "processor")
 MODELS = ["GateLSTM", "GateLSTM article", "keras.layers.LSTM", "keras.layers.LSTM XLA"]
+RATE = "32/100/64/128"  # where the variants of the gates have their goal
+SHORT = ("32/7/12/128", "32/4/128/128")
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 VARIANTS = {
     "plain": "",
@@ -56,7 +52,13 @@ VARIANTS = {
     "stacked": "two layers",
     "bidirectional": "Bidirectional",
     "mixed_bfloat16": "mixed_bfloat16",
+    "peephole": "peephole gates",
+    "coupled": "coupled forget gate",
+    "layer_norm": "layer normalization",
+    "zoneout": "zoneout",
+    "projection": "projection to half of the units",
 }
+GATES = ("peephole", "coupled", "layer_norm", "zoneout", "projection")
 
 
 def read(name: str) -> dict[str, Any] | None:
@@ -90,58 +92,90 @@ def shapes(document: dict, by: str) -> str:
 
 
 def variants() -> str:
-    """One row a variant or backend: ratios, forward / training step."""
+    """One row a variant or backend: ratios, forward / training step, of wall time, and in brackets of processor time."""
     names = {
-        "GateLSTM / Keras' default": "GateLSTM / Keras' default",
-        "GateLSTM at its best / Keras at its best": "better / better",
+        "GateLSTM / Keras' default": "GateLSTM / Keras",
         "GateLSTM / torch.nn.LSTM at its best": "GateLSTM / `torch.nn.LSTM`",
         "article / standard": "article / standard",
     }
+
+    def cell(means: dict[str, float]) -> str:
+        wall, processor = ([means[f"{kind} {by}"] for kind in KINDS] for by in ("wall", "processor"))
+        return "{:.2f} / {:.2f} ({:.2f} / {:.2f})".format(*wall, *processor)
+
     rows = []
     for backend, variant in product(BACKENDS, VARIANTS):
         document = read(f"layers_{backend}_{variant}")
-        if document is None or (backend, variant) == ("tensorflow", "plain"):
+        if document is None:
             continue
         found = summary(document["rows"])
-        cells = [
-            f"{found[name]['forward wall']:.2f} / {found[name]['train wall']:.2f}" if name in found else ""
-            for name in names
-        ]
         text = ", ".join(filter(None, [BACKENDS[backend], VARIANTS[variant]]))
+        cells = [cell(found[name]) if name in found else "" for name in names]
         rows.append([text, str(len(document["rows"])), *cells, slowest(document)])
-    return table(
-        ["forward / training step", "shapes", *names.values(), "slowest training step against Keras' default"], rows
-    )
+    return table(["forward / training step", "shapes", *names.values(), "slowest training step against Keras"], rows)
 
 
 def slowest(document: dict) -> str:
-    """The shape where GateLSTM's training step comes off worst against Keras' default."""
-    found = [
-        (row["train"]["GateLSTM"]["wall"] / row["train"]["keras.layers.LSTM"]["wall"], row["shape"])
-        for row in document["rows"]
-    ]
+    """The shape where GateLSTM's training step comes off worst against Keras' default, by processor time."""
+    name = "GateLSTM / Keras' default"
+    found = [(ratio(row, "train", "processor", *SIDES[name]), row["shape"]) for row in document["rows"]]
     return "{:.2f} at {}".format(*max(found))
 
 
+def machines() -> str:
+    """Where the results come from: machine, threads, instructions, versions, and how busy it was."""
+    rows: dict[tuple[str, str], list] = {}
+    for backend, variant in product(BACKENDS, VARIANTS):
+        if document := read(f"layers_{backend}_{variant}"):
+            loads = [row["load"] for row in document["rows"]]
+            rows.setdefault((BACKENDS[backend], document["machine"]), []).append(loads)
+    cells = []
+    for (backend, machine), loads in rows.items():
+        flat = sorted(load for of_file in loads for load in of_file)
+        cells.append([backend, machine, f"{flat[0]:.0f} to {flat[-1]:.0f}"])
+    return table(["backend", "machine", "load while it was measured"], cells)
+
+
 def fit(rows: list[dict]) -> str:
-    """Seconds of an epoch."""
+    """Seconds of an epoch, and what it takes of Keras'."""
     cells = []
     for row in rows:
-        ours, keras = row["models"]["GateLSTM"], row["models"]["keras.layers.LSTM"]
         cells.append(
             [row["shape"]]
             + [f"{row['models'][name]['wall']:.2f}" for name in MODELS if name in row["models"]]
-            + [f"{ours[by] / keras[by]:.2f}" for by in ("wall", "processor")]
-            + [f"{ours['first_wall']:.1f} / {keras['first_wall']:.1f}"]
+            + [of_keras(row, "first_"), of_keras(row, "")]
         )
-    ratios = [
-        mean([row["models"]["GateLSTM"][by] / row["models"]["keras.layers.LSTM"][by] for row in rows])
-        for by in ("wall", "processor")
-    ]
     used = [name for name in MODELS if name in rows[0]["models"]]
-    cells.append(["geometric mean", *[""] * len(used), *[f"{value:.2f}" for value in ratios], ""])
+    both = [" / ".join(f"{epochs(rows, f'{which}{by}'):.2f}" for by in TIMES) for which in ("first_", "")]
+    cells.append(["geometric mean", *[""] * len(used), *both])
     head = ["seconds of a steady epoch", *[COLUMNS[name] for name in used]]
-    return table([*head, "GateLSTM / Keras", "the same, processor time", "first epoch, GateLSTM / Keras"], cells)
+    return table([*head, "first epoch, GateLSTM / Keras, wall / processor time", "steady epochs, the same"], cells)
+
+
+def of_keras(row: dict, which: str) -> str:
+    ours, keras = row["models"]["GateLSTM"], row["models"]["keras.layers.LSTM"]
+    return " / ".join(f"{ours[f'{which}{by}'] / keras[f'{which}{by}']:.2f}" for by in TIMES)
+
+
+def epochs(rows: list[dict], key: str) -> float:
+    """The geometric mean of GateLSTM / Keras."""
+    return mean([row["models"]["GateLSTM"][key] / row["models"]["keras.layers.LSTM"][key] for row in rows])
+
+
+def lengths(rows: list[dict]) -> str:
+    """Texts of many lengths: time against Keras', and memory."""
+    cells = []
+    for row in rows:
+        used = [row["models"][name].get("added_MB") for name in ("GateLSTM", "keras.layers.LSTM")]
+        megabytes = " / ".join(f"{each:.0f}" for each in used if each is not None)
+        name = "with a mask" if row["masked"] else "without a mask"
+        cells.append([name, of_keras(row, "first_"), of_keras(row, ""), megabytes])
+    head = [
+        "texts of 20 to 200 tokens",
+        "first epoch, GateLSTM / Keras, wall / processor time",
+        "steady epochs, the same",
+    ]
+    return table([*head, "MB added at the peak, GateLSTM / Keras"], cells)
 
 
 def memory(rows: list[dict]) -> str:
@@ -151,68 +185,78 @@ def memory(rows: list[dict]) -> str:
 
 
 def goals() -> str:
-    """What was asked for and what the results say: wall time, the better of graph mode and XLA where it says "at its best"."""
-    plain, rows = read("layers_tensorflow_plain"), []
-    if plain:
-        found = summary(plain["rows"])
-        best, default = found["GateLSTM at its best / Keras at its best"], "GateLSTM / Keras' default"
-        peer, article = found.get("GateLSTM at its best / torch.nn.LSTM at its best"), found["article / standard"]
-        worst = max(
-            (ratio(row, kind, "wall", *SIDES[default]), f"{row['shape']} {kind}")
-            for row in plain["rows"]
-            for kind in KINDS
+    """What was asked for and what the results say, wall time and processor time."""
+    rows: list[tuple[str, str, float, dict[str, float]]] = []
+
+    def add(goal: str, where: str, limit: float, value: Callable[[str], float | None]) -> None:
+        values = {by: value(by) for by in TIMES}
+        if all(each is not None for each in values.values()):
+            rows.append((goal, where, limit, values))
+
+    def at(document: dict, shape: str, kind: str, name: str) -> Callable[[str], float | None]:
+        found = [row for row in document["rows"] if row["shape"] == shape]
+        return lambda by: ratio(found[0], kind, by, *SIDES[name]) if found else None
+
+    for backend, text in BACKENDS.items():
+        if not (plain := read(f"layers_{backend}_plain")):
+            continue
+        found, where = summary(plain["rows"]), f"{text}, {len(plain['rows'])} shapes"
+        for kind, name in (("forward", "forward"), ("train", "training step")):
+            for peer, limit in (("torch.nn.LSTM", 0.75), ("Keras", 0.75 if kind == "forward" else 0.30)):
+                key = f"GateLSTM / {peer} at its best"
+                if key in found:
+                    add(f"{name} / {peer} at its best", where, limit, lambda by, f=found[key], i=kind: f[f"{i} {by}"])
+        worst = max(plain["rows"], key=lambda row: ratio(row, "train", "processor", *SIDES["article / standard"]))
+        add(
+            "training, article / standard",
+            f"{text}, {worst['shape']}",
+            1.35,
+            at(plain, worst["shape"], "train", "article / standard"),
         )
-        rows += [
-            ("must: training step, at its best / Keras at its best", 0.5, best["train wall"], ""),
-            ("must: forward, at its best / Keras at its best", 0.8, best["forward wall"], ""),
-            ("must: no shape slower than Keras' default", 1.0, worst[0], worst[1]),
-            ("must: article / standard", 1.35, max(article["forward wall"], article["train wall"]), "TensorFlow"),
-        ]
-    for backend in ("jax", "torch"):
-        if document := read(f"layers_{backend}_plain"):
-            article = summary(document["rows"])["article / standard"]
-            worst_kind = max(article["forward wall"], article["train wall"])
-            rows.append(("must: article / standard", 1.35, worst_kind, f"{backend}, {len(document['rows'])} shapes"))
-    if epochs := read("fit_tensorflow"):
-        wall = mean([row["models"]["GateLSTM"]["wall"] / row["models"]["keras.layers.LSTM"]["wall"] for row in epochs])
-        rows.append(("must: `fit`, GateLSTM / Keras", 0.65, wall, f"{len(epochs)} shapes"))
+        for shape in SHORT:
+            add(
+                "training step / Keras, short",
+                f"{text}, {shape}",
+                0.80,
+                at(plain, shape, "train", "GateLSTM / Keras' default"),
+            )
+    for backend, variant in product(BACKENDS, GATES):
+        if document := read(f"layers_{backend}_{variant}"):
+            text = f"{BACKENDS[backend]}, {VARIANTS[variant]}"
+            add("training step / Keras, variants", text, 0.60, at(document, RATE, "train", "GateLSTM / Keras' default"))
+    for name, which, limit in (("first epoch of `fit`", "first_", 1.0), ("steady epochs of `fit`", "", 0.45)):
+        if shapes := read("fit_tensorflow"):
+            add(f"{name} / Keras", f"{len(shapes)} shapes", limit, lambda by, w=which, s=shapes: epochs(s, f"{w}{by}"))
+    for name, which, limit in (("first epoch, many lengths", "first_", 1.0), ("steady epochs, many lengths", "", 0.6)):
+        if texts := read("lengths_tensorflow"):
+            add(f"{name} / Keras", "with and without a mask", limit, lambda by, w=which, s=texts: epochs(s, f"{w}{by}"))
     for row in read("memory_tensorflow") or []:
         models = row["models"]
         share = models["GateLSTM"]["added_MB"] / models["keras.layers.LSTM"]["added_MB"]
-        rows.append(("must: peak memory of training / Keras'", 1.0, share, row["shape"]))
-    if plain:
-        rows += [
-            ("to conquer: training step, at its best / Keras at its best", 0.4, best["train wall"], ""),
-            ("to conquer: forward, at its best / Keras at its best", 0.6, best["forward wall"], ""),
-        ]
-        if peer:
-            rows += [
-                ("to conquer: training step / `torch.nn.LSTM`", 1.0, peer["train wall"], "at its best"),
-                ("to conquer: forward / `torch.nn.LSTM`", 1.0, peer["forward wall"], "at its best"),
-            ]
-        for row in plain["rows"]:
-            if row["shape"] in LARGE and (
-                rate := ratio(row, "forward", "wall", *SIDES["bare matmuls / GateLSTM at its best"])
-            ):
-                rows.append(("to conquer: forward / bare matmuls (PyTorch's)", 2.0, 1 / rate, row["shape"]))
+        add("peak memory of training / Keras'", row["shape"], 1.0, lambda by, value=share: value)
     cells = [
-        [goal, where, f"{limit:.2f}", f"{value:.2f}", "" if value <= limit else "**missed**"]
-        for goal, limit, value, where in rows
+        [
+            goal,
+            where,
+            f"{limit:.2f}",
+            *[f"{values[by]:.2f}" for by in TIMES],
+            "" if values["processor"] <= limit else "**missed**",
+        ]
+        for goal, where, limit, values in rows
     ]
-    return table(["goal", "where", "at most", "reached", ""], cells)
+    return table(["goal", "where", "at most", "reached, wall time", "processor time", ""], cells)
 
 
 def tables() -> dict[str, str]:
     """Name → Markdown, of every table whose results are there."""
-    found = {"variants": variants(), "goals": goals()}
+    found = {"variants": variants(), "goals": goals(), "machines": machines()}
     if document := read("layers_tensorflow_plain"):
         found |= {
-            "means": means(document, RATIOS),
-            "summary": means(document, {name: RATIOS[name] for name in SHORT}),
+            "summary": means(document, RATIOS),
             "wall": shapes(document, "wall"),
             "processor": shapes(document, "processor"),
         }
-    for name, make in (("fit", fit), ("memory", memory)):
+    for name, make in (("fit", fit), ("memory", memory), ("lengths", lengths)):
         if rows := read(f"{name}_tensorflow"):
             found[name] = make(rows)
     return found

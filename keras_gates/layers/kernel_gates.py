@@ -1,4 +1,4 @@
-"""The gates that the native kernel has, in any combination: the plain ones, peephole, coupled, layer-normalised, zoneout, projection."""
+"""The gates that the native kernel has, and what it takes of them, in any combination."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def kernel_arrays(cell: GateLSTMCell, events: Any, training: bool) -> tuple[dict
         training: Boolean, whether zoneout draws.
 
     Returns:
-        Tensors by the names of `keras_gates.native.structures.ARRAYS`, and whether the zones among them were drawn for every step.
+        Tensors by the names of `keras_gates.native.structures.ARRAYS`; whether the zones among them were drawn for every step.
     """
     gates = {name: getattr(cell, name) for name in WEIGHTED}
     found = {f"{gate}_{name}": getattr(gates[gate], name, None) for gate in gates for name in OF_EACH}

@@ -53,8 +53,8 @@ class LoopInputs:
         return_sequences: Boolean, return every STM instead of the last.
         zero_output_for_mask: Boolean, return zeros at a skipped event instead of the STM before it.
         unroll: Boolean, trace the time steps one by one. Only `portable` does so.
-        arrays: Only for `native`: the gates' own weights instead of `weights`, and what other gates than the plain ones need, by the
-            names of `keras_gates.native.structures.ARRAYS`; or None.
+        arrays: Only for `native`: the gates' own weights instead of `weights`, and what other gates than the plain ones need, by
+            the names of `keras_gates.native.structures.ARRAYS`; or None.
         drawn: Boolean, only for `native`: the zones among `arrays` have a number for every step.
     """
 

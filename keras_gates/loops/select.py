@@ -4,7 +4,7 @@
 |---|---|---|
 | `general` | any | `keras.layers.RNN` over the cell: custom gates, a dropout mask for every gate |
 | `portable` | any | all events projected in one matmul, then Keras' loop over the time steps; the backend's own gradient |
-| `native` | any, on a CPU | a C++ kernel: the sequence is one operation, its gradient another; also peephole and coupled gates |
+| `native` | any, on a CPU | a C++ kernel: the sequence is one operation, its gradient another; also the variants it has |
 | `compiled` | TensorFlow | the whole loop compiled by XLA, hand-written gradient, two halves of the batch in parallel |
 | `scan` | JAX | `lax.scan` with a hand-written gradient |
 | `fused` | PyTorch | PyTorch's own LSTM (oneDNN on a CPU) |
@@ -53,7 +53,7 @@ class SequenceProblem:
         masked: whether the sequence has a mask.
         training: whether the call is for training.
         custom_gates: whether a gate is not the plain one.
-        kernel_gates: whether the native kernel has the custom gates (peephole, coupled).
+        kernel_gates: whether the native kernel has the custom gates (see `layers/kernel_gates.py`).
         masks_per_gate: whether dropout draws a mask for every gate.
         unroll: as for `keras.layers.RNN`.
         go_backwards: as for `keras.layers.RNN`.

@@ -44,7 +44,7 @@ class _Zoneout(keras.layers.Layer):
         if not training:
             return ops.full((1,), self.rate, dtype=self.compute_dtype)
         batch, time = ops.shape(events)[:2]
-        # Keras' loop runs the first step once in advance, for the shapes of its results, and a draw is lost; on JAX it is unrolled.
+        # Keras' loop computes the first step once in advance, for its shapes, and a draw is lost; on JAX it is unrolled.
         lost = 0 if keras.backend.backend() == "jax" else 1
         first = self.seed_generator.state.value * 1
         counts = ops.stack([ops.zeros_like(ops.arange(time)), ops.arange(time) + lost], axis=1)
@@ -80,8 +80,8 @@ class ZoneoutRememberGate(_Zoneout, RememberGate):
                     z drawn for every unit and time step, 1 with probability `rate`, else 0
         otherwise:  the same with z = rate
 
-    No weights. With JAX, a layer that holds this gate is unrolled, because JAX allows no change of state (of the random
-    generator) inside a loop.
+    No weights. With JAX and without the native kernel, a layer that holds this gate is unrolled, because JAX allows no change of
+    state (of the random generator) inside a loop.
 
     Args:
         units: Positive integer.
@@ -118,7 +118,7 @@ class ZoneoutUseGate(_Zoneout, UseGate):
                     z drawn for every unit and time step, 1 with probability `rate`, else 0
         otherwise:  the same with z = rate
 
-    Weights: those of `UseGate`. With JAX, a layer that holds this gate is unrolled.
+    Weights: those of `UseGate`. With JAX and without the native kernel, a layer that holds this gate is unrolled.
 
     Args: those of `UseGate`, then `rate` and `seed`, keyword-only, as for `ZoneoutRememberGate`.
 
