@@ -1,6 +1,6 @@
 """Mutation testing: does a fault in the code fail a test?
 
-    python benchmarks/mutation.py map                      # which tests run which line (needs coverage); once
+    python benchmarks/mutation.py map [tests/edge …]       # which tests run which line (needs coverage); adds to what is known
     python benchmarks/mutation.py run 100 --seed 1 --json benchmarks/results/mutation.json
 
 Each mutant is a copy of the package in which one operator, number, comparison, condition or `not` differs, in a file of layers,
@@ -140,8 +140,8 @@ class _Recorder:
             self.seconds[report.nodeid] = float("inf")  # it fails without a mutant too
 
 
-def record() -> None:
-    """Run the tests once and write MAP: the tests with their seconds, and per file and line the tests that run it."""
+def record(tests: list[str]) -> None:
+    """Run tests once and add to MAP: the tests with their seconds, and per file and line the tests that run it."""
     import coverage
     import pytest
 
@@ -150,16 +150,17 @@ def record() -> None:
     recorder = _Recorder(recorded)
     sys.path.insert(0, str(ROOT))
     recorded.start()
-    pytest.main([*_OPTIONS, *TESTS], plugins=[recorder])
+    pytest.main([*_OPTIONS, *tests], plugins=[recorder])
     recorded.stop()
-    data, lines = recorded.get_data(), {}
+    known = json.loads(MAP.read_text()) if MAP.exists() else {"seconds": {}, "lines": {}}
+    seconds, lines, data = known["seconds"], known["lines"], recorded.get_data()
     for file in data.measured_files():
-        name = str(Path(file).relative_to(package))
-        each = data.contexts_by_lineno(file)
-        lines[name] = {line: [test for test in tests if test] for line, tests in each.items()}
+        own = lines.setdefault(str(Path(file).relative_to(package)), {})
+        for line, contexts in data.contexts_by_lineno(file).items():
+            own[str(line)] = sorted({*own.get(str(line), ()), *(test for test in contexts if test)})
+    seconds |= {test: time for test, time in recorder.seconds.items() if time != float("inf")}
     MAP.parent.mkdir(exist_ok=True)
-    seconds = {test: time for test, time in recorder.seconds.items() if time != float("inf")}
-    MAP.write_text(json.dumps({"seconds": seconds, "lines": lines}))
+    MAP.write_text(json.dumps(known))
     print(f"{len(seconds)} tests, {len(lines)} files in {MAP}")
 
 
@@ -267,7 +268,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("map")
+    commands.add_parser("map").add_argument("tests", nargs="*", default=TESTS)
     mutants = commands.add_parser("run")
     mutants.add_argument("count", type=int)
     mutants.add_argument("--seed", type=int, default=0)
@@ -276,7 +277,7 @@ def main() -> None:
     mutants.add_argument("--json", type=Path, help="results; mutants that stand there are not run again")
     options = parser.parse_args()
     if options.command == "map":
-        record()
+        record(options.tests)
     else:
         run(options.count, options.seed, options.under, options.seconds, options.json)
 
