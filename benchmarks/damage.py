@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -67,7 +68,7 @@ def mutate_json(data: bytes, chance: random.Random) -> bytes:
             if kind < 0.2:
                 del place[key]
             elif kind < 0.4:
-                place[key] = place[chance.choice(keys)]
+                place[key] = copy.deepcopy(place[chance.choice(keys)])  # a list within itself is no JSON
             elif kind < 0.5 and isinstance(place, list):
                 place.append(place[key])
             else:

@@ -3,7 +3,7 @@
 python benchmarks/export.py figures [--json FILE]      the figures of docs/export.md
 python benchmarks/export.py random 200 [--first 0]     random models: how many agree, what refuses, what differs
 python benchmarks/export.py random 600 --structures    models of every structure in every mode and precision
-python benchmarks/export.py verification 200           good files and broken copies of them: which are withheld
+python benchmarks/export.py verification FOLDER        files of `random --kept FOLDER`, and broken copies: which are withheld
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests/support"), str(Path(__file__).resolve().parent)]
 
@@ -75,70 +76,116 @@ def random_models(count: int, first: int, log: Path, structures: bool, kept: Pat
         answers.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
 
 
-def verification(count: int, first: int, log: Path) -> None:
-    """Export random models, break copies of each file, and count which of them the verification withholds.
+def verification(kept: Path, draws: int, log: Path, structures: bool) -> None:
+    """Break copies of exported files, and count which of them the verification withholds, and which good files.
 
-    A copy counts as broken if its outputs moved by more than a fifth of their spread, and by more than five times the good
-    file's rounding. Every file is a line of JSON in `log`.
+    Nothing is converted: the files are those that `random --kept` left; the models are drawn again. A good file is compared
+    over several other draws of inputs. A copy counts as broken if its outputs moved by more than a fifth of their spread, and by
+    more than five times the good file's rounding.
+
+    Args:
+        kept: Folder with SEED.tflite.
+        draws: Sets of inputs per good file.
+        log: A line of JSON per comparison; a seed that stands there is not run again.
+        structures: As for `random`.
     """
     import keras
-    import numpy as np
-    from broken_files import broken_files
     from export_models import random_case
-
-    import keras_gates
-    from keras_gates.exporting.model_inputs import inputs_of
-    from keras_gates.exporting.verify import compare, runner, samples
+    from export_structures import structured_case
 
     log.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     done = {row["seed"] for row in rows}
-    for seed in set(range(first, first + count)) - done:
-        case, new = random_case(seed), []
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                report = keras_gates.export(case.model, folder, ("tflite",), **case.options)
-                data = Path(folder, "model.tflite").read_bytes()
-        except keras_gates.ExportError as error:
-            new.append({"seed": seed, "defect": "", "precision": case.options["precision"], "why": str(error)[:400]})
-            data = b""
-        if data and not (report.precision == "int16x8" and "fused" in report.lowering):
-            inputs = inputs_of(case.model)
-            held_out = samples.samples_of(case.fresh, inputs)
-            wanted = compare.keras_outputs(case.model, inputs, held_out)
-            rounding = compare.rounding_of(case.model, inputs, held_out, wanted)
-            feeds = [{port.name: x for port, x in zip(inputs.ports, sample)} for sample in held_out]
-            for defect, each in [("", data), *broken_files(data, seed)]:
-                got = runner.run(each, feeds, report.mode == "stream").predictions
-                worst = compare.compare(wanted, got, report.precision, (), rounding).worst
-                row = {"seed": seed, "defect": defect, "precision": report.precision, "lowering": report.lowering}
-                row |= {"mean": worst.mean, "high": worst.high, "max": worst.largest, "spread": worst.spread}
-                row |= {
-                    "variation": worst.variation,
-                    "other": worst.other,
-                    "changed": worst.changed,
-                    "wrong": worst.wrong,
-                    "usual": worst.usual,
-                }
-                row |= {"size": float(np.abs(np.concatenate([x[0].ravel() for x in wanted])).max())}
-                new.append(row | {"withheld": not worst.acceptable, "rounding": rounding[0]})
+    texts = {path: json.loads(path.with_suffix(".json").read_text())["text"] for path in kept.glob("*.tflite")}
+    # int8 first: it is there that a defect can hide behind the rounding
+    for path in sorted(texts, key=lambda each: (" int8," not in texts[each], int(each.stem))):
+        seed = int(path.stem)
+        if seed in done or not path.stat().st_size:
+            continue
+        case = (structured_case if structures else random_case)(seed)
+        new = _compared(seed, case, path.read_bytes(), draws)
         rows += new
         with open(log, "a") as file:
             file.writelines(json.dumps(row) + "\n" for row in new)
+        print(case.text, len(new), flush=True)
         keras.backend.clear_session()
-    good = {row["seed"]: row for row in rows if not row["defect"] and "mean" in row}
-    refused = [row for row in rows if "why" in row]
+    rows = [row for row in rows if "mean" in row]  # the others do not run
+    good = [row for row in rows if not row["defect"]]
+    rounding: dict[int, float] = {}
+    for row in good:
+        rounding[row["seed"]] = max(row["mean"], rounding.get(row["seed"], 0.0))
     broken = [
         row
         for row in rows
-        if row["defect"] and row["mean"] > max(0.2 * row["spread"], 5 * good[row["seed"]]["mean"], 0.02 * row["size"])
+        if row["defect"] and row["mean"] > max(0.2 * row["spread"], 5 * rounding[row["seed"]], 0.02 * row["size"])
     ]
-    print(
-        f"good: {len(good)} written, {len(refused)} refused; on other data {sum(r['withheld'] for r in good.values())} fail"
-    )
+    files = len({row["seed"] for row in good})
+    print(f"good: {files} files, {len(good)} comparisons, {sum(row['withheld'] for row in good)} withheld")
     print(f"broken: {len(broken)}, of them withheld {sum(row['withheld'] for row in broken)}")
-    for row in refused + [r for r in good.values() if r["withheld"]] + [r for r in broken if not r["withheld"]]:
+    for key in ("defect", "precision"):
+        counted = collections.Counter(row[key] for row in broken)
+        missed = collections.Counter(row[key] for row in broken if not row["withheld"])
+        print(key, {name: f"{count - missed[name]} of {count}" for name, count in counted.items()})
+    for row in [r for r in good if r["withheld"]] + [r for r in broken if not r["withheld"]]:
         print(row)
+
+
+def _compared(seed: int, case: Any, data: bytes, draws: int) -> list[dict[str, Any]]:
+    """Compare a file over several draws of inputs, and its broken copies over the first."""
+    import numpy as np
+    from broken_files import broken_files
+
+    from keras_gates.edge import EdgeModel
+    from keras_gates.exporting.model_inputs import inputs_of
+    from keras_gates.exporting.verify import compare, runner, samples
+    from keras_gates.exporting.verify.noise import QuantizationReport, noise_of
+
+    file = EdgeModel(data, probe=False)
+    x, inputs = case.calibration, inputs_of(case.model)
+    int16_fused = any(t.dtype == "int16" for g in file.file.subgraphs for t in g.tensors) and "UNIDIRECTIONAL" in str(
+        file.file
+    )
+    if file.description.frontend or not isinstance(x, np.ndarray) or int16_fused:
+        return []
+    random, count = np.random.default_rng(seed), 12
+    sets = [x[random.permutation(len(x))[:count]]]
+    for _ in range(draws - 1):  # sequences that the export has not seen: other events of the same data
+        places = random.integers(len(x), size=(count, x.shape[1]))
+        other = (
+            np.where(x[:count] == 0, 0, x[places, np.arange(x.shape[1])]) if x.dtype.kind == "f" else x[places[:, 0]]
+        )
+        sets.append(other.astype(x.dtype))
+    held_out = samples.samples_of(np.concatenate(sets), inputs)
+    wanted = compare.keras_outputs(case.model, inputs, held_out)
+    feeds = [{port.name: x for port, x in zip(inputs.ports, sample)} for sample in held_out]
+    precision, by_event, rows = case.options["precision"], case.options["mode"] == "stream", []
+    rounding: tuple[float, ...] | list[float] = ()
+    noise: QuantizationReport | None = None
+    for defect, each in [("", data), *broken_files(data, seed)]:
+        used = count if defect else len(feeds)
+        try:
+            got = runner.run(each, feeds[:used], by_event).predictions
+        except Exception as error:  # a file that does not run is not written
+            rows.append(
+                {"seed": seed, "defect": defect, "precision": precision, "why": str(error)[:200], "withheld": True}
+            )
+            continue
+        for start in range(0, used, count):
+            here = slice(start, start + count)
+            difference = compare.compare(wanted[here], got[here], precision, (), rounding)
+            if not difference.acceptable and not rounding:
+                rounding = compare.rounding_of(case.model, inputs, held_out[:count], wanted[:count])
+                difference = compare.compare(wanted[here], got[here], precision, (), rounding)
+            worst, withheld = difference.worst, not difference.acceptable
+            if precision.startswith("int") and not worst.is_usual and getattr(case.model, "inputs", None):
+                if noise is None:
+                    noise = noise_of(case.model, inputs, samples.samples_of(x, inputs), precision)
+                withheld = withheld or worst.mean > noise.explains(worst.usual, worst.spread)
+            names = ("mean", "high", "largest", "spread", "variation", "other", "changed", "wrong", "usual")
+            row = {"seed": seed, "defect": defect, "precision": precision, "withheld": withheld}
+            row["size"] = max(float(np.abs(y).max()) for outputs in wanted[here] for y in outputs)
+            rows.append(row | {name: getattr(worst, name) for name in names})
+    return rows
 
 
 def figures(path: str | None) -> None:
@@ -251,8 +298,9 @@ def main() -> None:
     many.add_argument("--kept", type=Path, help="folder where the exported files stay")
     many.add_argument("--json", type=Path, help="write all answers here")
     judged = commands.add_parser("verification")
-    judged.add_argument("count", type=int)
-    judged.add_argument("--first", type=int, default=0)
+    judged.add_argument("kept", type=Path)
+    judged.add_argument("--draws", type=int, default=8, help="sets of inputs per good file")
+    judged.add_argument("--structures", action="store_true")
     judged.add_argument("--log", type=Path, default=Path("runs/verification.jsonl"))
     measured = commands.add_parser("figures")
     measured.add_argument("--json")
@@ -260,7 +308,7 @@ def main() -> None:
     if arguments.command == "figures":
         figures(arguments.json)
     elif arguments.command == "verification":
-        verification(arguments.count, arguments.first, arguments.log)
+        verification(arguments.kept, arguments.draws, arguments.log, arguments.structures)
     else:
         random_models(
             arguments.count, arguments.first, arguments.log, arguments.structures, arguments.kept, arguments.json

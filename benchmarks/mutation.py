@@ -1,10 +1,11 @@
 """Mutation testing: does a fault in the code fail a test?
 
-    python benchmarks/mutation.py 60 --seed 1 --json benchmarks/results/mutation.json
+    python benchmarks/mutation.py map [tests/edge …]       # which tests run which line (needs coverage); adds to what is known
+    python benchmarks/mutation.py run 100 --seed 1 --json benchmarks/results/mutation.json
 
-Each mutant is a copy of the package in which one operator, number, comparison, `not` or return value differs, in a file of
-layers, loops, conversion, edge or the export's verification. The tests listed for its file run over the copy until one fails;
-a mutant that none of them fails survived. Mutants of texts (messages, docstrings) are not made.
+Each mutant is a copy of the package in which one operator, number, comparison, condition or `not` differs, in a file of layers,
+loops, conversion, edge or the export's verification. Of the tests in `TESTS` those that run the line go over the copy, the
+quickest first, until one fails; a mutant that none of them fails survived. Mutants of texts (messages, docstrings) are not made.
 """
 
 from __future__ import annotations
@@ -22,26 +23,31 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# The tests that are to notice a fault in the files whose path begins with the key; the longest key counts.
-TESTS = {
-    "layers/": ["tests/layers/test_cell.py", "tests/layers/test_lstm.py", "tests/layers"],
-    "loops/": ["tests/loops", "tests/layers/test_lstm.py"],
-    "conversion/": ["tests/conversion"],
-    "edge/": ["tests/edge/test_edge.py", "tests/edge", "tests/project/test_fuzz.py"],
-    "edge/frontends.py": ["tests/edge/test_frontends.py", "tests/edge/test_edge.py"],
-    "edge/times.py": ["tests/edge/test_times.py"],
-    "edge/tables.py": ["tests/edge/test_tables.py"],
-    "edge/sound.py": ["tests/edge/test_sound.py"],
-    "edge/recordings.py": ["tests/edge/test_sound.py", "tests/cli"],
-    "edge/bench.py": ["tests/edge", "tests/cli"],
-    "edge/examples.py": ["tests/edge", "tests/cli"],
-    "edge/series.py": ["tests/edge", "tests/cli"],
-    "exporting/verify/": ["tests/exporting/test_verification.py", "tests/exporting/test_faults.py"],
-    "exporting/tflite/": ["tests/exporting/test_passes.py", "tests/exporting/test_export.py"],
-    "exporting/lowering/": ["tests/exporting/test_stream_layers.py", "tests/exporting/test_export.py"],
-}
+TESTS = [
+    *(
+        "tests/layers/" + name
+        for name in ("test_cell.py", "test_gates.py", "test_lstm.py", "test_errors.py", "test_config.py")
+    ),
+    *(
+        "tests/layers/" + name
+        for name in ("test_variants.py", "test_initializers.py", "test_zoneout_and_projection.py")
+    ),
+    "tests/loops",
+    "tests/conversion",
+    *(
+        "tests/edge/" + name
+        for name in ("test_edge.py", "test_frontends.py", "test_sound.py", "test_tables.py", "test_times.py")
+    ),
+    "tests/exporting/test_verification.py",
+    "tests/exporting/test_quantization.py",
+]
+FILES = ("layers/", "loops/", "conversion/", "edge/", "exporting/verify/")
+MAP = ROOT / "runs" / "mutation_map.json"
+MOST = 40  # tests for one mutant
+_OPTIONS = ["-q", "-W", "ignore", "-n0", "-p", "no:cacheprovider", "--tb=no", "-m", "not slow"]
 _ARITHMETIC = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult}
 _COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -118,27 +124,71 @@ def mutate(tree: ast.Module, number: int) -> tuple[ast.Module, str, int]:
     return ast.fix_missing_locations(tree), f"{kind}: {before} → {after}", node.lineno
 
 
-def _tests_of(path: str) -> list[str]:
-    return TESTS[max((key for key in TESTS if path.startswith(key)), key=len)]
+class _Recorder:
+    """A pytest plugin that notes which test runs which line, and the seconds of each test."""
+
+    def __init__(self, coverage: Any) -> None:
+        self.coverage = coverage
+        self.seconds: dict[str, float] = {}
+
+    def pytest_runtest_setup(self, item: Any) -> None:
+        self.coverage.switch_context(item.nodeid)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+        if report.failed:
+            self.seconds[report.nodeid] = float("inf")  # it fails without a mutant too
 
 
-def _survives(path: str, tree: ast.Module, seconds: int) -> str | None:
+def record(tests: list[str]) -> None:
+    """Run tests once and add to MAP: the tests with their seconds, and per file and line the tests that run it."""
+    import coverage
+    import pytest
+
+    package = ROOT / "keras_gates"
+    recorded = coverage.Coverage(source=[str(package)], data_file=None, config_file=False)
+    recorder = _Recorder(recorded)
+    sys.path.insert(0, str(ROOT))
+    recorded.start()
+    pytest.main([*_OPTIONS, *tests], plugins=[recorder])
+    recorded.stop()
+    known = json.loads(MAP.read_text()) if MAP.exists() else {"seconds": {}, "lines": {}}
+    seconds, lines, data = known["seconds"], known["lines"], recorded.get_data()
+    for file in data.measured_files():
+        own = lines.setdefault(str(Path(file).relative_to(package)), {})
+        for line, contexts in data.contexts_by_lineno(file).items():
+            own[str(line)] = sorted({*own.get(str(line), ()), *(test for test in contexts if test)})
+    seconds |= {test: time for test, time in recorder.seconds.items() if time != float("inf")}
+    MAP.parent.mkdir(exist_ok=True)
+    MAP.write_text(json.dumps(known))
+    print(f"{len(seconds)} tests, {len(lines)} files in {MAP}")
+
+
+def _tests_of(recorded: dict[str, Any], path: str, line: int) -> list[str]:
+    """Return the tests that run a line, the quickest first; for a line that runs at import, those that use the file."""
+    lines = {int(number): tests for number, tests in recorded["lines"].get(path, {}).items()}
+    near = [number for number in sorted(lines, reverse=True) if line - 6 <= number <= line and lines[number]]
+    chosen = lines[near[0]] if near else {test for tests in lines.values() for test in tests}
+    seconds = recorded["seconds"]
+    return sorted((test for test in set(chosen) if test in seconds), key=lambda test: seconds[test])[:MOST]
+
+
+def _survives(path: str, tree: ast.Module, tests: list[str], seconds: int) -> str | None:
     """Return the first test that fails on the mutant, "" if none does, None if they did not end in time."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("keras_gates", "models", "tests", "benchmarks", "docs", "examples"):
-            shutil.copytree(
-                ROOT / name, Path(folder, name), symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
-            )
-        for name in ("pyproject.toml", "setup.cfg", "setup.py", "README.md", "train.py"):
-            shutil.copy(ROOT / name, Path(folder, name))
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "keras_gates", Path(folder, "keras_gates"), symlinks=True, ignore=ignored)
+        shutil.copytree(ROOT / "tests", Path(folder, "tests"), ignore=ignored)
+        for name in ("models", "benchmarks", "docs", "pyproject.toml", "setup.cfg", "README.md"):
+            Path(folder, name).symlink_to(ROOT / name)
         Path(folder, "keras_gates", path).write_text(ast.unparse(tree), encoding="utf-8")
         output = Path(folder, "output")
         child = os.fork()
         if child == 0:
-            _run_tests(folder, _tests_of(path), output)
+            _run_tests(folder, tests, output)
         deadline = time.time() + seconds
         while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.time() < deadline:
-            time.sleep(0.2)
+            time.sleep(0.1)
         if ended[0] == 0:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -158,61 +208,78 @@ def _run_tests(folder: str, tests: list[str], output: Path) -> None:
     os.dup2(file, 2)
     os.chdir(folder)
     os.environ |= {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    sys.path.insert(0, folder)
+    sys.path[:] = [folder, *(each for each in sys.path if each != str(ROOT))]
     import pytest
 
-    arguments = ["-x", "-q", "-W", "ignore", "-n0", "-p", "no:cacheprovider", "--tb=no"]
     status = 1
     try:
-        status = int(pytest.main([*arguments, *tests]))
+        status = int(pytest.main(["-x", *_OPTIONS, *tests]))
     finally:
         sys.stdout.flush()
         os._exit(status)
 
 
-def main() -> None:
-    """Run mutants and write what became of each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("count", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--under", default="", help="only files whose path in keras_gates/ begins with this")
-    parser.add_argument("--seconds", type=int, default=600, help="time limit for the tests of one mutant")
-    parser.add_argument("--json", type=Path, help="results; mutants that stand there are not run again")
-    options = parser.parse_args()
-    package = ROOT / "keras_gates"
+def run(count: int, seed: int, under: str, seconds: int, answers: Path | None) -> None:
+    """Run mutants and write what became of each.
+
+    Args:
+        count, seed: How many, chosen by which seed.
+        under: Only files whose path in keras_gates/ begins with this.
+        seconds: Time limit for the tests of one mutant.
+        answers: Results; mutants that stand there are not run again.
+    """
+    package, recorded = ROOT / "keras_gates", json.loads(MAP.read_text())
     files = sorted(str(path.relative_to(package)) for path in package.rglob("*.py"))
-    files = [path for path in files if any(path.startswith(key) for key in TESTS) and path.startswith(options.under)]
+    files = [path for path in files if path.startswith(FILES) and path.startswith(under)]
     trees = {path: ast.parse((package / path).read_text(encoding="utf-8")) for path in files}
     places = []
     for path, tree in trees.items():
-        found = _Places()
-        found.visit(tree)
-        places += [(path, number) for number in range(len(found.nodes))]
-    chosen = random.Random(options.seed).sample(places, min(options.count, len(places)))
-    importlib.import_module("tensorflow")  # keras_gates itself must not be imported before the fork
-    rows = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
+        mutable = _Places()
+        mutable.visit(tree)
+        places += [(path, number) for number in range(len(mutable.nodes))]
+    chosen = random.Random(seed).sample(places, min(count, len(places)))
+    sys.modules["keras_gates"] = None  # type: ignore[assignment]  # imported after the fork, from the copy
+    for name in ("tensorflow", "keras", "pytest"):
+        importlib.import_module(name)
+    del sys.modules["keras_gates"]
+    rows = json.loads(answers.read_text()) if answers and answers.exists() else []
     done = {(row["file"], row["line"], row["mutation"]) for row in rows}
     for path, number in chosen:
         tree, mutation, line = mutate(trees[path], number)
         if (path, line, mutation) in done:
             continue
         start = time.time()
-        killed = _survives(path, tree, options.seconds)
-        rows.append({"file": path, "line": line, "mutation": mutation, "killed_by": killed})
-        print(
-            "killed  " if killed else "UNDECIDED" if killed is None else "SURVIVED",
-            f"{path}:{line}",
-            mutation,
-            killed,
-            f"{time.time() - start:.0f} s",
-            flush=True,
-        )
-        if options.json:
-            options.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        tests = _tests_of(recorded, path, line)
+        killed = _survives(path, tree, tests, seconds) if tests else ""
+        rows.append({"file": path, "line": line, "mutation": mutation, "tests": len(tests), "killed_by": killed})
+        word = "killed  " if killed else "UNDECIDED" if killed is None else "SURVIVED"
+        print(word, f"{path}:{line}", mutation, killed, f"{len(tests)} tests, {time.time() - start:.0f} s", flush=True)
+        if answers:
+            answers.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     survivors = [row for row in rows if row["killed_by"] == ""]
     undecided = [row for row in rows if row["killed_by"] is None]
-    killed = len(rows) - len(survivors) - len(undecided)
-    print(f"{len(rows)} mutants: {killed} killed, {len(survivors)} survived, {len(undecided)} not decided in time")
+    killed_count = len(rows) - len(survivors) - len(undecided)
+    print(
+        f"{len(rows)} mutants: {killed_count} killed, {len(survivors)} survived, {len(undecided)} not decided in time"
+    )
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("map").add_argument("tests", nargs="*", default=TESTS)
+    mutants = commands.add_parser("run")
+    mutants.add_argument("count", type=int)
+    mutants.add_argument("--seed", type=int, default=0)
+    mutants.add_argument("--under", default="", help="only files whose path in keras_gates/ begins with this")
+    mutants.add_argument("--seconds", type=int, default=300, help="time limit for the tests of one mutant")
+    mutants.add_argument("--json", type=Path, help="results; mutants that stand there are not run again")
+    options = parser.parse_args()
+    if options.command == "map":
+        record(options.tests)
+    else:
+        run(options.count, options.seed, options.under, options.seconds, options.json)
 
 
 if __name__ == "__main__":

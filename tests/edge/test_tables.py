@@ -1,6 +1,7 @@
 """Tables from anywhere: what pandas reads is what was written, and what is wrong is said with file, line, column and cell."""
 
 import gzip
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,16 @@ pandas = pytest.importorskip("pandas", reason="tables need the extra `files`")
 def table_of(tmp_path, content, name="mine.csv", **options):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_table(tmp_path / name, **options)
+
+
+@pytest.mark.slow
+def test_a_workbook_with_a_damaged_row_number_is_not_read_for_hours(tmp_path):
+    pandas.DataFrame({"v": [1, 2, 3]}).to_excel(tmp_path / "good.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "good.xlsx") as good, zipfile.ZipFile(tmp_path / "mine.xlsx", "w") as damaged:
+        for name in good.namelist():
+            damaged.writestr(name, good.read(name).replace(b'<row r="3">', b'<row r="99999999999">'))
+    with pytest.raises(EdgeError, match=r"mine\.xlsx is damaged: it has more than the 1,048,576 rows"):
+        read_table(tmp_path / "mine.xlsx")
 
 
 @pytest.mark.parametrize(

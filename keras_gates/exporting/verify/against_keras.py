@@ -17,7 +17,7 @@ from keras_gates.exporting.verify import compare, samples, tflm
 from keras_gates.exporting.verify.calibration import Data, longest_without_padding
 from keras_gates.exporting.verify.compare import Difference
 from keras_gates.exporting.verify.feeder import Feed, Feeder
-from keras_gates.exporting.verify.noise import noise_of
+from keras_gates.exporting.verify.noise import QuantizationReport, noise_of
 from keras_gates.exporting.verify.runner import Run, run
 
 MOST = 64
@@ -71,12 +71,14 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
     wanted = compare.keras_outputs(request.compared_with, request.inputs, held_out)
     difference = _compared(request, held_out, wanted, result.predictions)
     is_usual = all(each.is_usual for each in difference.outputs)
-    loss = _where_integers_lose(request, data) if request.is_integer and not is_usual else ""
-    if not difference.acceptable:
-        worst = difference.worst
+    noise = _where_integers_lose(request, data) if request.is_integer and not is_usual else None
+    loss = "" if noise is None else noise.summary
+    worst = difference.worst
+    allowed = worst.wrong if noise is None else min(worst.wrong, noise.explains(worst.usual, worst.spread))
+    if not difference.acceptable or worst.mean > allowed:
         raise ExportError(
             f"the {request.precision} file ({lowering.name}) differs from Keras over {difference.samples} samples. {worst}; "
-            f"expected is a mean of at most {worst.wrong:.3g}, and of at most {worst.other:.3g} (here {worst.variation:.3g}) "
+            f"expected is a mean of at most {allowed:.3g}, and of at most {worst.other:.3g} (here {worst.variation:.3g}) "
             "around each column's mean. Nothing was written. Use a finer precision, or calibrate with "
             f"more and more typical sequences.{f' To look at: {loss}.' if loss else ''}"
         )
@@ -122,12 +124,12 @@ def _compared(
     return compare.compare(wanted, got, request.precision, names, rounding)
 
 
-def _where_integers_lose(request: ExportRequest, data: Data) -> str:
-    """A sentence for the report; empty if the samples are few."""
+def _where_integers_lose(request: ExportRequest, data: Data) -> QuantizationReport | None:
+    """What rounding costs this model; None if the samples are few."""
     few = samples.spread([*data.fit, *data.held_out], 5 * MOST_MICRO)
     if len(few) < 2 or getattr(request.model, "inputs", None) is None or request.model.inputs[0].shape[0] is not None:
-        return ""
-    return noise_of(request.model, request.inputs, few, request.precision).summary
+        return None
+    return noise_of(request.model, request.inputs, few, request.precision)
 
 
 def can_resize(request: ExportRequest, candidate: TFLiteFile, feeder: Feeder, data: Data) -> bool:

@@ -13,6 +13,7 @@ from keras import tree
 from keras_gates.exporting.model_inputs import Inputs, Sample
 from keras_gates.exporting.verify.rounding import Range, Rounding, rounded
 
+_MARGIN = 3  # times the costs: a file that loses more is wrong, not imprecise (`benchmarks/export.py verification`)
 _COST, _CLIPPED, _UNUSED = 0.01, 1e-3, 0.5  # below this cost there is nothing to try
 
 
@@ -54,6 +55,15 @@ class QuantizationReport:
     precision: str
     samples: int
     tensors: tuple[TensorNoise, ...]
+
+    def explains(self, usual: float, spread: float) -> float:
+        """Return the mean difference that the roundings explain: some times what they cost if none cancels another.
+
+        Args:
+            usual: what rounding explains in any model.
+            spread: mean distance of the output's values from their column's mean.
+        """
+        return max(usual, _MARGIN * spread * sum(each.cost for each in self.tensors))
 
     @property
     def summary(self) -> str:
