@@ -54,6 +54,7 @@ class LoopInputs:
             None. Only `native` takes it.
         coupled: Boolean, the forget factor is 1 - ignore factor, and the forget gate's columns of the weights are not read. Only
             `native` takes it.
+        saturation: The limit of `events @ kernel + bias` in either direction, or None. Only `portable` takes it.
     """
 
     events: Any
@@ -69,6 +70,7 @@ class LoopInputs:
     unroll: bool = False
     peephole: Any = None
     coupled: bool = False
+    saturation: float | None = None
 
 
 # `(last, outputs, [stm, ltm])`, as `keras.layers.RNN.inner_loop` returns them: the last STM `(batch, units)`; every STM
