@@ -173,7 +173,7 @@ class _KerasOfGate(Exchange):
                 "gates has the weights of keras.layers.LSTM."
             )
         arguments = arguments_of(layer, part)
-        for name in ("formulation", "format", "loop", "implementation"):
+        for name in ("formulation", "format", "loop", "implementation", "saturation"):
             arguments.pop(name, None)
         return {GateLSTM: LSTM, GateLSTMCell: LSTMCell}[type(layer)](**arguments, implementation=cell.implementation)
 

@@ -76,6 +76,23 @@ def known_formulation(formulation: str, owner: str) -> str:
     return formulation
 
 
+def checked_saturation(saturation: float | None, cell: Any) -> float | None:
+    """Return `saturation` of a layer over a cell as a float, or None.
+
+    Raises:
+        ValueError: it is no positive number, or the cell does not add up the gates' inputs for all time steps at once.
+    """
+    if saturation is None:
+        return None
+    number = isinstance(saturation, int | float) and not isinstance(saturation, bool)
+    if not number or not 0 < saturation < float("inf"):
+        raise ValueError(f"GateLSTM: `saturation` must be a positive number or None, got {saturation!r}.")
+    if not cell.is_plain or cell.implementation == 1:
+        own = "recurrent_dropout or implementation=1" if cell.is_plain else "a custom gate"
+        raise ValueError(f"GateLSTM: `saturation` needs the built-in gates with one dropout mask for all, got {own}.")
+    return float(saturation)
+
+
 def check_format(written: int) -> None:
     """Check the format number of a config, which `get_config` writes and the constructor accepts.
 

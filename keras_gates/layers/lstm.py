@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_gates import loops
-from keras_gates.layers.arguments import FORMAT, SHARED
+from keras_gates.layers.arguments import FORMAT, SHARED, checked_saturation
 from keras_gates.layers.cell import GATE_NAMES, GateLSTMCell
 from keras_gates.layers.kernel_gates import kernel_arrays, kernel_has
 
@@ -81,6 +81,11 @@ class GateLSTM(keras.layers.RNN):
         remember: likewise.
         use: likewise.
 
+        For integers (keyword-only)
+
+        saturation: Positive number, e.g. 8: in training, what the event adds to a gate's input (`kernel · E_t + bias`) is clipped
+            to ±saturation, as int8 files clip it at ±8; inference is not changed. None clips nothing.
+
         How it runs
 
         unroll: Boolean, trace the time steps one by one instead of a loop.
@@ -145,6 +150,7 @@ class GateLSTM(keras.layers.RNN):
         forget: keras.layers.Layer | None = None,
         remember: keras.layers.Layer | None = None,
         use: keras.layers.Layer | None = None,
+        saturation: float | None = None,
         loop: str = "auto",
         implementation: int = 2,
         **kwargs: Unpack[LayerOptions],
@@ -185,6 +191,7 @@ class GateLSTM(keras.layers.RNN):
         )
         self.use_cudnn = use_cudnn
         self.loop = loop
+        self.saturation = checked_saturation(saturation, cell)
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
     @property
@@ -265,6 +272,7 @@ class GateLSTM(keras.layers.RNN):
             unroll=self.unroll,
             arrays=arrays,
             drawn=drawn,
+            saturation=self.saturation if training else None,
         )
         return loops.run(choice.name, inputs)
 
@@ -325,6 +333,7 @@ class GateLSTM(keras.layers.RNN):
             custom_gates=not self.cell.is_plain,
             kernel_gates=kernel_has(self.cell),
             masks_per_gate=drops,
+            clips=training and self.saturation is not None,
             unroll=self.unroll,
             go_backwards=self.go_backwards,
             return_sequences=self.return_sequences,
@@ -344,7 +353,7 @@ class GateLSTM(keras.layers.RNN):
             del cell[name]
         activity_regularizer = keras.regularizers.serialize(self.activity_regularizer)
         own = {"activity_regularizer": activity_regularizer, "use_cudnn": self.use_cudnn, "loop": self.loop}
-        return {**config, **cell, **own}
+        return {**config, **cell, **own, "saturation": self.saturation}
 
     @classmethod
     def from_config(cls, config: dict) -> GateLSTM:

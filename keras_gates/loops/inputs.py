@@ -56,6 +56,7 @@ class LoopInputs:
         arrays: Only for `native`: the gates' own weights instead of `weights`, and what other gates than the plain ones need, by
             the names of `keras_gates.native.structures.ARRAYS`; or None.
         drawn: Boolean, only for `native`: the zones among `arrays` have a number for every step.
+        saturation: The limit of `events @ kernel + bias` in either direction, or None. Only `portable` takes it.
     """
 
     events: Any
@@ -71,6 +72,7 @@ class LoopInputs:
     unroll: bool = False
     arrays: Mapping[str, Any] | None = None
     drawn: bool = False
+    saturation: float | None = None
 
 
 # `(last, outputs, [stm, ltm])`, as `keras.layers.RNN.inner_loop` returns them: the last STM `(batch, units)`; every STM

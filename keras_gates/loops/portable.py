@@ -55,4 +55,6 @@ def run(inputs: LoopInputs) -> LoopResult:
     )
     # One large matmul over all time steps is many times faster than one per step; only the recurrent one must wait.
     projected = project(inputs.events, inputs.weights)
+    if inputs.saturation is not None:
+        projected = ops.clip(projected, -inputs.saturation, inputs.saturation)
     return runner.inner_loop(projected, [inputs.stm, inputs.ltm], inputs.mask)

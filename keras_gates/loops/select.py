@@ -55,6 +55,7 @@ class SequenceProblem:
         custom_gates: whether a gate is not the plain one.
         kernel_gates: whether the native kernel has the custom gates (see `layers/kernel_gates.py`).
         masks_per_gate: whether dropout draws a mask for every gate.
+        clips: whether what the events add to the gates' inputs is clipped.
         unroll: as for `keras.layers.RNN`.
         go_backwards: as for `keras.layers.RNN`.
         return_sequences: as for `keras.layers.RNN`.
@@ -80,6 +81,7 @@ class SequenceProblem:
     custom_gates: bool = False
     kernel_gates: bool = False
     masks_per_gate: bool = False
+    clips: bool = False
     unroll: bool = False
     go_backwards: bool = False
     return_sequences: bool = False
@@ -172,13 +174,15 @@ def _best(problem: SequenceProblem) -> LoopChoice:
 def _why_not(loop: str, problem: SequenceProblem) -> str | None:
     """Return what keeps `loop` from running `problem`, or None."""
     if loop == "general":
-        return None
+        return "it runs the cell, which does not clip (saturation)" if problem.clips else None
     if problem.custom_gates and not (loop == "native" and problem.kernel_gates):
         return "the cell has custom gates"
     if problem.masks_per_gate:
         return "every gate has its own dropout mask (recurrent_dropout, or implementation=1)"
     if loop == "portable":
         return None
+    if problem.clips:
+        return "saturation clips the events' part of the gates' inputs in training"
     if loop != "cudnn" and loop not in FAST.get(problem.backend, ()):
         return f"it is not for the {problem.backend} backend"
     if (problem.activation, problem.recurrent_activation) != ("tanh", "sigmoid"):

@@ -227,6 +227,11 @@ class QuantizedLSTM(QuantizedLayer):
         """Whether a batch continues the one before."""
         return bool(self.layer.stateful)
 
+    @property
+    def states(self) -> Any:
+        """The states that the next batch starts from, if the layer is stateful."""
+        return self.layer.states
+
     def reset_states(self) -> None:
         """Forget the batch before."""
         self.layer.reset_states()
