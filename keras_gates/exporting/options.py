@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import keras
 
     from keras_gates.exporting.model_inputs import Inputs
+    from keras_gates.exporting.units import Units
     from keras_gates.quantization.layers import LayerNumbers
 
 FORMATS = ("saved_model", "tflite", "c", "c99")
@@ -32,6 +33,7 @@ class ExportRequest:
         inputs: the model's inputs as the file names them.
         trained: of a model of `quantize_aware` (`model` is then its float counterpart): the integers that the file is to hold.
         reference: that model, whose outputs the file is compared with; None for `model`.
+        units: per output what turns it into the model's units outside the graph (`output_units`), or None; () for none.
 
     Raises:
         ValueError: an argument has an unknown value.
@@ -54,6 +56,7 @@ class ExportRequest:
     also_time: tuple[str, ...] = ()
     trained: tuple[LayerNumbers, ...] = ()
     reference: keras.Model | None = None
+    units: tuple[Units | None, ...] = ()
 
     def __post_init__(self) -> None:
         _known("formats", self.formats, FORMATS)

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_gates import _files
-from keras_gates.exporting import front_end, saved_model, subprocess_worker
+from keras_gates.exporting import front_end, output_units, saved_model, subprocess_worker
 from keras_gates.exporting.build import Built, build
 from keras_gates.exporting.lowering.stream_layers import stride_of
 from keras_gates.exporting.model_inputs import inputs_of
@@ -158,9 +158,9 @@ def _write(request: ExportRequest, unfinished: Path, out: Path, name: str) -> Ex
     built, kit, notes = None, None, []
     if request.needs_tflite:
         subprocess_worker.start()
-        with front_end.kept_outside(request) as (inner, outside):
+        with front_end.kept_outside(request) as (rest, before), output_units.units_outside(rest) as (inner, after):
             built = build(inner)
-        notes += outside
+        notes += [*before, *after]
         unfinished.joinpath(f"{name}.tflite").write_bytes(built.file.data)
         files["tflite"] = str(out / f"{name}.tflite")
     if built and "c" in request.formats:
