@@ -47,6 +47,10 @@ def quantization_report(model: keras.Model, data: Any, precision: str = "int8") 
             f"quantization_report takes the TensorFlow backend, as export does; Keras runs on {keras.backend.backend()} here. "
             "Set KERAS_BACKEND=tensorflow."
         )
+    if not isinstance(model, keras.Model):
+        raise ExportError(
+            f"quantization_report takes a keras.Model, got {type(model).__name__}. Wrap a layer in keras.Sequential."
+        )
     if precision not in ("int8", "int16x8"):
         raise ExportError(f'quantization_report takes the precision "int8" or "int16x8", got {precision!r}.')
     inputs = inputs_of(model)
