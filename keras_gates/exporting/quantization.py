@@ -8,6 +8,8 @@ import keras
 
 from keras_gates.exporting.front_end import front_end_of
 from keras_gates.exporting.model_inputs import inputs_of
+from keras_gates.exporting.options import ExportRequest
+from keras_gates.exporting.output_units import units_outside
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.verify import samples
 from keras_gates.exporting.verify.noise import QuantizationReport, noise_of
@@ -60,4 +62,6 @@ def quantization_report(model: keras.Model, data: Any, precision: str = "int8") 
     if len({tuple(x.shape for x in each) for each in sequences}) > 1:
         raise ExportError("quantization_report takes sequences of one length, got several; pad or cut them.")
     outside = front_end_of(model) is not None  # the export leaves it in float, before the first integer
-    return noise_of(model, inputs, sequences, precision, outside)
+    request = ExportRequest(model=model, inputs=inputs, precision=precision, calibration=lambda: iter(sequences))
+    with units_outside(request):
+        return noise_of(model, inputs, sequences, precision, outside)
