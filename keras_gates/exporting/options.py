@@ -80,6 +80,12 @@ class ExportRequest:
                 f"the model's name is {self.model.name!r}; TensorFlow accepts none that begins with {self.model.name[0]!r}. "
                 "Build the model with another one: super().__init__(name=…), or keras.Model(…, name=…)."
             )
+        for name in ("labels", "vocabulary"):
+            words = (self.metadata or {}).get(name)
+            if words is not None and not (isinstance(words, list | tuple) and all(isinstance(x, str) for x in words)):
+                raise ExportError(
+                    f"the metadata's {name} must be a list of strings; got {words!r:.60}. Pass [str(x) for x in …]."
+                )
         labels, outputs = (self.metadata or {}).get("labels"), getattr(self.model, "outputs", None)
         classes = outputs[0].shape[-1] if outputs else None
         if labels is not None and classes not in (None, 1, len(labels)):

@@ -144,12 +144,15 @@ def export(
 
 
 def _plain(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the metadata with NumPy's arrays and numbers (a scikit-learn encoder's classes) as Python's own."""
+    """Return the metadata with NumPy's arrays and numbers as Python's own, a scikit-learn encoder's classes as strings."""
     if metadata is None:
         return None
-    return {
+    plain = {
         key: value.tolist() if isinstance(value, np.ndarray | np.generic) else value for key, value in metadata.items()
     }
+    if isinstance(metadata.get("labels"), np.ndarray):
+        plain["labels"] = [str(label) for label in plain["labels"]]
+    return plain
 
 
 def _write(request: ExportRequest, unfinished: Path, out: Path, name: str) -> ExportReport:

@@ -75,7 +75,9 @@ def test_a_decoder_of_grus_and_a_maximum_over_time_in_integers(tmp_path):
     decoder = keras.Model(events, layers.Dense(2)(hidden))
     largest = layers.GlobalMaxPooling1D()(layers.LSTM(6, return_sequences=True)(events))
     pooled = keras.Model(events, layers.Dense(2)(largest))
-    for model, precision in ((decoder, "int8"), (pooled, "int16x8")):
+    again = layers.LSTM(4, return_sequences=True)(layers.RepeatVector(5)(layers.LSTM(4)(events)))
+    repeated = keras.Model(events, layers.Dense(2)(again))
+    for model, precision in ((decoder, "int8"), (repeated, "int8"), (pooled, "int16x8")):
         report = export(model, tmp_path, ["tflite"], precision, "sequence", "micro", calibration=x)
         figures = report.outputs["prediction"]
         assert figures["mean"] < 0.2 * figures["spread"]

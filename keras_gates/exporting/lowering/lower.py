@@ -187,7 +187,7 @@ class _Trace:
             if self.lowered.pooled and type(layer) is keras.layers.GlobalMaxPooling1D and not self.stream_layers:
                 changes.append((layer, "call", _largest(layer.keepdims)))
             if type(layer) is keras.layers.RepeatVector:  # PACK: TFLM lacks TILE
-                changes.append((layer, "call", _repeated(layer.n)))
+                changes.append((layer, "call", _repeated(layer.n, self.lowered.guard)))
             if (
                 isinstance(layer, keras.layers.Embedding)
                 and type(layer).call is keras.layers.Embedding.call
@@ -328,8 +328,8 @@ def _largest(keepdims: bool) -> Callable:
     return largest
 
 
-def _repeated(times: int) -> Callable:
-    return lambda x: tf.stack([x] * times, axis=1)
+def _repeated(times: int, guard: bool) -> Callable:
+    return lambda x: tf.stack([wrappers.guarded(x) if guard else x] * times, axis=1)
 
 
 def _looked_up(layer: keras.layers.Embedding) -> Callable:

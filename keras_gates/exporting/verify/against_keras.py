@@ -171,7 +171,7 @@ def _run_litert(request: ExportRequest, file: TFLiteFile, events: list[Feed]) ->
         return subprocess_worker.call(run, file.data, events, request.is_stream)
     except subprocess_worker.ChildError as error:
         raise ExportError(
-            f"the file does not run in ai-edge-litert{_XNNPACK if 'XNNPACK' in str(error) else ''}: {error}"
+            f"the file does not run in ai-edge-litert{_XNNPACK if 'XNNPACK' in str(error) else ''}: {error.reason}"
         ) from error
 
 
@@ -187,7 +187,7 @@ def _run_tflm(request: ExportRequest, file: TFLiteFile, events: list[Feed]) -> t
     except subprocess_worker.ChildError as error:
         raise ExportError(
             "TFLM does not run this file. It lacks some operators in 16 bits (GATHER, which tokens and padded sequences need): "
-            f"with int16x8, try int8. Its output: {error}"
+            f"with int16x8, try int8. Its output: {error.reason}"
         ) from error
 
 
