@@ -118,6 +118,26 @@ def calls_of(layer: keras.layers.Layer) -> int:
     return len(_fetch(layer, "_inbound_nodes", "operation"))
 
 
+def graph_nodes(model: keras.Model) -> list[Any]:
+    """Return every call of an operation in a functional model's graph: with `operation`, `input_tensors`, `arguments` and
+    `is_input`.
+
+    Raises:
+        ImportError: this version of Keras has no `Functional._nodes_by_depth`.
+    """
+    return [node for nodes in _fetch(model, "_nodes_by_depth", "Functional").values() for node in nodes]
+
+
+def producer(tensor: keras.KerasTensor) -> tuple[Any, Any, int]:
+    """Return the operation that makes a symbolic tensor, its call, and which of its outputs the tensor is.
+
+    Raises:
+        ImportError: this version of Keras has no `KerasTensor._keras_history` or `Operation._inbound_nodes`.
+    """
+    operation, call, place = _fetch(tensor, "_keras_history", "KerasTensor")
+    return operation, None if operation is None else _fetch(operation, "_inbound_nodes", "Operation")[call], place
+
+
 @contextlib.contextmanager
 def without_new_nodes(model: keras.Model) -> Iterator[None]:
     """Forget afterwards the calls of the model's layers that were recorded in the block: `keras.Model(tensors, …)` adds one

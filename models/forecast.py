@@ -287,7 +287,8 @@ def compile(model: Any, recipe: Any, steps: int | None) -> None:
 
 def device(model: Any, precision: str = "float32") -> DeviceModel:
     """Return the whole model; for integer activations the part after standardization, because one quantization scale for all
-    input channels would round the calendar away. `keras_gates.edge` then standardizes as the file's metadata describe.
+    input channels would round the calendar away. `keras_gates.edge` then standardizes as the file's metadata describe. The export
+    leaves `in_units` outside such a file in the same way.
 
     Args:
         model: a model of `build`.

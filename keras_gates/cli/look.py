@@ -83,11 +83,28 @@ def _read(source: str) -> tuple[Any, Any]:
     if not Path(source).is_file():
         raise EdgeError(f"{source}: there is no such file.")
     if kind == ".csv":
-        return np.array(list(read_rows(source)))[None], None
+        return _finite(source, np.array(list(read_rows(source)))[None]), None
     if kind == ".txt":
         return np.array([line.rstrip("\n") for line in read_lines(source) if line.strip()], object), None
     arrays = read_arrays(Path(source))
     truth = arrays.pop("y", None)
     if not arrays:
         raise EdgeError(f"{source}: it holds no examples besides y.")
+    for name, array in arrays.items():
+        _finite(source if len(arrays) == 1 else f"{source}, array {name!r}", array)
     return next(iter(arrays.values())) if len(arrays) == 1 else arrays, truth
+
+
+def _finite(source: str, array: np.ndarray) -> np.ndarray:
+    """Return an array of examples.
+
+    Raises:
+        EdgeError: A number in it is not finite.
+    """
+    if array.dtype.kind in "fc" and not np.isfinite(array).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise EdgeError(
+            f"{source}: expected finite numbers, got {array[place]} at {place}, counted from 0. Fill the gap or leave the "
+            "example out."
+        )
+    return array

@@ -17,6 +17,8 @@ from keras_gates._compat import flatten_layers
 from keras_gates._patch import patched
 from keras_gates.conversion.arguments import Part, again, arguments_of, compile_like
 
+_IN_INTEGERS = "keras_gates>Quantized"  # registered names of the layers of `keras_gates.quantization`
+
 
 class Exchange:
     """One kind of exchange.
@@ -51,10 +53,16 @@ def exchange(layer_or_model: Layer, kind: Exchange) -> Layer:
         A new layer or model with copies of all variables.
 
     Raises:
-        TypeError: there is nothing to exchange, or something in it cannot be made again.
+        TypeError: there is nothing to exchange, something in it cannot be made again, or it was trained in integers.
     """
     if not isinstance(layer_or_model, Layer):
         raise TypeError(f"Expected {kind.what}, alone or inside a Keras wrapper or model, got {layer_or_model!r}.")
+    names = [keras.saving.get_registered_name(type(layer)) for layer in flatten_layers(layer_or_model)]
+    if any(name.startswith(_IN_INTEGERS) for name in names):
+        raise TypeError(
+            f"{layer_or_model.name} comes from quantize_aware, whose layers compute in integers; expected float layers. Convert "
+            "keras_gates.quantization.aware.float_model(model), which has the same weights."
+        )
     cloner = _Cloner(kind)
     new = cloner.clone(layer_or_model)
     if not cloner.exchanged:

@@ -12,7 +12,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_gates.edge.json_entry import Entry
 from keras_gates.edge.tflite import METADATA_NAME, EdgeError, Signature, Subgraph, Tensor, TFLite
+from keras_gates.edge.units import Units, units_of
 
 FUSED = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 _INPUT_ROLES = {"event", "lengths", "stm", "ltm", "state"}
@@ -34,6 +36,7 @@ class Port:
         padding: For lengths, the value that fills padded time steps of that event.
         activation: For a prediction, "softmax" or "sigmoid" if that is what it holds: probabilities.
         rounding: Change of the output by one count in the arithmetic before it.
+        units: For a prediction, what turns it into the model's units; None if the graph does.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Port:
     keras_name: str | None = None
     activation: str | None = None
     rounding: float = 0.0
+    units: Units | None = None
 
     @property
     def steps(self) -> int:
@@ -59,7 +63,8 @@ class Port:
     @property
     def tolerance(self) -> float:
         """Largest difference between two ways of computing this output: rounding, or 1.5 quantization steps."""
-        return max(1e-4, 1.5 * (self.tensor.scale or 0), 1.5 * self.rounding)
+        largest = max(map(abs, self.units.scale)) if self.units else 1.0
+        return largest * max(1e-4, 1.5 * (self.tensor.scale or 0), 1.5 * self.rounding)
 
     @property
     def text(self) -> str:
@@ -68,6 +73,8 @@ class Port:
         words = f"({', '.join(sizes)}) {self.tensor.dtype}"
         if self.tensor.scale:
             words += f", scale {self.tensor.scale:.4g}, zero point {self.tensor.zero_point}"
+        if self.units:
+            words += ", in units after its scale and offset in the metadata"
         return f"{words}, {self.activation}" if self.activation else words
 
 
@@ -227,7 +234,7 @@ def _described(file: TFLite) -> Description:
         raise EdgeError(
             f"the metadata entry {METADATA_NAME!r} is damaged: expected JSON, got {error}; export again."
         ) from None
-    metadata = _Entry(entry, "the metadata")
+    metadata = Entry(entry, "the metadata")
     version = metadata.get("format", int, 1)
     if version != 1:
         raise EdgeError(f"the metadata has format {version}, this keras_gates reads format 1: install a newer one.")
@@ -290,34 +297,8 @@ def _guess(file: TFLite) -> Description:
     )
 
 
-class _Entry:
-    """A JSON object whose values are read with a required type."""
-
-    def __init__(self, value: Any, where: str):
-        if not isinstance(value, dict):
-            raise EdgeError(f"{where}: expected an object, got {type(value).__name__}; export again.")
-        self.value, self.where = value, where
-
-    def get(self, key: str, kind: type, default: Any = None) -> Any:
-        value = self.value.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise EdgeError(f"{self.where}: {key!r} must be {kind.__name__}, got {value!r:.60}; export again.")
-        return value
-
-    def entries(self, key: str) -> list[_Entry]:
-        return [_Entry(value, f"{self.where}, {key!r}") for value in self.get(key, list, [])]
-
-    def strings(self, key: str) -> list[str]:
-        values = self.get(key, list, [])
-        if not all(isinstance(value, str) for value in values):
-            raise EdgeError(f"{self.where}: {key!r} must be a list of strings; export again.")
-        return values
-
-
 def _ports(
-    metadata: _Entry, key: str, graph: Subgraph, named: dict[str, int], order: tuple[int, ...], roles: set[str]
+    metadata: Entry, key: str, graph: Subgraph, named: dict[str, int], order: tuple[int, ...], roles: set[str]
 ) -> tuple[Port, ...]:
     entries = metadata.entries(key)
     if len(entries) != len(named or order):
@@ -340,13 +321,14 @@ def _ports(
             raise EdgeError(f"the metadata's padding of {name!r} must be a number, got {padding!r:.60}.")
         of, keras_name, activation = (entry.get(word, str) for word in ("of", "keras_name", "activation"))
         rounding = 1 / 256 if activation and eight_bits else 0.0  # of the logits: the output itself is finer
-        ports.append(Port(name, tensor, role, time, of, padding, keras_name, activation, rounding))
+        units = units_of(entry, tensor, time)
+        ports.append(Port(name, tensor, role, time, of, padding, keras_name, activation, rounding, units))
     if len({port.name for port in ports}) != len(ports):
         raise EdgeError(f"the metadata has two {key} of one name: {[port.name for port in ports]}.")
     return tuple(ports)
 
 
-def _memory(metadata: _Entry, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> tuple[Memory, ...]:
+def _memory(metadata: Entry, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> tuple[Memory, ...]:
     sources, results = ({port.name: place for place, port in enumerate(ports)} for ports in (inputs, outputs))
     memory = []
     for entry in metadata.entries("states"):

@@ -119,14 +119,20 @@ def real(port: Port, stored: np.ndarray) -> np.ndarray:
 
         real = (stored - zero point) · scale
 
+    A prediction whose units are outside the graph is then multiplied by their scale, and their offset is added.
+
     Args:
         port: An input or output.
         stored: Values of the tensor's type, of any shape.
     """
     tensor = port.tensor
+    numbers = stored.astype(np.float32) if stored.dtype.kind == "f" else stored
     if tensor.scale and not tensor.dtype.startswith("float"):
-        return (stored.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)
-    return stored.astype(np.float32) if stored.dtype.kind == "f" else stored
+        numbers = (stored.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)
+    if port.units:
+        scale, offset = (np.reshape(each, port.units.shape) for each in (port.units.scale, port.units.offset))
+        return (numbers * scale + offset).astype(np.float32)
+    return numbers
 
 
 def stored(port: Port, columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import keras
 
     from keras_gates.exporting.model_inputs import Inputs
+    from keras_gates.exporting.units import Units
     from keras_gates.quantization.layers import LayerNumbers
 
 FORMATS = ("saved_model", "tflite", "c", "c99")
@@ -32,6 +33,7 @@ class ExportRequest:
         inputs: the model's inputs as the file names them.
         trained: of a model of `quantize_aware` (`model` is then its float counterpart): the integers that the file is to hold.
         reference: that model, whose outputs the file is compared with; None for `model`.
+        units: per output what turns it into the model's units outside the graph (`output_units`), or None; () for none.
 
     Raises:
         ValueError: an argument has an unknown value.
@@ -54,6 +56,7 @@ class ExportRequest:
     also_time: tuple[str, ...] = ()
     trained: tuple[LayerNumbers, ...] = ()
     reference: keras.Model | None = None
+    units: tuple[Units | None, ...] = ()
 
     def __post_init__(self) -> None:
         _known("formats", self.formats, FORMATS)
@@ -77,6 +80,12 @@ class ExportRequest:
                 f"the model's name is {self.model.name!r}; TensorFlow accepts none that begins with {self.model.name[0]!r}. "
                 "Build the model with another one: super().__init__(name=…), or keras.Model(…, name=…)."
             )
+        for name in ("labels", "vocabulary"):
+            words = (self.metadata or {}).get(name)
+            if words is not None and not (isinstance(words, list | tuple) and all(isinstance(x, str) for x in words)):
+                raise ExportError(
+                    f"the metadata's {name} must be a list of strings; got {words!r:.60}. Pass [str(x) for x in …]."
+                )
         labels, outputs = (self.metadata or {}).get("labels"), getattr(self.model, "outputs", None)
         classes = outputs[0].shape[-1] if outputs else None
         if labels is not None and classes not in (None, 1, len(labels)):

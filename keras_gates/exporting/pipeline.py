@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_gates import _files
-from keras_gates.exporting import front_end, saved_model, subprocess_worker
+from keras_gates.exporting import front_end, output_units, saved_model, subprocess_worker
 from keras_gates.exporting.build import Built, build
 from keras_gates.exporting.lowering.stream_layers import stride_of
 from keras_gates.exporting.model_inputs import inputs_of
@@ -144,12 +144,15 @@ def export(
 
 
 def _plain(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the metadata with NumPy's arrays and numbers (a scikit-learn encoder's classes) as Python's own."""
+    """Return the metadata with NumPy's arrays and numbers as Python's own, a scikit-learn encoder's classes as strings."""
     if metadata is None:
         return None
-    return {
+    plain = {
         key: value.tolist() if isinstance(value, np.ndarray | np.generic) else value for key, value in metadata.items()
     }
+    if isinstance(metadata.get("labels"), np.ndarray):
+        plain["labels"] = [str(label) for label in plain["labels"]]
+    return plain
 
 
 def _write(request: ExportRequest, unfinished: Path, out: Path, name: str) -> ExportReport:
@@ -158,9 +161,9 @@ def _write(request: ExportRequest, unfinished: Path, out: Path, name: str) -> Ex
     built, kit, notes = None, None, []
     if request.needs_tflite:
         subprocess_worker.start()
-        with front_end.kept_outside(request) as (inner, outside):
+        with front_end.kept_outside(request) as (rest, before), output_units.units_outside(rest) as (inner, after):
             built = build(inner)
-        notes += outside
+        notes += [*before, *after]
         unfinished.joinpath(f"{name}.tflite").write_bytes(built.file.data)
         files["tflite"] = str(out / f"{name}.tflite")
     if built and "c" in request.formats:

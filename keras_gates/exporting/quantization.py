@@ -8,6 +8,8 @@ import keras
 
 from keras_gates.exporting.front_end import front_end_of
 from keras_gates.exporting.model_inputs import inputs_of
+from keras_gates.exporting.options import ExportRequest
+from keras_gates.exporting.output_units import units_outside
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.verify import samples
 from keras_gates.exporting.verify.noise import QuantizationReport, noise_of
@@ -47,6 +49,10 @@ def quantization_report(model: keras.Model, data: Any, precision: str = "int8") 
             f"quantization_report takes the TensorFlow backend, as export does; Keras runs on {keras.backend.backend()} here. "
             "Set KERAS_BACKEND=tensorflow."
         )
+    if not isinstance(model, keras.Model):
+        raise ExportError(
+            f"quantization_report takes a keras.Model, got {type(model).__name__}. Wrap a layer in keras.Sequential."
+        )
     if precision not in ("int8", "int16x8"):
         raise ExportError(f'quantization_report takes the precision "int8" or "int16x8", got {precision!r}.')
     inputs = inputs_of(model)
@@ -56,4 +62,6 @@ def quantization_report(model: keras.Model, data: Any, precision: str = "int8") 
     if len({tuple(x.shape for x in each) for each in sequences}) > 1:
         raise ExportError("quantization_report takes sequences of one length, got several; pad or cut them.")
     outside = front_end_of(model) is not None  # the export leaves it in float, before the first integer
-    return noise_of(model, inputs, sequences, precision, outside)
+    request = ExportRequest(model=model, inputs=inputs, precision=precision, calibration=lambda: iter(sequences))
+    with units_outside(request):
+        return noise_of(model, inputs, sequences, precision, outside)

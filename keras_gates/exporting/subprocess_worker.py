@@ -25,7 +25,24 @@ from typing import Any
 
 
 class ChildError(RuntimeError):
-    """The job raised, crashed or ran out of time; the message holds the end of what it printed."""
+    """The job raised, crashed or ran out of time; the message holds its traceback, or the end of what it printed.
+
+    Args:
+        message: The message.
+        printed: What a job printed that raised.
+    """
+
+    def __init__(self, message: str, printed: str = "") -> None:
+        super().__init__(message)
+        self.printed = printed
+
+    @property
+    def reason(self) -> str:
+        """The error in one line, with the last line that the job printed."""
+        error, printed = (text.strip().splitlines() for text in (str(self), self.printed))
+        if error and error[0].startswith("Traceback"):
+            return " — ".join([error[-1], *printed[-1:]])
+        return " ".join(dict.fromkeys([*error[:1], *error[-1:]]))
 
 
 _lock = threading.Lock()
@@ -76,13 +93,17 @@ def call(job: Callable, *args: Any, timeout: float = 900.0) -> Any:
             succeeded, value = pickle.loads(result.read_bytes())
             if succeeded:
                 return value
-            raise ChildError(value)
-        log = Path(folder, "log")
-        printed = log.read_bytes() if log.exists() else _server_output()
-        tail = printed[-2000:].decode(errors="replace").strip()
+            raise ChildError(value, _printed(folder))
+        tail = _printed(folder)
         if answer == "1" and not tail:  # without room for a log there is none for the reason
             tail = os.strerror(errno.ENOSPC)
         raise ChildError(f"{job.__module__}.{job.__qualname__}: {_reason(answer, timeout)}. Its last output:\n{tail}")
+
+
+def _printed(folder: str) -> str:
+    log = Path(folder, "log")
+    printed = log.read_bytes() if log.exists() else _server_output()
+    return printed[-2000:].decode(errors="replace").strip()
 
 
 def _server_output() -> bytes:

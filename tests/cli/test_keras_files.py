@@ -100,6 +100,22 @@ def test_the_report_from_the_command_line(folder, capsys, monkeypatch):
     assert not (folder / "one.html").exists()
 
 
+def test_a_gap_in_the_examples_of_a_report_is_one_sentence(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    gap = np.zeros((2, 4, 3), "float32")
+    gap[1, 2, 0] = np.nan
+    np.save("gap.npy", gap)
+    np.savez("gap.npz", event=gap, y=np.array([0.0, np.nan]))
+    for file in ("gap.npy", "gap.npz"):
+        assert main(["look", "good.keras", file, "-o", "gap.html"]) == 2
+        assert re.fullmatch(
+            rf"keras-gates look: {file}: expected finite numbers, got nan at \(1, 2, 0\).*\n", capsys.readouterr().err
+        )
+    assert main(["look", "good.keras", "x.npy", "--search", "gap.npy", "-o", "gap.html"]) == 2
+    assert "gap.npy: expected finite numbers" in capsys.readouterr().err
+    assert not (folder / "gap.html").exists()
+
+
 def test_without_keras_and_from_the_shell(folder):
     """With the extra [edge] alone every command ends in a sentence; none logs."""
     model, path = str(folder / "good.keras"), str(exported("float").path)

@@ -11,6 +11,7 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_gates import ExportError, GateLSTM, export
 from keras_gates.edge import EdgeModel
+from keras_gates.exporting import pipeline
 
 TIME, FEATURES = 6, 3
 X = np.random.default_rng(0).normal(size=(40, TIME, FEATURES)).astype("float32")
@@ -101,6 +102,12 @@ def test_labels_of_the_wrong_number_are_refused_at_export(tmp_path):
         export(classifier(), tmp_path, ["tflite"], metadata={"labels": ["a", "b", "c"]})
     report = export(classifier(), tmp_path, ["tflite"], metadata={"labels": np.array(["a", "b"])})
     assert EdgeModel(report.files["tflite"]).labels == ("a", "b")
+    for words in ([1, 2], "ab", {"a": 1}):
+        for name in ("labels", "vocabulary"):
+            with pytest.raises(ExportError, match=f"{name} must be a list of strings; got") as caught:
+                export(classifier(), tmp_path, ["tflite"], metadata={name: words})
+            assert "\n" not in str(caught.value)
+    assert pipeline._plain({"labels": np.array([3, 7])}) == {"labels": ["3", "7"]}  # a scikit-learn encoder's classes_
 
 
 class Subclassed(keras.Model):

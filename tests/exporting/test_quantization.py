@@ -86,6 +86,9 @@ def test_a_gate_beyond_its_range_is_named_with_its_layer():
 def test_what_it_cannot_take_is_one_sentence(model):
     with pytest.raises(ExportError, match="int16x8"):
         quantization_report(model, X, "int4")
+    for wrong in (3, "model.keras", None, keras.layers.Dense(2)):
+        with pytest.raises(ExportError, match=f"takes a keras.Model, got {type(wrong).__name__}"):
+            quantization_report(wrong, X)
     with pytest.raises(ExportError, match="at least two"):
         quantization_report(model, X[:1])
     flexible = keras.Sequential([keras.Input((None, 3)), keras_gates.GateLSTM(2)])

@@ -26,6 +26,20 @@ def test_the_outputs_are_those_of_float_but_for_rounding(events):
     assert [w.shape for w in aware.trainable_weights] == [w.shape for w in model.trainable_weights]
 
 
+def test_a_conversion_says_which_model_to_convert(events):
+    aware = keras_gates.quantize_aware(classifier(), calibration=events)
+    for conversion in (
+        keras_gates.to_keras,
+        keras_gates.from_keras,
+        lambda model: keras_gates.convert(model, to=keras.layers.RNN),
+    ):
+        with pytest.raises(TypeError, match=r"quantize_aware.*float_model\(model\)"):
+            conversion(aware)
+    converted = keras_gates.to_keras(float_model(aware))
+    wanted = float_model(aware).predict(events, verbose=0)
+    np.testing.assert_allclose(converted.predict(events, verbose=0), wanted, atol=1e-5)
+
+
 def test_the_cheap_forward_pass_is_within_a_few_steps(events):
     model = classifier()
     x = keras.ops.convert_to_tensor(events)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 
@@ -15,6 +15,7 @@ from keras_gates.exporting.c99.program import Program
 from keras_gates.exporting.c99.reference import CALLS
 from keras_gates.exporting.c99.schedule import schedule
 from keras_gates.exporting.c99.storage import place_all
+from keras_gates.exporting.c99.units import units_function
 
 _TRIGGER = Trigger()
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -108,6 +109,12 @@ def source_of(graph: Graph, name: str, arithmetic: str, trigger: Trigger = _TRIG
     memory.feed_back(program, graph)
     streams = not program.schedule.whole
     front = front_end(program, graph, trigger)
+    units = [units_function(name, p.name, graph.ports[p.value.index], p.value, p.step) for p in outputs]
+    front = replace(
+        front,
+        header=front.header + "".join(declaration for declaration, _ in units),
+        code=front.code + "".join(definition for _, definition in units),
+    )
     return Source(
         name,
         _header(graph, program, inputs, outputs, front.header),

@@ -17,6 +17,7 @@ from keras import tree
 from keras_gates import _compat
 from keras_gates._patch import patched
 from keras_gates.exporting.lowering import recurrent, wrappers
+from keras_gates.exporting.lowering.activations import integer_activation
 from keras_gates.exporting.lowering.fused_lstm import fused_lstm
 from keras_gates.exporting.lowering.masks import Change, MaskTracker, Padding
 from keras_gates.exporting.lowering.stream_layers import StreamLayers, StreamMemory
@@ -70,6 +71,7 @@ class LoweredModel:
         model: a built Keras model.
         guard: multiply operands before every join of tensors, for integer quantization (`wrappers.guarded`).
         stream: masks are dropped: every event counts.
+        pooled: a maximum over time is MAX_POOL_2D, because TFLM has no REDUCE_MAX in 16 bits.
         watch: two functions to call for every layer outside TimeDistributed: before it with the layer, and after it with
             the layer and its output.
     """
@@ -80,11 +82,13 @@ class LoweredModel:
         *,
         guard: bool = False,
         stream: bool = False,
+        pooled: bool = False,
         watch: tuple[Callable, Callable] | None = None,
     ) -> None:
         self.model = model
         self.guard = guard
         self.stream = stream
+        self.pooled = pooled
         self.watch = watch
         self.layers = recurrent.lowerable_layers(model)
         self.weights = {
@@ -158,6 +162,8 @@ class _Trace:
                 elif name == "Negative" and self.lowered.guard:  # NEG has no integer kernel
                     changes.append((operation, "call", lambda x: x * -1.0))
                 else:
+                    if self.lowered.guard and not isinstance(operation, keras.layers.Layer):
+                        changes += integer_activation(operation)
                     changes += self.masks.operation_changes(operation)
                     changes += self.stream_layers.operation_changes(operation) if self.stream_layers else []
         elif isinstance(layer, keras.layers.Bidirectional):
@@ -165,6 +171,10 @@ class _Trace:
         elif isinstance(layer, keras.layers.TimeDistributed):
             changes.append((layer, "call", wrappers.time_distributed_call(layer.layer, self.wrapping)))
         else:
+            if self.lowered.guard:
+                changes += integer_activation(layer)
+                if isinstance(layer, keras.layers.GRUCell):  # a product per gate: SPLIT stays in float in a decoder
+                    changes.append((layer, "implementation", 1))
             changes += self.masks.layer_changes(layer)
             changes += self.stream_layers.layer_changes(layer) if self.stream_layers else []
             if (
@@ -174,8 +184,10 @@ class _Trace:
             ):
                 # The quantizer gives a pooling's output the scale of its input, but a reversal after it another one.
                 changes.append((layer, "call", _guarded_output(layer.call)))
+            if self.lowered.pooled and type(layer) is keras.layers.GlobalMaxPooling1D and not self.stream_layers:
+                changes.append((layer, "call", _largest(layer.keepdims)))
             if type(layer) is keras.layers.RepeatVector:  # PACK: TFLM lacks TILE
-                changes.append((layer, "call", _repeated(layer.n)))
+                changes.append((layer, "call", _repeated(layer.n, self.lowered.guard)))
             if (
                 isinstance(layer, keras.layers.Embedding)
                 and type(layer).call is keras.layers.Embedding.call
@@ -308,8 +320,16 @@ def _guarded_output(call: Callable) -> Callable:
     return lambda x: wrappers.guarded(call(x))
 
 
-def _repeated(times: int) -> Callable:
-    return lambda x: tf.stack([x] * times, axis=1)
+def _largest(keepdims: bool) -> Callable:
+    def largest(x, *args, **rest):
+        y = tf.nn.max_pool1d(x, x.shape[1], x.shape[1], "VALID")
+        return y if keepdims else y[:, 0]
+
+    return largest
+
+
+def _repeated(times: int, guard: bool) -> Callable:
+    return lambda x: tf.stack([wrappers.guarded(x) if guard else x] * times, axis=1)
 
 
 def _looked_up(layer: keras.layers.Embedding) -> Callable:

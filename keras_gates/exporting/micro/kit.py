@@ -85,7 +85,7 @@ def write_c_kit(
     try:
         answers, arena, used = _answers(data, file, description, sequences)
     except subprocess_worker.ChildError as error:
-        raise ExportError(f"TFLM does not run this file: {error}") from error
+        raise ExportError(f"TFLM does not run this file: {error.reason}") from error
     plan = render.KitPlan(name, data, file, description, _operators(file), arena, used)
     texts = {
         f"{name}.h": render.header(plan),

@@ -18,6 +18,23 @@ _C_TYPES = {"float32": "float", "int8": "int8_t", "uint8": "uint8_t", "int16": "
 _C_TYPES |= {"int64": "int64_t", "bool": "bool"}
 _TEMPLATES = Path(__file__).parent / "templates"
 
+_IN_UNITS = """
+void in_units(float* real, int size, const float* unit, const float* offset, int count, int inner) {
+    for (int i = 0; i < size; ++i) real[i] = real[i] * unit[i / inner % count] + offset[i / inner % count];
+}
+"""
+_SCALED_DIFFER = """
+int differ_in_units(const float* got, const float* wanted, int size, const float* unit, const float*, int count, int inner,
+                    float tolerance) {
+    int wrong = 0;
+    for (int i = 0; i < size; ++i) {
+        const float allowed = tolerance * std::fabs(unit[i / inner % count]) + 1e-6f * std::fabs(wanted[i]);
+        wrong += !(std::fabs(got[i] - wanted[i]) <= allowed);
+    }
+    return wrong;
+}
+"""
+
 
 @dataclass(frozen=True)
 class KitPlan:
@@ -114,6 +131,7 @@ def code(plan: KitPlan) -> str:
         fresh="" if plan.description.streams else "    if (!reset()) return false;\n",
         fills=_fills(plan),
         reads=_reads(plan),
+        in_units=_IN_UNITS if any(port.units for port in plan.outputs) else "",
         data="\n".join("    " + ",".join(map(str, row)) + "," for row in rows),
     )
 
@@ -141,12 +159,17 @@ def selftest(
             reset = "!reset() || " if c == 0 else ""
             checks.append(f"    if ({reset}!run({', '.join(arguments)})) return -1;\n")
             for p in plan.outputs:
-                numbers = f"{_snake(p.name)}, {_snake(p.name)}_{s}_{c}, {_constant(p)}Size, {_float(p.tolerance)}"
-                checks.append(f"    wrong += differ({numbers});\n")
+                numbers = f"{_snake(p.name)}, {_snake(p.name)}_{s}_{c}, {_constant(p)}Size"
+                if p.units:
+                    numbers += f", {_units(p)}, {_float(p.tolerance / max(map(abs, p.units.scale)))}"
+                    checks.append(f"    wrong += differ_in_units({numbers});\n")
+                else:
+                    checks.append(f"    wrong += differ({numbers}, {_float(p.tolerance)});\n")
     return _fill(
         "selftest.cc",
         name=plan.name,
         macro=plan.name.upper(),
+        in_units=_SCALED_DIFFER if any(port.units for port in plan.outputs) else "",
         calls=sum(map(len, sequences)),
         runtime="LiteRT" if plan.arena_used is None else "TFLM on x86-64",
         golden="".join(golden),
@@ -194,7 +217,25 @@ def _port(port: Port) -> str:
     if tensor.scale:
         lines += f"constexpr float {constant}Scale = {_float(tensor.scale)};\n"
         lines += f"constexpr int {constant}ZeroPoint = {tensor.zero_point};\n"
+    if port.units:
+        scale, offset, inner = port.units.repeated(tensor.shape[1:])
+        lines += (
+            (
+                f"// run() returns real * kUnit[j] + kOffset[j] with j = item / {inner} % {len(scale)}: the model's units.\n"
+                f"constexpr float {constant}Unit[] = {{{', '.join(map(_float, scale))}}};\n"
+                f"constexpr float {constant}Offset[] = {{{', '.join(map(_float, offset))}}};\n"
+            )
+            .replace("kUnit", f"{constant}Unit")
+            .replace("kOffset", f"{constant}Offset")
+        )
     return lines
+
+
+def _units(port: Port) -> str:
+    """The last arguments of ``in_units``."""
+    assert port.units is not None
+    scale, _, inner = port.units.repeated(port.tensor.shape[1:])
+    return f"{_constant(port)}Unit, {_constant(port)}Offset, {len(scale)}, {inner}"
 
 
 def _memory_arrays(plan: KitPlan) -> str:
@@ -236,6 +277,8 @@ def _reads(plan: KitPlan) -> str:
         elif port.role == "prediction" and port.tensor.scale:
             to = f"{_constant(port)}Size, {_constant(port)}Scale, {_constant(port)}ZeroPoint, {_snake(port.name)}"
             lines.append(f"    dequantize<{_C_TYPES[port.tensor.dtype]}>({stored}, {to});\n")
+            if port.units:
+                lines.append(f"    in_units({_snake(port.name)}, {_constant(port)}Size, {_units(port)});\n")
         elif port.role == "prediction":
             lines.append(f"    std::memcpy({_snake(port.name)}, {stored}, {port.tensor.bytes});\n")
     return "".join(lines)

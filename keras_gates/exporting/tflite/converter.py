@@ -69,8 +69,7 @@ def convert(
                 _convert, folder, signature.key, precision, data, request.float_operators
             )
         except subprocess_worker.ChildError as error:
-            last = str(error).strip().splitlines()[-1]
-            raise ExportError(f"TensorFlow's converter failed ({precision}): {last}\n{error}") from error
+            raise ExportError(f"TensorFlow's converter failed ({precision}): {error.reason}") from error
     model = flatbuffer.load(converted)
     sequence_steps = None if request.is_stream else steps
     names = list(signature.inputs), list(signature.outputs)

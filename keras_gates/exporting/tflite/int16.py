@@ -13,6 +13,7 @@ from keras_gates.exporting.tflite.checks import FUSED, HIDDEN, MOVING, STATE, op
 from keras_gates.exporting.tflite.flatbuffer import add_buffer
 
 _UNIT = 2.0**-15
+_SAME_SCALE = (*MOVING, "MAX_POOL_2D")
 _BOUNDED = ("LOGISTIC", "TANH", "SOFTMAX")
 _BIASED = {"FULLY_CONNECTED": (1, 2), "CONV_2D": (1, 2), "DEPTHWISE_CONV_2D": (1, 2)}
 _LSTM_BIASES = {12: 1, 13: 2, 14: 3, 15: 4}
@@ -33,7 +34,7 @@ def to_int16(model: schema.ModelT) -> None:
                 _set(graph.tensors[i], _UNIT)
         elif name in _BOUNDED:
             _set(graph.tensors[operator.outputs[0]], _UNIT)
-        elif name in MOVING and operator.outputs[0] in before:
+        elif name in _SAME_SCALE and operator.outputs[0] in before:
             _set(graph.tensors[operator.outputs[0]], float(graph.tensors[operator.inputs[0]].quantization.scale[0]))
         if operator.inputs[0] in before:
             now = float(graph.tensors[operator.inputs[0]].quantization.scale[0])

@@ -70,6 +70,10 @@ def add_metadata(
     for port in outputs:
         if port["role"] == "prediction" and (activation := activation_of(converted.model, port["name"])):
             port["activation"] = activation
+    predicted = (port for port in outputs if port["role"] == "prediction")
+    for port, units in zip(predicted, request.units):
+        if units is not None:
+            port["units"] = units.metadata()
     facts = {
         "name": request.model.name,
         "mode": request.mode,

@@ -89,6 +89,12 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
         if not each.is_usual
     ]
     warnings += [loss] if loss else []
+    warnings += [
+        f"{each.name}, {each.hidden}, around values up to {each.hidden.largest:.6g}: {request.precision} loses it. Let a "
+        "functional model end in Rescaling or Normalization(invert=True), which then stays outside the integer graph"
+        for each in difference.outputs
+        if each.hidden
+    ]
     if only_tflm:
         notes.append("LiteRT has no 16-bit kernel for the fused operator: verified in TFLM only")
     elif request.target == "micro" and not tflm.available():
@@ -167,7 +173,7 @@ def _run_litert(request: ExportRequest, file: TFLiteFile, events: list[Feed]) ->
         return subprocess_worker.call(run, file.data, events, request.is_stream)
     except subprocess_worker.ChildError as error:
         raise ExportError(
-            f"the file does not run in ai-edge-litert{_XNNPACK if 'XNNPACK' in str(error) else ''}: {error}"
+            f"the file does not run in ai-edge-litert{_XNNPACK if 'XNNPACK' in str(error) else ''}: {error.reason}"
         ) from error
 
 
@@ -183,7 +189,7 @@ def _run_tflm(request: ExportRequest, file: TFLiteFile, events: list[Feed]) -> t
     except subprocess_worker.ChildError as error:
         raise ExportError(
             "TFLM does not run this file. It lacks some operators in 16 bits (GATHER, which tokens and padded sequences need): "
-            f"with int16x8, try int8. Its output: {error}"
+            f"with int16x8, try int8. Its output: {error.reason}"
         ) from error
 
 
@@ -198,6 +204,8 @@ def _quality(request: ExportRequest, file: TFLiteFile, feeder: Feeder, steps: in
     got = subprocess_worker.call(run, file.data, events, request.is_stream, only_tflm).predictions
     wanted = compare.keras_outputs(request.compared_with, request.inputs, tested)
     outputs = {name: np.concatenate([each[0] for each in rows]) for name, rows in (("keras", wanted), ("file", got))}
+    if request.units and request.units[0]:
+        outputs = {name: request.units[0].of(y) for name, y in outputs.items()}
     return {f"{name} {kind}": value for name, y in outputs.items() for kind, value in [_score(y, np.asarray(targets))]}
 
 

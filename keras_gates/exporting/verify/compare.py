@@ -48,6 +48,31 @@ LIMITS = {
 }
 HIGH = 0.99
 VARIATION = 0.6  # share of the spread by which the variation may differ: with twice its scale it differs by all of it
+_HIDDEN = 20.0  # largest value over spread from which on the steps of 8 bits are as large as the spread
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of an output, for example one quantile of one series.
+
+    Attributes:
+        place: its indices on the output's axes after batch and time.
+        mean: mean absolute difference.
+        spread: mean distance of Keras' values from their mean.
+        largest: largest absolute value of Keras.
+        wrong: the mean difference beyond which the file is withheld.
+    """
+
+    place: tuple[int, ...]
+    mean: float
+    spread: float
+    largest: float
+    wrong: float
+
+    def __str__(self) -> str:
+        place = ", ".join(map(str, self.place))
+        allowed = f"(allowed {self.wrong:.3g})"
+        return f"column [{place}]: mean difference {self.mean:.3g} {allowed}, where it spreads by {self.spread:.3g}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +91,10 @@ class OutputDifference:
         variation: mean difference after each column's mean is subtracted from the file's and Keras' values: what shows that
             an output that hardly varies does not vary as Keras' does.
         other: the `variation` beyond which the file is withheld.
+        column: the column, of all axes except batch and time, that uses most of what is allowed, with its mean difference, its
+            spread and the mean difference beyond which the file is withheld.
+        hidden: the column whose spread is small against its values and lost in the file, with its largest value; None if there
+            is none.
     """
 
     name: str
@@ -80,12 +109,15 @@ class OutputDifference:
     answers: float
     variation: float
     other: float
+    column: Column
+    hidden: Column | None = None
 
     @property
     def acceptable(self) -> bool:
         """Whether the output is Keras', as far as the precision can tell."""
         near = self.mean <= self.wrong and self.high <= 8 * self.wrong
-        return bool(near and self.changed <= self.answers and self.variation <= self.other)
+        alike = self.changed <= self.answers and self.variation <= self.other
+        return bool(near and alike and self.column.mean <= self.column.wrong)
 
     @property
     def is_usual(self) -> bool:
@@ -97,6 +129,7 @@ class OutputDifference:
         return (
             f"{self.name}: mean difference {self.mean:.3g}, 99 % below {self.high:.3g}, largest {self.largest:.3g}, where the "
             f"output spreads by {self.spread:.3g}{answers}"
+            + (f"; {self.column}" if self.column.mean > self.column.wrong else "")
         )
 
 
@@ -118,7 +151,10 @@ class Difference:
         return max(
             self.outputs,
             key=lambda each: max(
-                each.mean / each.wrong, each.high / (8 * each.wrong), np.nan_to_num(each.variation / each.other)
+                each.mean / each.wrong,
+                each.high / (8 * each.wrong),
+                np.nan_to_num(each.variation / each.other),
+                each.column.mean / each.column.wrong,
             ),
         )
 
@@ -232,6 +268,7 @@ def compare(
 
 def _of_output(name: str, want: np.ndarray, have: np.ndarray, limits: Limits, rounding: float) -> OutputDifference:
     columns = want.shape[-1] if want.ndim > 2 else 1
+    column, hidden = _columns(want, have, limits, rounding)
     want, have = want.reshape(-1, columns), have.reshape(-1, columns)
     spread = float(np.abs(want - want.mean(0)).mean())
     floor = limits.floor * max(float(np.abs(want).max(initial=0.0)), 1e-2)
@@ -258,4 +295,29 @@ def _of_output(name: str, want: np.ndarray, have: np.ndarray, limits: Limits, ro
         limits.answers,
         float(variation.mean()),
         VARIATION * spread + limits.step * max(float(np.abs(want).max(initial=0.0)), 1e-2) + 100 * rounding,
+        column,
+        hidden,
     )
+
+
+def _columns(want: np.ndarray, have: np.ndarray, limits: Limits, rounding: float) -> tuple[Column, Column | None]:
+    """Return the worst column, and the worst whose spread the file lost; `want` is (samples, 1, …).
+
+    A mean over all of them would hide a series with a small spread behind one with a large spread.
+    """
+    shape = want.shape[3:] or want.shape[2:]  # the axis after the batch is time, unless it is the only one
+    want, have = (np.moveaxis(each.reshape(-1, *shape).astype(np.float64), 0, -1) for each in (want, have))
+    spread = np.abs(want - want.mean(-1, keepdims=True)).mean(-1)
+    difference = np.where(np.isfinite(have), np.abs(want - have), np.inf).mean(-1)
+    largest = np.abs(want).max(-1, initial=0.0)
+    floor = limits.floor * np.maximum(largest, np.clip(np.abs(want).max(initial=0.0), 1e-2, 1.0))
+    wrong = VARIATION * spread + floor + 100 * rounding
+
+    def at(share: np.ndarray) -> Column:
+        place = tuple(int(i) for i in np.unravel_index(np.argmax(share), share.shape))
+        return Column(place, *(float(each[place]) for each in (difference, spread, largest, wrong)))
+
+    lost = (largest > np.maximum(_HIDDEN * spread, 1.0)) & (difference > VARIATION * spread) & (spread > 1e-6 * largest)
+    return at(difference / wrong), at(
+        np.where(lost, difference / np.maximum(spread, 1e-30), 0.0)
+    ) if lost.any() else None

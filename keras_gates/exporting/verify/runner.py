@@ -58,8 +58,10 @@ class _TimedModel(EdgeModel):
         self.seconds: list[float] = []
         self.interpreter = TFLMInterpreter(data) if tflm else None
         super().__init__(data, probe=False)
-        if self.description.standardizes:  # the samples come as the graph takes them
-            self.description = dataclasses.replace(self.description, frontend={})
+        # Samples come as the graph takes them, and outputs are compared as it returns them.
+        frontend = {} if self.description.standardizes else self.description.frontend
+        outputs = tuple(dataclasses.replace(port, units=None) for port in self.description.outputs)
+        self.description = dataclasses.replace(self.description, frontend=frontend, outputs=outputs)
 
     def new_runtime(self) -> Runtime:
         return _TimedRuntime(self)

@@ -1,0 +1,101 @@
+"""Activations that integer kernels lack, made of those that all runtimes have: RELU, TANH, LOGISTIC, MUL, ADD, SUB.
+
+ELU and GELU have no integer kernel in one runtime or another, and softplus as the converter writes it, log(1 + exp(x)), has a
+range that 8 bits cannot hold. With t = tanh(|x| / 2), exp(-|x|) is (1 - t) / (1 + t): what remains is a polynomial of t.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_gates.exporting.lowering.masks import Change
+
+# Coefficients of t, t², … by least squares over t in 0…1, and the largest error.
+_BELOW_ONE = (1.97834293, -1.76871075, 1.12330877, -0.33381367)  # 2 t / (1 + t) = 1 - exp(-|x|): 9e-4
+_LOGARITHM = (0.98663874, -0.40720176, 0.11459554)  # log(1 + t): 9e-4
+_STEEPNESS = 0.6
+_NORMAL = (
+    0.6600849,
+    -0.05015387,
+    -0.11014107,
+)  # of t, t³, t⁵ with t = tanh(0.6 x): the normal distribution less 0.5: 7e-4
+
+
+def integer_activation(layer: Any) -> list[Change]:
+    """Return the changes that give a layer, a cell or an operation a form of its activation that integer kernels compute.
+
+    Args:
+        layer: A layer with an `activation`, a layer or operation that is one, or any other.
+    """
+    activation = getattr(layer, "activation", None)
+    name = getattr(activation, "__name__", "")
+    if name in _FORMS and activation is getattr(keras.activations, name, None):
+        return [(layer, "activation", _FORMS[name])]
+    form = _FORMS.get(type(layer).__name__.lower())
+    if form is None or not type(layer).__module__.startswith("keras."):
+        return []
+    arguments = {"alpha": layer.alpha} if hasattr(layer, "alpha") else {}
+    return [(layer, "call", functools.partial(_called, form, arguments))]
+
+
+def _called(form: Callable, arguments: dict[str, Any], x: Any, *args: Any, **rest: Any) -> Any:
+    return form(x, **arguments)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """Return x above 0, alpha · (exp(x) - 1) below."""
+    positive = tf.nn.relu(x)
+    return positive - alpha * _polynomial(tf.tanh(0.5 * (positive - x)), _BELOW_ONE)
+
+
+def selu(x: Any) -> Any:
+    """Return the scaled ELU of self-normalizing networks."""
+    return 1.0507009873554805 * elu(x, 1.6732632423543772)
+
+
+def softplus(x: Any) -> Any:
+    """Return log(1 + exp(x))."""
+    positive = tf.nn.relu(x)
+    return positive + (math.log(2) - _polynomial(tf.tanh(positive - 0.5 * x), _LOGARITHM))
+
+
+def log_sigmoid(x: Any) -> Any:
+    """Return log(sigmoid(x))."""
+    positive = tf.nn.relu(x)
+    return (x - positive) + (_polynomial(tf.tanh(positive - 0.5 * x), _LOGARITHM) - math.log(2))
+
+
+def mish(x: Any) -> Any:
+    """Return x · tanh(log(1 + exp(x)))."""
+    below = tf.sigmoid(x * -1.0)  # NEG has no integer kernel
+    return x * (1.0 - _polynomial(below * below, _BELOW_ONE))
+
+
+def gelu(x: Any, approximate: bool = False) -> Any:
+    """Return x times the normal distribution's probability of values below x."""
+    t = tf.tanh(_STEEPNESS * x)
+    return x * (0.5 + t * _horner(t * t, _NORMAL))
+
+
+def _polynomial(t: Any, coefficients: Sequence[float]) -> Any:
+    return t * _horner(t, coefficients)
+
+
+def _horner(t: Any, coefficients: Sequence[float]) -> Any:
+    """Return c₀ + c₁ t + c₂ t² + …"""
+    result = t * coefficients[-1] + coefficients[-2]
+    for coefficient in coefficients[-3::-1]:
+        result = result * t + coefficient
+    return result
+
+
+_FORMS: dict[str, Callable] = {
+    "elu": elu, "celu": elu, "selu": selu, "softplus": softplus, "log_sigmoid": log_sigmoid, "logsigmoid": log_sigmoid,
+    "mish": mish, "gelu": gelu,
+}  # fmt: skip
