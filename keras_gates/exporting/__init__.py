@@ -7,12 +7,22 @@ from typing import Any
 
 _MODULE_OF = {
     "export": "pipeline",
+    "fit_report": "fit",
     "ExportError": "report",
     "ExportReport": "report",
+    "FitReport": "fit",
     "QuantizationReport": "verify.noise",
     "quantization_report": "quantization",
 }
-__all__ = ["ExportError", "ExportReport", "QuantizationReport", "export", "quantization_report"]
+__all__ = [
+    "ExportError",
+    "ExportReport",
+    "FitReport",
+    "QuantizationReport",
+    "export",
+    "fit_report",
+    "quantization_report",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,11 +6,12 @@ import numpy as np
 
 from keras_gates.exporting.c99.graph import Node, check_lstm
 from keras_gates.exporting.c99.program import Program
-from keras_gates.exporting.c99.shapes import image_grid, pair
+from keras_gates.exporting.c99.shapes import axes_of, image_grid, pair
 from keras_gates.exporting.report import ExportError
 
 _LIMITS = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 _EXPRESSIONS = {"ADD": "l + r", "SUB": "l - r", "MUL": "l * r"}
+_EXPRESSIONS |= {"MAXIMUM": "l > r ? l : r", "MINIMUM": "l < r ? l : r"}
 
 
 def lstm(program: Program, node: Node) -> None:
@@ -41,8 +42,8 @@ def lstm(program: Program, node: Node) -> None:
 
 
 def binary(program: Program, node: Node) -> None:
-    """ADD, SUB and MUL."""
-    low, high = _limits(node)
+    """ADD, SUB, MUL, MAXIMUM and MINIMUM."""
+    low, high = _limits(node) if node.kind in ("ADD", "SUB", "MUL") else ("-FLT_MAX", "FLT_MAX")
     expression, name = _EXPRESSIONS[node.kind], f"{node.kind.lower()}_float"
     if (low, high) != ("-FLT_MAX", "FLT_MAX"):
         program.use("clamp_float")
@@ -90,8 +91,16 @@ def softmax(program: Program, node: Node) -> None:
     program.call(node, f"{program.use('softmax_float')}({program.place(x)}, {sizes});")
 
 
+def total(program: Program, node: Node) -> None:
+    """SUM and MEAN over neighbouring axes."""
+    outer, middle, inner = axes_of(program, node)
+    sizes = f"{outer}, {middle}, {inner}, {middle if node.kind == 'MEAN' else 1}.0f"
+    places = program.place(node.input(0)), program.place(node.output)
+    program.call(node, f"{program.use('sum_float')}({places[0]}, {sizes}, {places[1]});")
+
+
 def unary(program: Program, node: Node) -> None:
-    """LOGISTIC and TANH."""
+    """LOGISTIC, TANH, SQUARE and LOG."""
     x = node.input(0)
     call = program.use(f"{node.kind.lower()}_float")
     program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(node.output)});")

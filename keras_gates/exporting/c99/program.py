@@ -57,6 +57,7 @@ _NEEDS = {
     "softmax_float": ("exponential",),
     "logistic_float": ("gates_float",),
     "tanh_float": ("gates_float",),
+    "log_float": ("logarithm",),
 }
 
 # What the texts for several types differ in.
