@@ -20,6 +20,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "conversion.torch_lstm": ("from_torch", "to_torch"),
     "edge": ("EdgeModel",),
     "exporting": (
+        "CompiledRuntime",
         "ExportError",
         "ExportReport",
         "FitReport",

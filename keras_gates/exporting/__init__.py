@@ -15,6 +15,7 @@ _MODULE_OF = {
     "quantization_report": "quantization",
 }
 __all__ = [
+    "CompiledRuntime",
     "ExportError",
     "ExportReport",
     "FitReport",

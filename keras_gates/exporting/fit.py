@@ -15,6 +15,7 @@ from keras_gates.exporting.c99.cores import CORES
 from keras_gates.exporting.c99.ethos_u import EthosU, ethos_u
 from keras_gates.exporting.c99.graph import graph_of
 from keras_gates.exporting.c99.measure import Measured, measure
+from keras_gates.exporting.c99.source import source_of
 from keras_gates.exporting.report import ExportError
 
 if TYPE_CHECKING:
@@ -187,8 +188,8 @@ def exported(model: keras.Model) -> bytes:
         calibration = data[0] if len(data) == 1 else data
         try:
             export(model, folder, ("tflite",), "int8", calibration=calibration)
-            graph_of(Path(folder, "model.tflite").read_bytes())
-        except ExportError:  # a loop, where a microcontroller's file has its steps
+            source_of(graph_of(Path(folder, "model.tflite").read_bytes()), "model", "litert")
+        except ExportError:  # an operator without C, or a loop, where a microcontroller's file has its steps
             export(model, folder, ("tflite",), "int8", target="micro", calibration=calibration)
         return Path(folder, "model.tflite").read_bytes()
 

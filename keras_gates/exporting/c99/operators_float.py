@@ -17,10 +17,6 @@ _EXPRESSIONS |= {"MAXIMUM": "l > r ? l : r", "MINIMUM": "l < r ? l : r"}
 def lstm(program: Program, node: Node) -> None:
     """UNIDIRECTIONAL_SEQUENCE_LSTM with float32 weights."""
     check_lstm(node)
-    if any(node.input(i).dtype != "float32" for i in range(1, 9)):
-        raise ExportError(
-            "the C has no UNIDIRECTIONAL_SEQUENCE_LSTM of float32 with int8 weights: export in float32 or int8."
-        )
     bias, kernel, recurrent = (
         np.concatenate([node.constant(i) for i in span]) for span in (range(12, 16), range(1, 5), range(5, 9))
     )
@@ -57,8 +53,6 @@ def binary(program: Program, node: Node) -> None:
 def dense(program: Program, node: Node) -> None:
     """FULLY_CONNECTED."""
     x, w, number = node.input(0), node.input(1), node.number
-    if w.dtype != "float32":
-        raise ExportError("the C has no FULLY_CONNECTED of float32 with int8 weights: export in float32 or int8.")
     units, inputs = w.shape
     given = len(node.inputs) > 2 and node.inputs[2] is not None
     weights = program.array(f"weights{number}", node.constant(1).T, "float")
