@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 _MODULE_OF = {
+    "CompiledRuntime": "c99.engine",
     "export": "pipeline",
     "fit_report": "fit",
     "ExportError": "report",

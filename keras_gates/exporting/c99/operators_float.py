@@ -27,11 +27,11 @@ def lstm(program: Program, node: Node) -> None:
     model = program.struct(f"lstm{number}", "lstm_float_t", f"{weights}, {inputs}, {units}, {clip}")
     program.state += [f"float c{number}[{units}];", f"float h{number}[{units}];"]
     program.resets += [f"memset(s->{kind}{number}, 0, sizeof s->{kind}{number});" for kind in "ch"]
-    program.use("lstm_float")
-    memory = f"s->h{number}, s->c{number}, {program.scratch('float', 4 * units)}"
     x, y = program.place(node.input(0)), program.place(node.output)
-    if y == f"s->h{number}":
-        program.call(node, f"lstm_step_float({model}, {x}, {memory});")
+    by_event = y == f"s->h{number}"
+    memory = f"s->h{number}, s->c{number}, {program.scratch('float', (4 if by_event else 8) * units)}"
+    if by_event:
+        program.call(node, f"{program.use('lstm_step_float')}({model}, {x}, {memory});")
     else:
         program.use("lstm_steps_float")
         program.call(node, f"lstm_float({model}, {x}, {program.shape(node.input(0))[1]}, {memory}, {y});")
