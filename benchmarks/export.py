@@ -190,6 +190,7 @@ def _compared(seed: int, case: Any, data: bytes, draws: int) -> list[dict[str, A
 
 def figures(path: str | None) -> None:
     """LSTM(64) over 100 steps of 16 features: bytes, error, latency, arena; fused against Keras' own unrolled export."""
+    import c99_speed
     import export as importable
     import keras
     import numpy as np
@@ -239,6 +240,8 @@ def figures(path: str | None) -> None:
         found[key]["microseconds"] = [round(1e6 * float(each)) for each in (min(times), np.median(times))]
     ratios = np.array(seconds["dynamic Keras unrolled"]) / np.array(seconds["dynamic sequence cpu"])
     found["Keras unrolled / fused, dynamic"] = {"times as fast (median of ratios)": round(float(np.median(ratios)), 2)}
+    for key in ("float32 sequence cpu", "int8 sequence micro"):
+        found[f"C99 beside LiteRT, {key}"] = c99_speed.measured(files[key], 50)
     for key, values in found.items():
         print(f"{key:32} {values}")
     if path:

@@ -18,6 +18,9 @@ from keras_gates.conversion.keras_lstm import to_keras as to_keras
 from keras_gates.conversion.torch_lstm import from_torch as from_torch
 from keras_gates.conversion.torch_lstm import to_torch as to_torch
 from keras_gates.edge.model import EdgeModel as EdgeModel
+from keras_gates.exporting.c99.engine import CompiledRuntime as CompiledRuntime
+from keras_gates.exporting.fit import FitReport as FitReport
+from keras_gates.exporting.fit import fit_report as fit_report
 from keras_gates.exporting.pipeline import export as export
 from keras_gates.exporting.quantization import quantization_report as quantization_report
 from keras_gates.exporting.report import ExportError as ExportError
@@ -75,10 +78,12 @@ from keras_gates.quantization.aware import quantize_aware as quantize_aware
 
 __version__: str
 __all__ = [
+    "CompiledRuntime",
     "CoupledForgetGate",
     "EdgeModel",
     "ExportError",
     "ExportReport",
+    "FitReport",
     "ForgetGate",
     "Gate",
     "GateLSTM",
@@ -115,6 +120,7 @@ __all__ = [
     "convert",
     "export",
     "find_units",
+    "fit_report",
     "from_keras",
     "from_torch",
     "gate_summary",

@@ -117,7 +117,7 @@ class Runtime:
 
     def __reduce__(self) -> tuple[Any, ...]:
         with self.lock:
-            return _restored, (self._data, self._file, self.description, self._num_threads, self.memory)
+            return _restored, (type(self), self._data, self._file, self.description, self._num_threads, self.memory)
 
     def _allocate_all(self) -> None:
         """Run each signature once, because variables can be reset only after every graph has allocated its own."""
@@ -228,9 +228,14 @@ class Runtime:
 
 
 def _restored(
-    data: bytes, file: TFLite, description: Description, num_threads: int, memory: Mapping[str, np.ndarray]
+    kind: type[Runtime],
+    data: bytes,
+    file: TFLite,
+    description: Description,
+    num_threads: int,
+    memory: Mapping[str, np.ndarray],
 ) -> Runtime:
-    runtime = Runtime(data, file, description, num_threads)
+    runtime = kind(data, file, description, num_threads)
     runtime.memory = memory
     return runtime
 

@@ -6,13 +6,25 @@ import importlib
 from typing import Any
 
 _MODULE_OF = {
+    "CompiledRuntime": "c99.engine",
     "export": "pipeline",
+    "fit_report": "fit",
     "ExportError": "report",
     "ExportReport": "report",
+    "FitReport": "fit",
     "QuantizationReport": "verify.noise",
     "quantization_report": "quantization",
 }
-__all__ = ["ExportError", "ExportReport", "QuantizationReport", "export", "quantization_report"]
+__all__ = [
+    "CompiledRuntime",
+    "ExportError",
+    "ExportReport",
+    "FitReport",
+    "QuantizationReport",
+    "export",
+    "fit_report",
+    "quantization_report",
+]
 
 
 def __getattr__(name: str) -> Any:

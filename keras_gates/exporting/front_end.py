@@ -75,7 +75,8 @@ def kept_outside(request: ExportRequest) -> Iterator[tuple[ExportRequest, list[s
             model, inputs = request.model, request.inputs
         else:
             block.enter_context(_compat.without_new_nodes(request.model))
-            model = keras.Model(front.layer.output, request.model.output, name=request.model.name)
+            whole = _compat.functional_graph(request.model)  # a Sequential itself has no output
+            model = keras.Model(front.layer.output, whole.output, name=request.model.name)
             if front.vocabulary is not None:  # TextVectorization's int64 would become a CAST that TFLM and int16x8 lack
                 tokens = keras.Input(front.layer.output.shape[1:], dtype="int32")
                 model = keras.models.clone_model(model, input_tensors=tokens, clone_function=lambda layer: layer)

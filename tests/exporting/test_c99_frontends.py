@@ -19,7 +19,7 @@ from keras_gates.edge.fixed_log_mel import FixedLogMel
 from keras_gates.edge.frontends import log_mel, scaled
 from keras_gates.edge.tflite import EdgeError
 from keras_gates.edge.values import quantized
-from keras_gates.exporting.c99.frontends import Trigger
+from keras_gates.exporting.c99.frontends import Trigger, literal
 from keras_gates.exporting.c99.graph import graph_of
 from keras_gates.exporting.c99.write import write_c99
 from keras_gates.exporting.report import ExportError
@@ -172,3 +172,11 @@ def test_what_does_not_fit_is_refused(tmp_path):
     port = graph_of(data).description.events[0]
     with pytest.raises(EdgeError, match="a power of two from 16 to 4096, not 200"):
         FixedLogMel({"sample_rate": 8000, "frame": 200, "hop": 100, "bins": 24}, port)
+
+
+def test_a_label_cannot_leave_its_string(tmp_path):
+    texts = ['"??/" + evil', "ä", "\\", "two\nlines */", "plain"]
+    lines = "".join(f"    fwrite({literal(text)}, 1, sizeof {literal(text)} - 1, stdout);\n" for text in texts)
+    (tmp_path / "labels.c").write_text(f"#include <stdio.h>\nint main(void)\n{{\n{lines}    return 0;\n}}\n")
+    subprocess.run(["gcc", "-std=c99", "labels.c", "-o", "labels"], cwd=tmp_path, check=True)
+    assert subprocess.check_output([tmp_path / "labels"]).decode() == "".join(texts)

@@ -148,9 +148,9 @@ def _listen(program: Program, graph: Graph, trigger: Trigger) -> FrontEnd:
         f"{answer} recent[{trigger.smooth}][{classes}];",
     ]
     program.resets.append("s->next = s->waiting = s->events = s->best = 0, s->active = -1;")
-    names = ", ".join('"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"' for label in labels)
+    names = ", ".join(map(literal, labels))
     header = (
-        f"\n#define {big}_SAMPLE_RATE {graph.description.frontend['sample_rate']} /* of the samples, Hz */\n"
+        f"\n#define {big}_SAMPLE_RATE {int(graph.description.frontend['sample_rate'])} /* of the samples, Hz */\n"
         f"#define {big}_FRAME {mel.frame} /* samples per event */\n#define {big}_HOP {mel.hop} /* samples between events */\n"
     )
     if labels:
@@ -160,6 +160,18 @@ def _listen(program: Program, graph: Graph, trigger: Trigger) -> FrontEnd:
     if labels:
         code = f"\nconst char *const {name}_labels[{classes}] = {{{names}}};\n{code}"
     return FrontEnd(header, "\n".join(tables) + "\n", code, True)
+
+
+def literal(text: str) -> str:
+    """Return a string literal of C for any text: whatever could end it, trigraphs included, is a number.
+
+    Example:
+
+    >>> literal('say "no"?')
+    '"say \\\\042no\\\\042\\\\077"'
+    """
+    plain = set(map(ord, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-.,:;+()/'"))
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
 def _reach(result: Value, answer: str, trigger: Trigger) -> tuple[str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from keras_gates.edge.description import Description, Port, describe
-from keras_gates.edge.tflite import EdgeError, read
+from keras_gates.edge.tflite import EdgeError, Operator, read
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite.flatbuffer import load
 
@@ -144,7 +145,7 @@ def graph_of(data: bytes) -> Graph:
         )
     if len(file.signatures) > 1 or len(file.subgraphs) > 1:
         raise ExportError(
-            "the C takes a file with one signature and no loops: export with target='micro', or lowering='unrolled'."
+            "the C takes a file with one signature and no loops: export with target='micro' or lowering='unrolled'."
         )
     if description.batch != 1:
         raise ExportError(
@@ -162,6 +163,7 @@ def graph_of(data: bytes) -> Graph:
             if half is None:
                 raise ExportError("the C has no float16 activations; export in float32 or int8.")
             values[parsed.outputs[0]] = replace(values[parsed.outputs[0]], data=half.astype(np.float32))
+    _share_casts(file.subgraphs[0].operators, values)
     nodes = tuple(
         Node(
             number,
@@ -174,8 +176,14 @@ def graph_of(data: bytes) -> Graph:
         for number, (parsed, operator) in enumerate(
             zip(file.subgraphs[0].operators, model.subgraphs[0].operators, strict=True)
         )
-        if parsed.name != "DEQUANTIZE" or values[parsed.outputs[0]].data is None
+        if (parsed.name != "DEQUANTIZE" or values[parsed.outputs[0]].data is None)
+        and not (parsed.name == "CAST" and values[parsed.outputs[0]] is values[parsed.inputs[0]])
     )
+    if any(_mixed(node) for node in nodes):
+        raise ExportError(
+            "the file mixes float32 and int8 (precision='dynamic', or float_operators), the C has one type throughout: "
+            "export with precision='int8' or 'float32'."
+        )
     ports = {port.tensor.index: port for port in (*description.inputs, *description.outputs)}
     feeds = {pair.source for pair in description.memory}
     inputs = tuple(values[p.tensor.index] for place, p in enumerate(description.inputs) if place not in feeds)
@@ -190,6 +198,23 @@ def graph_of(data: bytes) -> Graph:
         if value.dtype not in C_TYPES:
             raise ExportError(f"the C has no type for an input or output of {value.dtype}; export in int8 or float32.")
     return Graph(nodes, inputs, outputs, memory, ports, description)
+
+
+def _mixed(node: Node) -> bool:
+    present = [value for value in node.inputs if value is not None]
+    weights = any(value.dtype == "int8" and value.data is not None for value in present)
+    return node.kind == "DEQUANTIZE" or (weights and any(value.dtype == "float32" for value in present))
+
+
+def _share_casts(operators: Sequence[Operator], values: list[Value]) -> None:
+    """Make token numbers that become int64 and int32 again one tensor: tokenizers give int64, Embedding takes int32."""
+    whole = {"int32", "int64"}
+    for parsed in operators:
+        if parsed.name != "CAST" or {values[i].dtype for i in (*parsed.inputs, *parsed.outputs)} - whole:
+            continue
+        readers = [other.name for other in operators if parsed.outputs[0] in other.inputs]
+        if values[parsed.outputs[0]].dtype == "int32" or set(readers) <= {"CAST", "GATHER"}:
+            values[parsed.outputs[0]] = values[parsed.inputs[0]]
 
 
 def _value(place: int, tensor: Any, dtype: str, raw: Any) -> Value:

@@ -1,51 +1,22 @@
-"""What a model takes on a Cortex-M: flash, RAM and instructions, from the linker and an emulator."""
+"""What a model takes on a microcontroller: flash, RAM and instructions, from the linker and an emulator."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import NamedTuple
 
+from keras_gates.exporting.c99.cores import Core, core_of
 from keras_gates.exporting.c99.write import C99, write_c99
 from keras_gates.exporting.report import ExportError
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CALLS = 8  # as in templates/measure.c
-_RAM = 0x20000
+_FLASH, _RAM = 0x400000, 0x20000
 _NANOSECONDS = 1000  # of a microsecond; the emulator runs an instruction per nanosecond
-
-
-class Core(NamedTuple):
-    """How a processor is compiled for and emulated.
-
-    Attributes:
-        cpu: its name for the compiler.
-        board: its board in the emulator.
-        flash, ram: where its memories begin.
-        clock: of its SysTick, in MHz.
-    """
-
-    cpu: str
-    board: str
-    flash: int
-    ram: int
-    clock: int
-
-
-CORES = {
-    "m0": Core("cortex-m0", "mps2-an385", 0x00000000, 0x20000000, 25),  # the M3's board, which runs this too
-    "m3": Core("cortex-m3", "mps2-an385", 0x00000000, 0x20000000, 25),
-    "m4": Core("cortex-m4", "mps2-an386", 0x00000000, 0x20000000, 25),
-    "m7": Core("cortex-m7", "mps2-an500", 0x00000000, 0x20000000, 25),
-    "m33": Core("cortex-m33+nodsp+nofp", "mps2-an505", 0x10000000, 0x38000000, 20),
-    "m55": Core("cortex-m55+nomve+nofp", "mps3-an547", 0x00000000, 0x20000000, 32),
-}
-TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
 
 
 @dataclass(frozen=True)
@@ -77,7 +48,7 @@ def measure(data: bytes, core: str = "m4") -> Measured:
 
     Args:
         data: Bytes of the ``.tflite``.
-        core: One of `CORES`.
+        core: One of `keras_gates.exporting.c99.cores.CORES`.
 
     Raises:
         ExportError: A tool is missing, or there is no C for the file.
@@ -88,14 +59,9 @@ def measure(data: bytes, core: str = "m4") -> Measured:
     >>> measured.flash, measured.ram, measured.instructions  # doctest: +SKIP
     (15468, 916, 145480)
     """
-    if core not in CORES:
-        raise ExportError(f"core must be of {', '.join(CORES)}; got {core!r}.")
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        raise ExportError(
-            f"measuring needs {' and '.join(missing)}: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
-        )
+    chosen = core_of(core)
     with tempfile.TemporaryDirectory() as folder:
-        return _measured(Path(folder), write_c99(data, folder), CORES[core])
+        return _measured(Path(folder), write_c99(data, folder), chosen)
 
 
 def _measured(folder: Path, c99: C99, core: Core) -> Measured:
@@ -104,25 +70,38 @@ def _measured(folder: Path, c99: C99, core: Core) -> Measured:
     for name in ("measure.c", "bare.c"):
         text = (_TEMPLATES / name).read_text(encoding="utf-8")
         (folder / name).write_text(Template(text).substitute(words), encoding="utf-8")
-    gcc = ["arm-none-eabi-gcc", f"-mcpu={core.cpu}", "-mthumb", "-Os", "-std=c99", "-nostartfiles"]
-    bare = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections,-e,main", "-lc", "-lgcc"]
-    _run(folder, [*gcc, "bare.c", "model.c", *bare, "-o", "bare.elf"])
-    sizes = _run(folder, ["arm-none-eabi-size", "bare.elf"]).splitlines()[1].split()
-    memory = {"FLASH": core.flash, "RAM": core.ram, "RAM_SIZE": _RAM}
-    start = [
-        "--specs=rdimon.specs",
-        "-T",
-        str(_TEMPLATES / "board.ld"),
-        *(f"-Wl,--defsym={name}={value}" for name, value in memory.items()),
-    ]
-    _run(folder, [*gcc, *start, str(_TEMPLATES / "startup.c"), "model.c", "measure.c", "-o", "measure.elf"])
-    emulator = ["qemu-system-arm", "-icount", "shift=0", "-M", core.board, "-nographic", "-kernel", "measure.elf"]
-    ticks, stack, state = map(int, _run(folder, [*emulator, "-semihosting-config", "enable=on,target=native"]).split())
+    gcc = [*core.compiler, "-Os", "-std=c99"]
+    bare = ["-nostartfiles", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections,-e,main", "-lc", "-lgcc"]
+    # a linker script of the C library keeps more than the program
+    script = [] if core.is_arm else ["-T", str(_TEMPLATES / "board.ld")]
+    _run(folder, [*gcc, "bare.c", "model.c", *script, *bare, "-o", "bare.elf"])
+    sizes = _run(folder, [core.compiler[0].replace("-gcc", "-size"), "bare.elf"]).splitlines()[1].split()
+    _run(folder, [*gcc, "model.c", "measure.c", *_start(core), "-o", "measure.elf"])
+    counting = ["-icount", "shift=0", "-nographic", "-semihosting-config", "enable=on,target=native"]
+    printed = _run(folder, [*core.emulator, *counting, "-kernel", "measure.elf"])
+    ticks, stack, state = map(int, printed.split())
     instructions = round(ticks * _NANOSECONDS / core.clock / _CALLS / events)
     per_second = None
     if c99.listens:
         per_second = instructions * _macro(header, "SAMPLE_RATE") // _macro(header, "HOP")
     return Measured(int(sizes[0]) + int(sizes[1]), state, stack, instructions, per_second)
+
+
+def _start(core: Core) -> list[str]:
+    """What links a program that prints, with its start."""
+    if core.is_arm:
+        memory = {"FLASH": core.flash, "RAM": core.ram, "RAM_SIZE": _RAM}
+        start = [
+            "-nostartfiles",
+            "--specs=rdimon.specs",
+            "-T",
+            str(_TEMPLATES / "board.ld"),
+            str(_TEMPLATES / "startup.c"),
+        ]
+    else:
+        memory = {"__flash": core.flash, "__flash_size": _FLASH, "__ram": core.ram, "__ram_size": _RAM}
+        start = ["--oslib=semihost", "--crt0=hosted"]
+    return start + [f"-Wl,--defsym={name}={value:#x}" for name, value in memory.items()]
 
 
 def _words(header: str, c99: C99) -> tuple[dict[str, str], int]:
@@ -157,4 +136,4 @@ def _run(folder: Path, command: list[str]) -> str:
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     if result.returncode:
         raise ExportError(f"{command[0]} failed: {' '.join((result.stderr or result.stdout).split())[:300]}")
-    return result.stdout
+    return result.stdout or result.stderr  # picolibc prints to the latter

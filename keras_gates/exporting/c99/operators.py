@@ -61,6 +61,12 @@ FLOAT: dict[str, Emit] = {
     "CONV_2D": real.conv,
     "LOGISTIC": real.unary,
     "TANH": real.unary,
+    "SQUARE": real.unary,
+    "LOG": real.unary,
+    "SUM": real.total,
+    "MEAN": real.total,
+    "MAXIMUM": real.binary,
+    "MINIMUM": real.binary,
 }
 BY_TYPE = {"int8": INT8, "int16": INT16, "float32": FLOAT}
 # Of int32, as a program computes token numbers; what does not fit wraps, as in the runtimes.

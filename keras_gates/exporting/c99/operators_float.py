@@ -6,20 +6,17 @@ import numpy as np
 
 from keras_gates.exporting.c99.graph import Node, check_lstm
 from keras_gates.exporting.c99.program import Program
-from keras_gates.exporting.c99.shapes import image_grid, pair
+from keras_gates.exporting.c99.shapes import axes_of, image_grid, pair
 from keras_gates.exporting.report import ExportError
 
 _LIMITS = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 _EXPRESSIONS = {"ADD": "l + r", "SUB": "l - r", "MUL": "l * r"}
+_EXPRESSIONS |= {"MAXIMUM": "l > r ? l : r", "MINIMUM": "l < r ? l : r"}
 
 
 def lstm(program: Program, node: Node) -> None:
     """UNIDIRECTIONAL_SEQUENCE_LSTM with float32 weights."""
     check_lstm(node)
-    if any(node.input(i).dtype != "float32" for i in range(1, 9)):
-        raise ExportError(
-            "the C has no UNIDIRECTIONAL_SEQUENCE_LSTM of float32 with int8 weights: export in float32 or int8."
-        )
     bias, kernel, recurrent = (
         np.concatenate([node.constant(i) for i in span]) for span in (range(12, 16), range(1, 5), range(5, 9))
     )
@@ -30,19 +27,19 @@ def lstm(program: Program, node: Node) -> None:
     model = program.struct(f"lstm{number}", "lstm_float_t", f"{weights}, {inputs}, {units}, {clip}")
     program.state += [f"float c{number}[{units}];", f"float h{number}[{units}];"]
     program.resets += [f"memset(s->{kind}{number}, 0, sizeof s->{kind}{number});" for kind in "ch"]
-    program.use("lstm_float")
-    memory = f"s->h{number}, s->c{number}, {program.scratch('float', 4 * units)}"
     x, y = program.place(node.input(0)), program.place(node.output)
-    if y == f"s->h{number}":
-        program.call(node, f"lstm_step_float({model}, {x}, {memory});")
+    by_event = y == f"s->h{number}"
+    memory = f"s->h{number}, s->c{number}, {program.scratch('float', (4 if by_event else 8) * units)}"
+    if by_event:
+        program.call(node, f"{program.use('lstm_step_float')}({model}, {x}, {memory});")
     else:
         program.use("lstm_steps_float")
         program.call(node, f"lstm_float({model}, {x}, {program.shape(node.input(0))[1]}, {memory}, {y});")
 
 
 def binary(program: Program, node: Node) -> None:
-    """ADD, SUB and MUL."""
-    low, high = _limits(node)
+    """ADD, SUB, MUL, MAXIMUM and MINIMUM."""
+    low, high = _limits(node) if node.kind in ("ADD", "SUB", "MUL") else ("-FLT_MAX", "FLT_MAX")
     expression, name = _EXPRESSIONS[node.kind], f"{node.kind.lower()}_float"
     if (low, high) != ("-FLT_MAX", "FLT_MAX"):
         program.use("clamp_float")
@@ -56,8 +53,6 @@ def binary(program: Program, node: Node) -> None:
 def dense(program: Program, node: Node) -> None:
     """FULLY_CONNECTED."""
     x, w, number = node.input(0), node.input(1), node.number
-    if w.dtype != "float32":
-        raise ExportError("the C has no FULLY_CONNECTED of float32 with int8 weights: export in float32 or int8.")
     units, inputs = w.shape
     given = len(node.inputs) > 2 and node.inputs[2] is not None
     weights = program.array(f"weights{number}", node.constant(1).T, "float")
@@ -90,8 +85,16 @@ def softmax(program: Program, node: Node) -> None:
     program.call(node, f"{program.use('softmax_float')}({program.place(x)}, {sizes});")
 
 
+def total(program: Program, node: Node) -> None:
+    """SUM and MEAN over neighbouring axes."""
+    outer, middle, inner = axes_of(program, node)
+    sizes = f"{outer}, {middle}, {inner}, {middle if node.kind == 'MEAN' else 1}.0f"
+    places = program.place(node.input(0)), program.place(node.output)
+    program.call(node, f"{program.use('sum_float')}({places[0]}, {sizes}, {places[1]});")
+
+
 def unary(program: Program, node: Node) -> None:
-    """LOGISTIC and TANH."""
+    """LOGISTIC, TANH, SQUARE and LOG."""
     x = node.input(0)
     call = program.use(f"{node.kind.lower()}_float")
     program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(node.output)});")

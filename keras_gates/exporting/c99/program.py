@@ -49,14 +49,16 @@ _NEEDS = {
     "requantize_int16_int16": ("scale",),
     "gates_float": ("exponential",),
     "lstm_float": ("gates_float", "products"),
-    "lstm_steps_float": ("lstm_float",),
-    "dense_float": ("clamp_float", "products"),
-    "conv_float": ("clamp_float", "products"),
+    "lstm_step_float": ("lstm_float",),
+    "lstm_steps_float": ("lstm_float", "products_two"),
+    "dense_float": ("clamp_float", "products", "products_two"),
+    "conv_float": ("clamp_float", "products", "products_two"),
     "sum_int8": ("scale",),
     "sum_int16": ("scale",),
     "softmax_float": ("exponential",),
     "logistic_float": ("gates_float",),
     "tanh_float": ("gates_float",),
+    "log_float": ("logarithm",),
 }
 
 # What the texts for several types differ in.

@@ -16,7 +16,7 @@ from keras_gates.exporting.c99.graph import Graph, Node, Value
 from keras_gates.exporting.report import ExportError
 
 _POINTWISE = {"MUL", "ADD", "SUB", "MINIMUM", "MAXIMUM", "FLOOR_MOD", "LESS", "SELECT", "SELECT_V2", "LOGISTIC", "TANH"}
-_POINTWISE |= {"RELU", "QUANTIZE", "DEQUANTIZE"}
+_POINTWISE |= {"RELU", "QUANTIZE", "DEQUANTIZE", "SQUARE", "LOG"}
 _SAME = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}  # another shape of the same items
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keras_gates._files import write_text
 from keras_gates.exporting.c99.frontends import Trigger
-from keras_gates.exporting.c99.graph import Node, graph_of
+from keras_gates.exporting.c99.graph import Graph, Node, graph_of
 from keras_gates.exporting.c99.projects import project_files
 from keras_gates.exporting.c99.reference import answers, random_inputs
 from keras_gates.exporting.c99.selftest import selftest
@@ -80,7 +80,7 @@ def write_c99(
         raise ExportError(f"the C cannot be named {name!r}, that is its self-test; pass another name.")
     graph = graph_of(data)
     if arithmetic == "auto":
-        arithmetic = "tflm" if any(_only_tflm(node) for node in graph.nodes) else "litert"
+        arithmetic = arithmetic_of(graph)
     source = source_of(graph, name, arithmetic, trigger)
     samples = random_inputs(graph, _GOLDEN)
     runtime = {"litert": "LiteRT (BUILTIN_REF)", "tflm": "TFLM"}[arithmetic]
@@ -92,6 +92,11 @@ def write_c99(
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         write_text(out / path, text)
     return C99(tuple(out / path for path in texts), name, source.streams, source.listens)
+
+
+def arithmetic_of(graph: Graph) -> str:
+    """Return what "auto" means for a graph: "litert", or "tflm" if only TFLM runs it."""
+    return "tflm" if any(_only_tflm(node) for node in graph.nodes) else "litert"
 
 
 def _only_tflm(node: Node) -> bool:

@@ -4,12 +4,10 @@ typedef struct {
     float clip; /* of the cell state; 0: none */
 } lstm_float_t;
 
-/* One step; gates: room for 4 * units, in the order input, forget, cell, output. */
-static void lstm_step_float(const lstm_float_t *m, const float *x, float *h, float *c, float *gates)
+/* A step behind the products of the input; gates: 4 * units, in the order input, forget, cell, output. */
+static void lstm_memory_float(const lstm_float_t *m, float *h, float *c, float *gates)
 {
     const int32_t n = m->units, width = 4 * n;
-    memcpy(gates, m->weights, (size_t)width * sizeof *gates);
-    products(m->weights + width, x, m->inputs, width, gates);
     products(m->weights + (1 + m->inputs) * width, h, n, width, gates);
     for (int32_t k = 0; k < n; ++k) {
         float y = sigmoid(gates[n + k]) * c[k] + sigmoid(gates[k]) * hyperbolic(gates[2 * n + k]);
