@@ -14,6 +14,7 @@ first 2000, each from empty memory: a text in pieces.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import importlib
 import json
@@ -249,11 +250,17 @@ def score_files(stem: str) -> Path:
     return path
 
 
-def shipped(stem: str) -> tuple[Path, dict[str, Any], RunConfig, Any, Any]:
-    """Return the card of shipped weights, its path, and the run, the zoo's model and the data that it names."""
+def shipped(stem: str, source: str | None = None) -> tuple[Path, dict[str, Any], RunConfig, Any, Any]:
+    """Return the card of shipped weights, its path, and the run, the zoo's model and the data that it names.
+
+    Args:
+        stem: MODEL-PRESET.
+        source: path of the data, for a card that names a file; None takes the card's.
+    """
     path = registry.WEIGHTS / f"{stem}.json"
     card = read_json(path)
     config = options.configuration(options.parser().parse_args(shlex.split(card["command"])[2:]))
+    config = dataclasses.replace(config, data=source or config.data)
     zoo = registry.find(card["model"])
     return path, card, config, zoo, load_data(zoo, config)
 
