@@ -15,6 +15,7 @@ from keras_gates.edge import runtime
 from keras_gates.edge.description import Description, Port, describe
 from keras_gates.edge.fixed_log_mel import FixedLogMel
 from keras_gates.edge.frontends import events_of, scaled
+from keras_gates.edge.packed import unpacked
 from keras_gates.edge.stream import Stream, streamed
 from keras_gates.edge.tflite import METADATA_NAME, EdgeError, read
 from keras_gates.edge.values import best, by_name, checked, numbers, predictions, real, stacked
@@ -41,7 +42,7 @@ class EdgeModel:
 
     Attributes:
         description: Inputs, outputs and metadata (`keras_gates.edge.description.Description`).
-        data: Bytes of the file.
+        data: Bytes of the file; weights of 4 bits as int8.
         file: Graphs, tensors, operators and signatures (`keras_gates.edge.tflite.TFLite`).
 
     Raises:
@@ -65,6 +66,8 @@ class EdgeModel:
             raise EdgeError(
                 "the file changed since its export (its checksum differs): copy it again, or pass probe=True."
             )
+        if (runnable := unpacked(self.data)) is not self.data:
+            self.data, self.file = runnable, read(runnable)
         self.description: Description = describe(self.file)
         if probe or (probe is None and self.file.sealed is None):
             runtime.probe(self.data)

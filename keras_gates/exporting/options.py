@@ -32,6 +32,7 @@ class ExportRequest:
         inputs: the model's inputs as the file names them.
         trained: of a model of `quantize_aware` (`model` is then its float counterpart): the integers that the file is to hold.
         reference: that model, whose outputs the file is compared with; None for `model`.
+        packs: whether the finished int8 file gets two weights per byte, which is precision "int4".
 
     Raises:
         ValueError: an argument has an unknown value.
@@ -54,6 +55,7 @@ class ExportRequest:
     also_time: tuple[str, ...] = ()
     trained: tuple[LayerNumbers, ...] = ()
     reference: keras.Model | None = None
+    packs: bool = False
 
     def __post_init__(self) -> None:
         _known("formats", self.formats, FORMATS)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_gates.edge.description import Description, Port, describe
+from keras_gates.edge.packed import unpacked
 from keras_gates.edge.tflite import EdgeError, read
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite.flatbuffer import load
@@ -135,6 +136,8 @@ def graph_of(data: bytes) -> Graph:
     """
     try:
         file = read(data)
+        if (whole := unpacked(data)) is not data:
+            data, file = whole, read(whole)
         description = describe(file)
     except EdgeError as error:
         raise ExportError(str(error)) from error
