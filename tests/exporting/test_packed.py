@@ -50,7 +50,7 @@ def test_every_other_byte_stays(whole, halves):
 def test_damaged_files_are_refused(halves):
     data = bytearray(halves)
     data[len(data) // 2] ^= 1
-    with pytest.raises(EdgeError, match="checksum differs|damaged"):
+    with pytest.raises(EdgeError, match=r"checksum differs|damaged"):
         EdgeModel(bytes(data))
     for end in range(16, len(halves), len(halves) // 40):
         with pytest.raises(EdgeError):
