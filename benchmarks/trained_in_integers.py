@@ -27,11 +27,13 @@ import ship
 
 import keras_gates
 from keras_gates._files import read_json, write_json
+from keras_gates.exporting.c99.measure import measure
 from keras_gates.models import registry
 from keras_gates.models.training import deploying, fitting, integers
 from keras_gates.models.training.recipe import DEFAULTS
 
 KINDS = ("int8", "int4")
+CORES = ("m0", "m4")
 MICRO = "nano"  # presets whose 4-bit file is shipped
 
 
@@ -54,6 +56,7 @@ def trained_scores(stem: str, kinds: list[str], seeds: list[int], source: str | 
             print(stem, kind, seed, rows, flush=True)
             if ships and kind == "int4" and seed == seeds[0]:
                 rows["bytes"] = _ship(zoo, data, config, aware, stem)
+                rows["cores"] = taken(stem)
         result[kind] = {**rows, "examples": len(examples[1])}
     return result
 
@@ -88,6 +91,16 @@ def _ship(zoo: Any, data: Any, config: Any, aware: Any, stem: str) -> int:
         file = registry.WEIGHTS / f"{name}.tflite"
         file.write_bytes((Path(folder) / file.name).read_bytes())
     return file.stat().st_size
+
+
+def taken(stem: str) -> dict[str, dict[str, list[int]]]:
+    """Return flash and instructions per event of the C of the shipped int8 and int4 files, by core."""
+    files = {kind: (registry.WEIGHTS / f"{stem}-{kind}.tflite").read_bytes() for kind in KINDS}
+    cores: dict[str, dict[str, list[int]]] = {}
+    for core in CORES:
+        of_files = {kind: measure(data, core) for kind, data in files.items()}
+        cores[core] = {kind: [row.flash, row.instructions] for kind, row in of_files.items()}
+    return cores
 
 
 def main() -> int:
