@@ -15,6 +15,7 @@ from keras_gates._files import read_json, write_text
 from keras_gates.models import registry
 
 DOCS = Path(__file__).parents[1] / "docs"
+WEIGHTS = {"int8": "int8", "int4": "4 bits (activations int8)"}
 SCORE_OF_FILE = {"accuracy": "accuracy", "bits": "bits per character", "mse": "mse"}
 PIECES = "pieces of text that each start from empty memory, so more bits than over the whole text"
 
@@ -100,7 +101,58 @@ def _section(card: dict[str, Any]) -> list[str]:
     note = f"Keras and file: {label} on the first test examples, as many as the table says"
     if label == SCORE_OF_FILE["bits"]:
         note += f", {PIECES}"
-    return [*lines, "", f"{note}. Measured with {versions}.", ""]
+    return [*lines, "", f"{note}. Measured with {versions}.", "", *_trained(card)]
+
+
+def _trained(card: dict[str, Any]) -> list[str]:
+    """What training in integers is worth, with its command."""
+    if not card.get("trained"):
+        return []
+    lines = ["Trained further in integers ([how](../quantization.md)), on the same test examples:", ""]
+    lines += ["| weights | before | after |", "|---|---|---|"]
+    for kind, label in WEIGHTS.items():
+        if kind in card["trained"]:
+            lines.append(f"| {label} | {' | '.join(trained_scores(card['trained'][kind]))} |")
+    command = f"python benchmarks/trained_in_integers.py {card['model']}-{card['preset']}"
+    return [*lines, "", "```bash", command, "```", ""]
+
+
+def trained_scores(rows: dict[str, Any]) -> tuple[str, str]:
+    """A model's score in integers before training in them, and after it."""
+    key = next(key for key in SCORE_OF_FILE if key in rows["before"])
+    return number(rows["before"][key], key), spread([each[key] for each in rows["seeds"].values()], key)
+
+
+def integers(all_cards: list[dict[str, Any]]) -> list[str]:
+    """The table of float, int8 and 4 bits."""
+    lines = [
+        "Every score of a row is on the same examples, the first of the test split. Float and int8 are the shipped models;",
+        "trained are their weights after a sixth of the recipe's epochs more in integers, at a third of its learning rate, once",
+        "per seed (`python benchmarks/trained_in_integers.py MODEL-PRESET`; how: [Train in integers](quantization.md)). 4 bits:",
+        "two weights per byte, activations in int8. Flash: of the C for a Cortex-M4 with its code, int8 and 4 bits.",
+        "",
+        "| model | preset | examples | float | int8 | int8, trained | 4 bits, not trained | 4 bits, trained | flash |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for card in all_cards:
+        rows = {row["precision"]: row for row in card["exports"]}
+        if "refused" in rows.get("int8", {"refused": ""}):
+            continue
+        trained = card.get("trained", {})
+        scored = [f"{rows['int8']['samples']:,}", *scores(rows["int8"])]
+        scored.append(trained_scores(trained["int8"])[1] if "int8" in trained else "–")
+        scored += trained_scores(trained["int4"]) if "int4" in trained else ("–", "–")
+        lines.append(
+            f"| {card['model']} | {card['preset']} | {' | '.join(scored)} | {_flash(trained.get('int4', {}))} |"
+        )
+    return [*lines, "", "A dash: not measured. `forecast` and `language`: lower is better."]
+
+
+def _flash(rows: dict[str, Any]) -> str:
+    if "cores" not in rows:
+        return "–"
+    whole, packed = (rows["cores"]["m4"][kind][0] for kind in ("int8", "int4"))
+    return f"{whole / 1024:.1f} → {packed / 1024:.1f} KB ({packed / whole:.2f})"
 
 
 def values(row: dict[str, Any], prefix: str = "") -> dict[str, float]:
@@ -168,6 +220,7 @@ def results_page(all_cards: list[dict[str, Any]], cells: list[dict[str, Any]]) -
         )
         for name, runs in card["means"].items():
             lines.append(f"| | | {name} | {spread(runs, 'accuracy')} | | | | | | | |")
+    lines += ["", "## Integers", "", *integers(all_cards)]
     if cells:
         lines += ["", "## Kinds of cells", "", *_cells(cells)]
     return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
     python benchmarks/ship.py runs/gesture-A [runs/gesture-B runs/gesture-C] [--score NAME=RUN,RUN,…]
     python benchmarks/ship.py --again gesture-base [runs/gesture-B runs/gesture-C]    # other seeds, exported again
     python benchmarks/ship.py --score-files gesture-base                              # the shipped files, scored again
+    python benchmarks/ship.py --score-others gesture-base                             # precisions that are not shipped
 
 The first run's weights are shipped; the others are the same command with other seeds, for the spread. `--score` adds a mean
 over further runs (for example one speaker or participant left out in each). The weights are rounded
@@ -14,6 +15,7 @@ first 2000, each from empty memory: a text in pieces.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import importlib
 import json
@@ -23,6 +25,7 @@ import shlex
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +112,23 @@ def save(model: Any, path: Path) -> None:
                 target.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 9)
 
 
-def exported(zoo: Any, model: Any, data: Any, config: RunConfig, stem: str, calibration: int) -> list[dict[str, Any]]:
-    """Export every precision; return one row per precision with bytes, score and latency, or the reason why it was refused.
+def exported(
+    zoo: Any,
+    model: Any,
+    data: Any,
+    config: RunConfig,
+    stem: str,
+    calibration: int,
+    precisions: Sequence[str] = PRECISIONS,
+) -> list[dict[str, Any]]:
+    """Export in every precision; return one row per precision with bytes, score and latency, or the reason why it was refused.
     The shipped files go next to the weights."""
     x, y = data.arrays("test", EXAMPLES)
     seen = data.spread("train", calibration)[0]
     recurrent = (keras_gates.GateLSTM, keras.layers.Bidirectional)
     steps = max(layer.input.shape[1] or 0 for layer in model.layers if isinstance(layer, recurrent))
     rows = []
-    for precision in PRECISIONS:
+    for precision in precisions:
         device = deploying.device_model(zoo, model, precision)
         if precision == "int16x8" and steps > UNROLLED:
             rows.append({"precision": precision, "refused": f"left out: {steps} steps would be unrolled"})
@@ -249,11 +260,33 @@ def score_files(stem: str) -> Path:
     return path
 
 
-def shipped(stem: str) -> tuple[Path, dict[str, Any], RunConfig, Any, Any]:
-    """Return the card of shipped weights, its path, and the run, the zoo's model and the data that it names."""
+def score_others(stem: str, source: str | None) -> Path:
+    """Export the precisions that are not shipped and score them; return the card's path. Latencies stay as measured before."""
+    path, card, config, zoo, data = shipped(stem, source)
+    model = registry.load(card["model"], card["preset"])
+    others = [row["precision"] for row in card["exports"] if row["precision"] not in SHIPPED and "bytes" in row]
+    rows = {row["precision"]: row for row in exported(zoo, model, data, config, stem, CALIBRATION, others)}
+    for row in card["exports"]:
+        if "bytes" in (new := rows.get(row["precision"], {})):
+            latency = row["latency_us"]
+            row.clear()
+            row |= {**new, "latency_us": latency}
+            card["sizes"][row["precision"]] = row["bytes"]
+    write_json(path, card)
+    return path
+
+
+def shipped(stem: str, source: str | None = None) -> tuple[Path, dict[str, Any], RunConfig, Any, Any]:
+    """Return the card of shipped weights, its path, and the run, the zoo's model and the data that it names.
+
+    Args:
+        stem: MODEL-PRESET.
+        source: path of the data, for a card that names a file; None takes the card's.
+    """
     path = registry.WEIGHTS / f"{stem}.json"
     card = read_json(path)
     config = options.configuration(options.parser().parse_args(shlex.split(card["command"])[2:]))
+    config = dataclasses.replace(config, data=source or config.data)
     zoo = registry.find(card["model"])
     return path, card, config, zoo, load_data(zoo, config)
 
@@ -278,6 +311,10 @@ def main() -> int:
     parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--again", metavar="MODEL-PRESET", help="shipped weights to keep and export again")
     parser.add_argument("--score-files", metavar="MODEL-PRESET", help="shipped files to score again")
+    parser.add_argument(
+        "--score-others", metavar="MODEL-PRESET", help="precisions that are not shipped, to score again"
+    )
+    parser.add_argument("--data", help="with --score-others: where the card's own file lies")
     parser.add_argument("--calibration", type=int, default=CALIBRATION, help="with --again: calibration examples")
     parser.add_argument("--score", action="append", default=[], metavar="NAME=RUN,RUN")
     parser.add_argument("--scores-of-run", action="store_true", help="do not evaluate again after rounding")
@@ -286,10 +323,11 @@ def main() -> int:
         name: [Path(run) for run in runs.split(",")]
         for name, _, runs in (score.partition("=") for score in arguments.score)
     }
-    if not arguments.runs and not arguments.again and not arguments.score_files:
-        parser.error("give the folder of a run, --again MODEL-PRESET or --score-files MODEL-PRESET")
+    if not (arguments.runs or arguments.again or arguments.score_files or arguments.score_others):
+        parser.error("give the folder of a run, or --again, --score-files or --score-others MODEL-PRESET")
     path = refresh(arguments.again, arguments.runs, arguments.calibration) if arguments.again else None
     path = score_files(arguments.score_files) if arguments.score_files else path
+    path = score_others(arguments.score_others, arguments.data) if arguments.score_others else path
     path = path or ship(arguments.runs, means, not arguments.scores_of_run)
     card = read_json(path)
     print(path, card["scores"], card["sizes"])

@@ -18,7 +18,12 @@ def without_front_end(model: Any, front: str, name: str) -> Any:
     Example:
         without_front_end(keras_gates.models.load("speech"), "log_mel", "events")      # from log-mel events to words
     """
+    from keras_gates.quantization.aware import is_quantize_aware  # imports Keras
+
     output = model.get_layer(front).output
     rest = keras.Model(output, model.output)
     events = keras.Input(output.shape[1:], dtype=output.dtype, name=name)
-    return keras.Model(events, rest(events), name=f"{model.name}_on_device")
+    answer = rest(events)
+    if is_quantize_aware(model):  # whose layers are looked for in the model itself, not in one inside it
+        answer = keras.models.clone_model(rest, input_tensors=events, clone_function=lambda layer: layer).output
+    return keras.Model(events, answer, name=f"{model.name}_on_device")

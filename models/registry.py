@@ -63,7 +63,7 @@ from keras_gates.models.lazy import keras
 
 NAMES = ("show", "digits", "speech", "gesture", "text", "language", "forecast")
 WEIGHTS = Path(__file__).parent / "weights"
-PRECISIONS = ("float32", "float16", "dynamic", "int8")  # of .tflite files, the default first
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int4")  # of .tflite files, the default first
 
 
 class UserError(GatesError, ValueError):
@@ -210,8 +210,8 @@ def load(name: str, preset: str | None = None, format: str = "keras", precision:
         name: one of `names()`.
         preset: one of the model's presets; None is the first one with shipped weights.
         format: "keras" for a `keras.Model`, "tflite" for the `Path` of the file for the device.
-        precision: of the .tflite file: "float32", "float16", "dynamic" or "int8", if the zoo ships it; None is the first of
-            these that it ships.
+        precision: of the .tflite file: "float32", "float16", "dynamic", "int8" or "int4", if the zoo ships it; None is the
+            first of these that it ships.
 
     Raises:
         UserError: no such weights are shipped (the message lists those that are), or none are installed.

@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--formats", default="saved_model,tflite", help=f"of {', '.join(FORMATS)} (default: %(default)s)"
     )
-    options.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: %(default)s")
+    options.add_argument("--precision", default="float32", choices=(*PRECISIONS, "int4"), help="default: %(default)s")
     options.add_argument("--mode", default="sequence", choices=MODES, help="whole sequences or events per call")
     options.add_argument("--target", default="cpu", choices=TARGETS, help="LiteRT, or TFLM on a microcontroller")
     options.add_argument(

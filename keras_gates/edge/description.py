@@ -303,7 +303,7 @@ def _ports(
     entries = metadata.entries(key)
     if len(entries) != len(named or order):
         raise EdgeError(f"the metadata lists {len(entries)} {key}, the graph has {len(named or order)}; export again.")
-    ports, eight_bits = [], metadata.value.get("precision") == "int8"
+    ports, eight_bits = [], metadata.value.get("precision") in ("int8", "int4")
     for place, entry in enumerate(entries):
         name, role = entry.get("name", str, ""), entry.get("role", str, "")
         if role not in roles:

@@ -14,6 +14,7 @@ import numpy as np
 from keras_gates.edge.description import Description, Port, describe
 from keras_gates.edge.fixed_log_mel import FixedLogMel
 from keras_gates.edge.frontends import events_of, scaled
+from keras_gates.edge.packed import unpacked
 from keras_gates.edge.runtime import Runtime
 from keras_gates.edge.runtime import probe as run_probe
 from keras_gates.edge.stream import Stream, streamed
@@ -43,7 +44,7 @@ class EdgeModel:
 
     Attributes:
         description: Inputs, outputs and metadata (`keras_gates.edge.description.Description`).
-        data: Bytes of the file.
+        data: Bytes of the file; weights of 4 bits as int8.
         file: Graphs, tensors, operators and signatures (`keras_gates.edge.tflite.TFLite`).
 
     Raises:
@@ -74,6 +75,8 @@ class EdgeModel:
             raise EdgeError(
                 "the file changed since its export (its checksum differs): copy it again, or pass probe=True."
             )
+        if (runnable := unpacked(self.data)) is not self.data:
+            self.data, self.file = runnable, read(runnable)
         self.description: Description = describe(self.file)
         if probe or (probe is None and self.file.sealed is None):
             run_probe(self.data)

@@ -15,18 +15,13 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from keras_gates._errors import GatesError
+from keras_gates.edge.flatbuffer import EdgeError, Table, unpack, within
 from keras_gates.edge.schema import ITEM_BYTES, OPERATORS, TYPES
 
 METADATA_NAME = "keras_gates"
 _BLANK, _DIGEST_KEY = b"0" * 64, b'{"digest":"'
 _CUSTOM = 32
-
-
-class EdgeError(GatesError, ValueError):
-    """Any failure of the edge runtime; the message says what was expected, what it got and what to do."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +149,7 @@ def read(data: bytes) -> TFLite:
         raise EdgeError(
             f"expected a .tflite file (identifier b'TFL3' at byte 4), got {data[4:8]!r}: another kind of file."
         )
-    model = _Table(data, _unpack(data, "<I", 0))
+    model = Table(data, unpack(data, "<I", 0))
     version = model.number(0, "<I")
     if version != 3:
         raise EdgeError(f"expected version 3 of the .tflite schema, got {version}.")
@@ -165,7 +160,7 @@ def read(data: bytes) -> TFLite:
         raise EdgeError("the file contains no graph to run.")
     entries = {}
     for table in model.tables(6):
-        start, length = buffers[_within(table.number(1, "<I"), len(buffers), "metadata buffer")]
+        start, length = buffers[within(table.number(1, "<I"), len(buffers), "metadata buffer")]
         entries[table.text(0)] = bytes(data[start : start + length])
     signatures = {table.text(2): _signature(table, subgraphs) for table in model.tables(7)}
     return TFLite(len(data), model.text(3), subgraphs, signatures, entries, _seal_holds(data))
@@ -197,7 +192,7 @@ def cut(data: bytes, count: int) -> bytes:
         data: Bytes of a file.
         count: Number of operators, at least 1.
     """
-    graph = _Table(data, _unpack(data, "<I", 0)).tables(2)[0]
+    graph = Table(data, unpack(data, "<I", 0)).tables(2)[0]
     operators, outputs = graph.span(3, 4)[0], graph.span(2, 4)[0]
     last = graph.tables(3)[count - 1].numbers(2, "i")[0]
     shorter = bytearray(data)
@@ -223,87 +218,7 @@ def _seal_holds(data: bytes) -> bool | None:
     return data[place : place + 64] == _digest(data, place)
 
 
-def _unpack(data: bytes, form: str, at: int) -> Any:
-    try:
-        return struct.unpack_from(form, data, at)[0]
-    except struct.error:
-        raise EdgeError(
-            f"the file is damaged or was cut short: byte {at} lies outside its {len(data)} bytes."
-        ) from None
-
-
-def _within(index: int, count: int, what: str) -> int:
-    if not 0 <= index < count:
-        raise EdgeError(f"the file is damaged: {what} {index} does not exist, there are {count}.")
-    return index
-
-
-class _Table:
-    """A flatbuffer table; every offset is checked before it is followed."""
-
-    def __init__(self, data: bytes, at: int):
-        self.data, self.at = data, at
-        self.vtable = at - _unpack(data, "<i", at)
-        if self.vtable < 0 or at % 4:
-            raise EdgeError(f"the file is damaged: the table at byte {at} has no place for its fields.")
-        self.vtable_bytes = _unpack(data, "<H", self.vtable)
-        table_bytes = _unpack(data, "<H", self.vtable + 2)
-        if self.vtable_bytes < 4 or self.vtable % 2 or self.vtable + self.vtable_bytes > len(data):
-            raise EdgeError(f"the file is damaged: the field list at byte {self.vtable} is broken.")
-        if table_bytes < 4 or at + table_bytes > len(data):
-            raise EdgeError(f"the file is damaged or was cut short: the table at byte {at} ends outside it.")
-        self.end = at + table_bytes
-
-    def place(self, field: int, size: int = 4) -> int | None:
-        entry = 4 + 2 * field
-        if entry + 2 > self.vtable_bytes:
-            return None
-        offset = _unpack(self.data, "<H", self.vtable + entry)
-        if offset == 0:
-            return None
-        place = self.at + offset
-        if offset < 4 or place + size > self.end or place % size:
-            raise EdgeError(f"the file is damaged: field {field} of the table at byte {self.at} lies outside it.")
-        return place
-
-    def number(self, field: int, form: str, default: int = 0) -> Any:
-        place = self.place(field, struct.calcsize(form))
-        return default if place is None else _unpack(self.data, form, place)
-
-    def follow(self, field: int) -> int | None:
-        place = self.place(field)
-        return None if place is None else place + _unpack(self.data, "<I", place)
-
-    def span(self, field: int, item_bytes: int) -> tuple[int, int]:
-        """Return the position of a vector's first item and the number of items."""
-        at = self.follow(field)
-        if at is None:
-            return 0, 0
-        count = _unpack(self.data, "<I", at)
-        if at + 4 + count * item_bytes > len(self.data) or at % 4 or (at + 4) % item_bytes:
-            raise EdgeError(f"the file is damaged or was cut short: {count} items at byte {at} lie outside it.")
-        return at + 4, count
-
-    def numbers(self, field: int, code: str) -> tuple:
-        start, count = self.span(field, struct.calcsize("<" + code))
-        return struct.unpack_from(f"<{count}{code}", self.data, start)
-
-    def text(self, field: int) -> str:
-        start, count = self.span(field, 1)
-        if count and self.data[start + count : start + count + 1] != b"\0":
-            raise EdgeError(f"the file is damaged: the text at byte {start} has no end.")
-        return self.data[start : start + count].decode("utf-8", "replace")
-
-    def tables(self, field: int) -> list[_Table]:
-        start, count = self.span(field, 4)
-        return [_Table(self.data, at + _unpack(self.data, "<I", at)) for at in range(start, start + 4 * count, 4)]
-
-    def table(self, field: int) -> _Table | None:
-        at = self.follow(field)
-        return None if at is None else _Table(self.data, at)
-
-
-def _operator_code(table: _Table) -> tuple[str, int]:
+def _operator_code(table: Table) -> tuple[str, int]:
     code = max(table.number(0, "<b"), table.number(3, "<i"))
     if code < 0:
         raise EdgeError(f"the file is damaged: operator code {code}.")
@@ -312,7 +227,7 @@ def _operator_code(table: _Table) -> tuple[str, int]:
     return OPERATORS[code] if code < len(OPERATORS) else f"BUILTIN_{code}", table.number(2, "<i", 1)
 
 
-def _buffer(table: _Table) -> tuple[int, int]:
+def _buffer(table: Table) -> tuple[int, int]:
     outside, length = table.number(1, "<Q"), table.number(2, "<Q")
     if outside > 1:
         if outside + length > len(table.data):
@@ -321,13 +236,13 @@ def _buffer(table: _Table) -> tuple[int, int]:
     return table.span(0, 1)
 
 
-def _tensor(index: int, table: _Table, buffers: list[tuple[int, int]]) -> Tensor:
+def _tensor(index: int, table: Table, buffers: list[tuple[int, int]]) -> Tensor:
     name = table.text(3)
-    dtype = TYPES[_within(table.number(1, "<b"), len(TYPES), f"the type of tensor {name!r}, number")]
+    dtype = TYPES[within(table.number(1, "<b"), len(TYPES), f"the type of tensor {name!r}, number")]
     shape = table.numbers(0, "i")
     if any(size < 0 for size in shape):
         raise EdgeError(f"the file is damaged: tensor {name!r} has shape {shape}.")
-    _, length = buffers[_within(table.number(2, "<I"), len(buffers), f"the buffer of tensor {name!r}, number")]
+    _, length = buffers[within(table.number(2, "<I"), len(buffers), f"the buffer of tensor {name!r}, number")]
     if math.prod(shape) * ITEM_BYTES.get(dtype, 1) >= 1 << 31:
         raise EdgeError(f"the file is damaged: tensor {name!r} {dtype} {shape} would take more than 2 GiB.")
     dense = table.table(6) is None
@@ -343,7 +258,7 @@ def _tensor(index: int, table: _Table, buffers: list[tuple[int, int]]) -> Tensor
     return Tensor(index, name, shape, signature, dtype, scale, zero_point, bool(table.number(5, "<b")), length)
 
 
-def _subgraph(table: _Table, codes: list[tuple[str, int]], buffers: list[tuple[int, int]]) -> Subgraph:
+def _subgraph(table: Table, codes: list[tuple[str, int]], buffers: list[tuple[int, int]]) -> Subgraph:
     tensors = tuple(_tensor(index, tensor, buffers) for index, tensor in enumerate(table.tables(0)))
 
     def known(indices: tuple[int, ...], lowest: int = 0) -> tuple[int, ...]:
@@ -360,8 +275,8 @@ def _subgraph(table: _Table, codes: list[tuple[str, int]], buffers: list[tuple[i
     )
 
 
-def _operator(table: _Table, codes: list[tuple[str, int]], known: Callable) -> Operator:
-    name, version = codes[_within(table.number(0, "<I"), len(codes), "operator code")]
+def _operator(table: Table, codes: list[tuple[str, int]], known: Callable) -> Operator:
+    name, version = codes[within(table.number(0, "<I"), len(codes), "operator code")]
     for options in (4, 11):
         table.table(options)
     table.span(5, 1)
@@ -370,11 +285,11 @@ def _operator(table: _Table, codes: list[tuple[str, int]], known: Callable) -> O
     )
 
 
-def _signature(table: _Table, subgraphs: tuple[Subgraph, ...]) -> Signature:
-    number = _within(table.number(4, "<I"), len(subgraphs), "the subgraph of a signature, number")
+def _signature(table: Table, subgraphs: tuple[Subgraph, ...]) -> Signature:
+    number = within(table.number(4, "<I"), len(subgraphs), "the subgraph of a signature, number")
     count = len(subgraphs[number].tensors)
     inputs, outputs = (
-        {entry.text(0): _within(entry.number(1, "<I"), count, "a signature's tensor") for entry in table.tables(field)}
+        {entry.text(0): within(entry.number(1, "<I"), count, "a signature's tensor") for entry in table.tables(field)}
         for field in (0, 1)
     )
     return Signature(table.text(2), number, inputs, outputs)

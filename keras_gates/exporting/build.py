@@ -11,6 +11,7 @@ from keras_gates.exporting.lowering.signatures import LoweredSignature
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.tflite import converter
 from keras_gates.exporting.tflite.metadata import TFLiteFile, add_metadata
+from keras_gates.exporting.tflite.packed import packed
 from keras_gates.exporting.verify import against_keras, calibration
 from keras_gates.exporting.verify.against_keras import Verification
 from keras_gates.exporting.verify.feeder import Feeder
@@ -54,6 +55,8 @@ def build(request: ExportRequest) -> Built:
     resizable = against_keras.can_resize(request, candidate, feeder, data)
     file = candidate if resizable else add_metadata(request, lowering, signature, converted, steps, resizable=False)
     verification = against_keras.verify(request, lowering, file, feeder, data)
+    if request.packs:
+        file = dataclasses.replace(file, data=packed(file.data))
     stages = (data, converted, verification)
     return Built(
         lowering,
@@ -72,6 +75,11 @@ def _notes(request: ExportRequest, lowering: Lowering, signature: LoweredSignatu
         notes.append(
             f"after a reset the first {signature.warmup} predictions are not valid, as no window is complete: Stream.push "
             "returns NaN; in C, ignore them"
+        )
+    if request.packs:
+        notes.append(
+            "two weights per byte: keras_gates.edge.EdgeModel makes bytes of them when it loads the file, the C computes with "
+            "them; LiteRT and TFLM alone do not run the file (precision='int8' does)"
         )
     if request.precision == "int8" and request.target == "cpu" and lowering.is_fused:
         notes.append(

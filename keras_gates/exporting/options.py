@@ -34,6 +34,7 @@ class ExportRequest:
         trained: of a model of `quantize_aware` (`model` is then its float counterpart): the integers that the file is to hold.
         reference: that model, whose outputs the file is compared with; None for `model`.
         units: per output what turns it into the model's units outside the graph (`output_units`), or None; () for none.
+        packs: whether the finished int8 file gets two weights per byte, which is precision "int4".
 
     Raises:
         ValueError: an argument has an unknown value.
@@ -57,6 +58,7 @@ class ExportRequest:
     trained: tuple[LayerNumbers, ...] = ()
     reference: keras.Model | None = None
     units: tuple[Units | None, ...] = ()
+    packs: bool = False
 
     def __post_init__(self) -> None:
         _known("formats", self.formats, FORMATS)

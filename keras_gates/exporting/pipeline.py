@@ -21,7 +21,7 @@ from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError, ExportReport
 from keras_gates.exporting.unfinished import full_disk, unfinished_folder
 from keras_gates.layers.unchanged import leaves_model_unchanged
-from keras_gates.quantization.aware import file_numbers, float_model, is_quantize_aware
+from keras_gates.quantization.aware import file_numbers, float_model, is_quantize_aware, precision_of
 from keras_gates.quantization.layers import LayerNumbers
 
 
@@ -56,7 +56,8 @@ def export(
         formats: Of "saved_model" (out/saved_model/), "tflite" (out/model.tflite), "c" (out/c/, C++ for a microcontroller;
             includes "tflite"), "c99" (out/c99/, C without a runtime; includes "tflite").
         precision: "float32"; "float16" (weights); "dynamic" (int8 weights, float activations); "int8" or "int16x8" (integers
-            throughout, input and output included; need `calibration`). A normalization or log-mel layer that the model
+            throughout, input and output included; need `calibration`); "int4": int8 with two weights per byte, of a model of
+            `quantize_aware(…, "int4")`, for `EdgeModel` and "c99". A normalization or log-mel layer that the model
             begins with then stays outside the graph (the report names it).
         mode: "sequence": one call takes a whole sequence. "stream": one call takes `steps` time steps, and STM (hidden state)
             and LTM (cell state) persist between calls.
@@ -98,6 +99,10 @@ def export(
         )
     if not isinstance(model, keras.Model):
         raise ExportError(f"export takes a keras.Model, got {type(model).__name__}. Wrap a layer in keras.Sequential.")
+    packs = precision == "int4"
+    if packs:
+        _check_packed(model, formats)
+        precision = "int8"
     trained: tuple[LayerNumbers, ...] = ()
     reference = None
     if is_quantize_aware(model):
@@ -126,6 +131,7 @@ def export(
         also_time=tuple(also_time),
         trained=trained,
         reference=reference,
+        packs=packs,
     )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,6 +147,19 @@ def export(
             ) from error
         raise
     return report
+
+
+def _check_packed(model: keras.Model, formats: Sequence[str]) -> None:
+    """Raise if a model cannot be written with two weights per byte."""
+    if not is_quantize_aware(model) or precision_of(model) != "int4":
+        raise ExportError(
+            "precision='int4' takes a model whose weights were trained in 4 bits: keras_gates.quantize_aware(model, 'int4', "
+            "calibration=…), then fit. Without training use 'int8'."
+        )
+    if "c" in ([formats] if isinstance(formats, str) else formats):
+        raise ExportError(
+            "TFLM has no LSTM with weights of 4 bits: take formats=('c99',), C without a runtime, or precision='int8'."
+        )
 
 
 def _plain(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -199,7 +218,7 @@ def _report(
     asked: dict[str, Any] = {
         "name": request.model.name,
         "parameters": request.model.count_params(),
-        "precision": request.precision,
+        "precision": "int4" if request.packs else request.precision,
         "mode": request.mode,
         "target": request.target,
         "batch": request.batch,

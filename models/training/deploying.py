@@ -55,7 +55,7 @@ def deploy(zoo: ZooModel, model: Any, data: Any, config: RunConfig, folder: Path
     exports = Exports()
     score = functools.partial(zoo.score, data) if zoo.score else None
     for number, precision in enumerate(config.precision):
-        device = device_model(zoo, model, precision)
+        device = device_model(zoo, model, "int8" if precision == "int4" else precision)
         inputs = device.prepare(x)
         expected = device.core.predict(inputs, verbose=0)
         name = "model" if precision == "float32" else f"model-{precision}"

@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         const="int8",
         choices=QAT,
-        help="then train briefly in integers, and export an int8 file that computes just that; int4: with weights of 4 bits",
+        help="then train briefly in integers, and export a file that computes just that: int8, or int4 with two weights per byte",
     )
     output.add_argument("--no-baselines", action="store_true", help="do not train simple models for comparison")
     output.add_argument("--no-export", action="store_true", help="train and evaluate only")
@@ -185,8 +185,10 @@ def configuration(arguments: argparse.Namespace) -> RunConfig:
     precisions = arguments.precision.split(",")
     if unknown := [precision for precision in precisions if precision not in PRECISIONS]:
         raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {unknown[0]!r}")
-    if arguments.qat and arguments.precision not in ("float32", "int8"):
-        raise UserError(f"--qat exports in int8; got --precision {arguments.precision}. Leave --precision out")
+    if arguments.qat and arguments.precision not in ("float32", arguments.qat):
+        raise UserError(
+            f"--qat {arguments.qat} exports in {arguments.qat}; got --precision {arguments.precision}. Leave --precision out"
+        )
     if arguments.qat and arguments.distribute:
         raise UserError(
             "--qat trains in one process; train with --distribute first, then with --from-weights and --qat"
@@ -204,7 +206,7 @@ def configuration(arguments: argparse.Namespace) -> RunConfig:
         recipe=recipe,
         adapt=_adaptable(arguments) if source == "files" else (),
         from_weights=arguments.from_weights,
-        precision=("int8",) if arguments.qat else tuple(precisions),
+        precision=(arguments.qat,) if arguments.qat else tuple(precisions),
         qat=arguments.qat,
         mode=arguments.mode,
         target=arguments.target,

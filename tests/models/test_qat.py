@@ -32,7 +32,7 @@ def test_a_run_with_qat(tmp_path):
 def test_options():
     assert tuple(WEIGHT_BITS) == QAT
     config = configuration(parser().parse_args([*SMALL, "--qat", "int4"]))
-    assert (config.qat, config.precision) == ("int4", ("int8",))
+    assert (config.qat, config.precision) == ("int4", ("int4",))
     assert configuration(parser().parse_args(SMALL)).qat is None
     for wrong, words in ((["--precision", "float16"], "in int8"), (["--distribute", "mirrored"], "one process")):
         with pytest.raises(UserError, match=words):

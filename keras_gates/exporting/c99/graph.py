@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_gates.edge.description import Description, Port, describe
+from keras_gates.edge.packed import unpacked
 from keras_gates.edge.tflite import EdgeError, Operator, read
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite.flatbuffer import load
@@ -136,6 +137,8 @@ def graph_of(data: bytes) -> Graph:
     """
     try:
         file = read(data)
+        if (whole := unpacked(data)) is not data:
+            data, file = whole, read(whole)
         description = describe(file)
     except EdgeError as error:
         raise ExportError(str(error)) from error

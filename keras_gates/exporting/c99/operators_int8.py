@@ -16,6 +16,7 @@ from keras_gates.exporting.c99.fixed_point import (
     tanh_table,
 )
 from keras_gates.exporting.c99.graph import Node, Value, check_lstm
+from keras_gates.exporting.c99.packed import PACKED, kind_of, stored
 from keras_gates.exporting.c99.program import Program, numbers
 from keras_gates.exporting.c99.shapes import axes_of, image_grid, pair
 from keras_gates.exporting.report import ExportError
@@ -42,23 +43,23 @@ def lstm(program: Program, node: Node) -> None:
     if inner.zero != hidden.zero:
         raise ExportError("an LSTM whose output and state have different zero points; export again.")
     units, inputs = node.input(5).shape[1], node.input(1).shape[1]
+    offsets = [folded(node.constant(1 + gate), x.zero, node.constant(12 + gate)) for gate in range(4)]
+    suffix = "int16" if wide else kind_of([node.constant(place) for place in range(1, 9)], offsets)
+    offsets += [folded(node.constant(5 + gate), hidden.zero, None) for gate in range(4)]
     number, scales, names = node.number, [], []
-    for kind, first, source in (("input", 1, x), ("recurrent", 5, hidden)):
-        for gate, letter in enumerate(_GATES):
-            w = node.input(first + gate)
-            weights = node.constant(first + gate)
-            bias = node.constant(12 + gate) if kind == "input" else None
-            exact = float(w.scale) * float(source.scale)
-            scale = decompose((exact if program.micro else float(w.scale * source.scale)) * 2**12)
-            scales.append(reduced(*scale) if wide else scale)
-            offsets = folded(weights, source.zero, bias)
-            offsets = offsets if wide else _bias(offsets, weights)
-            names.append(
-                (
-                    program.array(f"{kind}{number}_{letter}", weights, "int8_t"),
-                    program.array(f"{kind}_bias{number}_{letter}", offsets, "int64_t" if wide else "int32_t"),
-                )
-            )
+    for place, bias in enumerate(offsets):
+        w, source, label = node.input(1 + place), (x, hidden)[place // 4], ("input", "recurrent")[place // 4]
+        weights, letter = node.constant(1 + place), _GATES[place % 4]
+        exact = float(w.scale) * float(source.scale)
+        scale = decompose((exact if program.micro else float(w.scale * source.scale)) * 2**12)
+        scales.append(reduced(*scale) if wide else scale)
+        name = program.array(f"{label}{number}_{letter}", stored(weights, suffix), "int8_t")
+        if suffix in PACKED and source is hidden:  # the C subtracts the zero point from the hidden state
+            names.append((name, "0"))
+            continue
+        bias = bias if wide else _bias(bias, weights)
+        kind = "int64_t" if wide else PACKED.get(suffix, "int32_t")
+        names.append((name, program.array(f"{label}_bias{number}_{letter}", bias, kind)))
     last = 2.0**-30 / float(inner.scale)
     multiplier, shift = decompose(last if program.micro else float(np.float32(last)))
     clip = node.options["cellClip"]
@@ -66,9 +67,8 @@ def lstm(program: Program, node: Node) -> None:
     pointers = [", ".join(name[part] for name in names[start : start + 4]) for part in (0, 1) for start in (0, 4)]
     fields = ", ".join("{" + text + "}" for text in pointers)
     fields += ", {" + ", ".join(numbers(pair_) for pair_ in scales) + "}, " + numbers((multiplier, shift, hidden.zero))
-    suffix = x.dtype
     model = program.struct(f"lstm{number}", f"lstm_{suffix}_t", f"{fields}, {inputs}, {units}, {fraction}, {clipped}")
-    program.state += [f"int16_t c{number}[{units}];", f"{suffix}_t h{number}[{units}];"]
+    program.state += [f"int16_t c{number}[{units}];", f"{x.dtype}_t h{number}[{units}];"]
     program.resets += [f"memset(s->c{number}, 0, sizeof s->c{number});"]
     program.resets += [f"memset(s->h{number}, {hidden.zero}, sizeof s->h{number});"]
     room = program.scratch("int16_t", 4 * units + (0 if wide else max(inputs, units)))
@@ -138,13 +138,12 @@ def dense(program: Program, node: Node) -> None:
     by_real = dict(zip(set(reals), pairs))
     units, inputs = w.shape
     every = [by_real[real] for real in (reals if len(reals) > 1 else reals * units)]
-    fields = _layer(program, node.number, weights, folded(weights, x.zero, bias), every)
-    model = program.struct(
-        f"dense{node.number}", "dense_int8_t", f"{fields}, {inputs}, {units}, {y.zero}, {low}, {high}"
-    )
+    kind, fields = _layer(program, node.number, weights, folded(weights, x.zero, bias), every)
+    fields += f", {inputs}, {units}, {y.zero}, {low}, {high}"
+    model = program.struct(f"dense{node.number}", f"dense_{kind}_t", fields)
     rows_ = program.size(x) // inputs
     places = f"{program.place(x)}, {rows_}, {program.scratch('int16_t', inputs)}, {program.place(y)}"
-    program.call(node, f"{program.use('dense_int8')}({model}, {places});")
+    program.call(node, f"{program.use(f'dense_{kind}')}({model}, {places});")
 
 
 def channel_factor(x: Value, scale: np.float32, y: Value) -> float:
@@ -152,14 +151,18 @@ def channel_factor(x: Value, scale: np.float32, y: Value) -> float:
     return float(x.scale) * float(scale) / float(y.scale)
 
 
-def _layer(program: Program, number: int, weights: np.ndarray, bias: np.ndarray, pairs: list[tuple[int, int]]) -> str:
+def _layer(
+    program: Program, number: int, weights: np.ndarray, bias: np.ndarray, pairs: list[tuple[int, int]]
+) -> tuple[str, str]:
+    """Define weights, biases and scales; return how the weights are stored (`packed.kind_of`) and the names."""
+    kind = kind_of([weights], [bias])
     names = (
-        program.array(f"weights{number}", weights, "int8_t"),
-        program.array(f"bias{number}", _bias(bias, weights), "int32_t"),
+        program.array(f"weights{number}", stored(weights, kind), "int8_t"),
+        program.array(f"bias{number}", _bias(bias, weights), PACKED.get(kind, "int32_t")),
     )
     every = ", ".join(numbers(item) for item in pairs)
     program.constants.append(f"static const int32_t scales{number}[{len(pairs)}][2] = {{{every}}};")
-    return f"{names[0]}, {names[1]}, scales{number}"
+    return kind, f"{names[0]}, {names[1]}, scales{number}"
 
 
 def _bias(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -181,12 +184,12 @@ def conv(program: Program, node: Node) -> None:
     channels = len(weights)
     pairs = [decompose(channel_factor(x, scale, y)) for scale in w.scales]
     every = pairs if len(pairs) > 1 else pairs * channels
-    fields = _layer(program, node.number, weights, np.zeros(channels, np.int64) + bias, every)
+    kind, fields = _layer(program, node.number, weights, np.zeros(channels, np.int64) + bias, every)
     fields += f", {image_grid(node)}, {x.zero}, {y.zero}, {low}, {high}"
-    model = program.struct(f"conv{node.number}", "conv_int8_t", fields)
+    model = program.struct(f"conv{node.number}", f"conv_{kind}_t", fields)
     room = program.scratch("int16_t", weights[0].size)
     places = f"{program.place(x)}, {program.shape(x)[0]}, {room}, {program.place(y)}"
-    program.call(node, f"{program.use('conv_int8')}({model}, {places});")
+    program.call(node, f"{program.use(f'conv_{kind}')}({model}, {places});")
 
 
 def total(program: Program, node: Node) -> None:

@@ -13,16 +13,18 @@ import numpy as np
 
 from keras_gates.exporting.c99.fixed_point import gate_table
 from keras_gates.exporting.c99.graph import C_TYPES, Node, Value
+from keras_gates.exporting.c99.packed import PACKED
 from keras_gates.exporting.c99.schedule import Schedule
 from keras_gates.exporting.report import ExportError
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # What each helper calls; a file of the same name has its text, `binary` makes several from one.
-_NEEDS = {
+_NEEDS: dict[str, tuple[str, ...]] = {
     "arithmetic": (),
     "scale": ("arithmetic",),
     "saturate16": ("arithmetic",),
     "dots": ("rows",),
+    "dots4": ("rows",),
     "dots64": ("rows",),
     "gates_litert": ("saturate16",),
     "gates_tflm": ("saturate16", "scale", "table16"),
@@ -62,15 +64,52 @@ _NEEDS = {
 }
 
 # What the texts for several types differ in.
-_WORDS = {
-    "int8": {"type": "int8_t", "suffix": "int8", "sum": "int32_t", "dots": "dots", "scale": "scale"},
-    "int16": {"type": "int16_t", "suffix": "int16", "sum": "int64_t", "dots": "dots64", "scale": "scale64"},
+_WORDS: dict[str, dict[str, str]] = {
+    "int8": {
+        "type": "int8_t",
+        "suffix": "int8",
+        "sum": "int32_t",
+        "bias": "int32_t",
+        "scale": "scale",
+        "event": "widened(x, m->inputs, 0, gates + 4 * n)",
+        "hidden": "widened(h, n, 0, gates + 4 * n)",
+        "gate_sums": "dots(w[g] + first * inputs, x, inputs, rows, bias[g] + first, sum)",
+        "dense_sums": "dots(m->weights + first * m->inputs, wide, m->inputs, n, m->bias + first, sum)",
+        "conv_sums": "dots(m->weights + first * n, room, n, rows, m->bias + first, sum)",
+        "bits": "8",
+        "low": "-128",
+        "high": "127",
+    },
+    "int16": {
+        "type": "int16_t",
+        "suffix": "int16",
+        "sum": "int64_t",
+        "bias": "int64_t",
+        "scale": "scale64",
+        "event": "x",
+        "hidden": "h",
+        "gate_sums": "dots64(w[g] + first * inputs, x, inputs, rows, bias[g] + first, sum)",
+        "bits": "16",
+        "low": "-32768",
+        "high": "32767",
+    },
     "float": {"type": "float", "suffix": "float"},
 }
-_WORDS["int8"] |= {"event": "widened(x, m->inputs, 0, gates + 4 * n)", "hidden": "widened(h, n, 0, gates + 4 * n)"}
-_WORDS["int16"] |= {"event": "x", "hidden": "h"}
-_WORDS["int8"] |= {"bits": "8", "low": "-128", "high": "127"}
-_WORDS["int16"] |= {"bits": "16", "low": "-32768", "high": "32767"}
+# int8 with weights of 4 bits: two rows in one of bytes, biases in 16 bits if they fit, none for the hidden state.
+for _kind, _bias in PACKED.items():
+    _biased = f"biased_{_kind}"
+    _WORDS[_kind] = _WORDS["int8"] | {
+        "suffix": _kind,
+        "bias": _bias,
+        "hidden": "widened(h, n, m->hidden[2], gates + 4 * n)",
+        "gate_sums": f"dots4(w[g] + first / 2 * inputs, x, inputs, rows, sum), {_biased}(bias[g], first, rows, sum)",
+        "dense_sums": f"dots4(m->weights + first / 2 * m->inputs, wide, m->inputs, n, sum), {_biased}(m->bias, first, n, sum)",
+        "conv_sums": f"dots4(m->weights + first / 2 * n, room, n, rows, sum), {_biased}(m->bias, first, rows, sum)",
+    }
+    _NEEDS |= {
+        f"lstm_steps_{_kind}": (f"lstm_{_kind}",),
+        f"conv_{_kind}": ("scale", "dots4", _biased, "widened"),
+    }
 
 
 @dataclass
@@ -177,12 +216,14 @@ class Program:
         return name
 
     def _needs(self, helper: str) -> tuple[str, ...]:
-        if helper == "lstm_int8":
-            return "scale", "saturate16", "dots", "widened", "order", f"gates_{self.arithmetic}"
+        layer, _, kind = helper.rpartition("_")
+        sums = ("dots4", f"biased_{kind}") if kind in PACKED else ("dots",)
         if helper == "dense_int16":
             return "arithmetic", "dots64", f"rescale64_{self.arithmetic}"
-        if helper == "dense_int8":
-            return "dots", "widened", f"rescale_{self.arithmetic}"
+        if layer == "lstm" and kind not in ("int16", "float"):
+            return "scale", "saturate16", *sums, "widened", "order", f"gates_{self.arithmetic}"
+        if layer == "dense" and kind != "float":
+            return *sums, "widened", f"rescale_{self.arithmetic}"
         return _NEEDS.get(helper, ())
 
 

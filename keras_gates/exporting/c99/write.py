@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_gates._files import write_text
+from keras_gates.edge.packed import unpacked
 from keras_gates.exporting.c99.frontends import Trigger
 from keras_gates.exporting.c99.graph import Graph, Node, graph_of
 from keras_gates.exporting.c99.projects import project_files
@@ -85,7 +86,7 @@ def write_c99(
     samples = random_inputs(graph, _GOLDEN)
     runtime = {"litert": "LiteRT (BUILTIN_REF)", "tflm": "TFLM"}[arithmetic]
     texts = project_files(
-        project, source, selftest(source, runtime, samples, answers(data, graph, arithmetic, samples))
+        project, source, selftest(source, runtime, samples, answers(unpacked(data), graph, arithmetic, samples))
     )
     out = Path(out)
     for path, text in texts.items():

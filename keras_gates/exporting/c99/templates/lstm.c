@@ -1,6 +1,6 @@
 typedef struct {
     const int8_t *input[4], *recurrent[4];            /* weights, a row for each unit */
-    const $sum *input_bias[4], *recurrent_bias[4]; /* less zero point times sum of the row */
+    const $bias *input_bias[4], *recurrent_bias[4]; /* less zero point times sum of the row */
     int32_t scales[8][2];                             /* multiplier and shift: input by gate, recurrent by gate */
     int32_t hidden[3];                                /* multiplier, shift, zero point */
     int32_t inputs, units, fraction;                  /* cell state in Q(15 - fraction).fraction */
@@ -8,14 +8,14 @@ typedef struct {
 } lstm_${suffix}_t;
 
 /* Adds to the inputs of all gates what x contributes. */
-static void gate_sums_$suffix(const int8_t *const w[4], const $sum *const bias[4], const int32_t (*scales)[2],
+static void gate_sums_$suffix(const int8_t *const w[4], const $bias *const bias[4], const int32_t (*scales)[2],
                            const int16_t *x, int32_t inputs, int32_t units, int16_t *gates)
 {
     for (int32_t g = 0; g < 4; ++g)
         for (int32_t first = 0; first < units; first += ROWS) {
             const int32_t rows = least(units - first, ROWS);
             $sum sum[ROWS];
-            $dots(w[g] + first * inputs, x, inputs, rows, bias[g] + first, sum);
+            ${gate_sums};
             for (int32_t k = 0; k < rows; ++k) {
                 int16_t *y = gates + g * units + first + k;
                 *y = (int16_t)gate_sum(*y, $scale(sum[k], scales[g][0], scales[g][1]));
