@@ -127,6 +127,8 @@ def build(
     dropout: float = 0.4,
     word_dropout: float = 0.1,
     pairs: int = 0,
+    votes: int = 0,
+    vectors: Any = None,
     formulation: str = "standard",
 ) -> Any:
     """Build the model: texts (batch,), strings, to probabilities (batch, classes).
@@ -158,8 +160,52 @@ def build(
         )
     text = keras.Input((), dtype="string", name="text")
     words = zoo_layers.Words(vocabulary, longest, name="words")(text)
+    output = classified(
+        words,
+        len(vocabulary),
+        classes,
+        width,
+        units,
+        directions,
+        pooled,
+        dropout,
+        word_dropout,
+        pairs,
+        votes,
+        formulation,
+    )
+    model = keras.Model(text, output, name="text")
+    if vectors is not None:
+        model.get_layer("meaning").set_weights([fitting_vectors(vectors, width)])
+    return model
+
+
+def classified(
+    words: Any,
+    vocabulary: int,
+    classes: int = 2,
+    width: int = 32,
+    units: int = 64,
+    directions: int = 2,
+    pooled: bool = True,
+    dropout: float = 0.4,
+    word_dropout: float = 0.1,
+    pairs: int = 0,
+    votes: int = 0,
+    vote_words: int = 2,
+    vote_dropout: float = 0.5,
+    path_dropout: float = 0.0,
+    formulation: str = "standard",
+) -> Any:
+    """Return the probabilities (batch, classes) of word indices (batch, longest), as Keras tensors.
+
+    Args:
+        words: `keras.KerasTensor` of int32.
+        vocabulary: number of words.
+        classes, width, units, directions, pooled, dropout, word_dropout, pairs, votes, formulation: as in `build`.
+    """
     layers = [
-        keras.layers.Embedding(len(vocabulary), width, mask_zero=not pooled, name="meaning"),
+        keras.layers.Embedding(vocabulary, width, mask_zero=not pooled, name="meaning"),
         keras.layers.Dropout(word_dropout, noise_shape=(None, None, 1), name="word_dropout"),
         keras.layers.Dropout(dropout * 0.8, name="meaning_dropout"),
     ]
@@ -171,14 +217,19 @@ def build(
     stm = words
     for layer in layers:
         stm = layer(stm)
-    if not pairs:
-        output = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class")(stm)
-        return keras.Model(text, output, name="text")
-    votes = zoo_layers.PairVotes(classes, pairs, scale=6.0, name="pairs")(words)
-    votes = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="pair_dropout")(votes)
+    if pairs:
+        linear = zoo_layers.PairVotes(classes, pairs, scale=6.0, name="pairs")(words)
+        linear = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="pair_dropout")(linear)
+        linear = keras.ops.sum(linear, 1)
+    elif votes:
+        linear = zoo_layers.WordVotes(classes, votes, vote_words, vote_dropout, name="votes")(words)
+    else:
+        return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class")(stm)
     logits = keras.layers.Dense(classes, name="said")(stm)  # the name is in the shipped weights
-    output = keras.layers.Softmax(dtype="float32", name="class")(logits + keras.ops.sum(votes, 1))
-    return keras.Model(text, output, name="text")
+    if path_dropout:  # each path also learns to classify alone
+        logits = keras.layers.Dropout(path_dropout, noise_shape=(None, 1), name="path_dropout")(logits)
+        linear = keras.layers.Dropout(path_dropout, noise_shape=(None, 1), name="vote_path_dropout")(linear)
+    return keras.layers.Softmax(dtype="float32", name="class")(logits + linear)
 
 
 def device(model: Any, precision: str = "float32") -> DeviceModel:
