@@ -68,6 +68,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     # The zoo's layers are registered with the others; their names stay in keras_gates.models.
     "models.layers.alphabet": (),
     "models.layers.logmel": (),
+    "models.layers.votes": (),
     "models.layers.words": (),
 }
 MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}

@@ -55,6 +55,7 @@ def build(
     units: int = 96,
     layers: int = 2,
     dropout: float = 0.4,
+    filters: int = 0,
     formulation: str = "standard",
 ) -> Any:
     """Build the model: sensor values (batch, steps, channels), padded at the start, to probabilities (batch,
@@ -68,6 +69,7 @@ def build(
         units: of each GateLSTM.
         layers: number of stacked GateLSTM.
         dropout: rate between the layers and before the output layer.
+        filters: of a one-dimensional convolution over 5 time steps in front of the memory; 0 is none.
         formulation: "standard" or "article".
 
     Returns:
@@ -79,6 +81,9 @@ def build(
         variance=variance if variance is not None else [1.0] * channels,
         name="scale",
     )(movement)
+    if filters:
+        events = keras.layers.Conv1D(filters, 5, activation="relu", name="convolution")(events)
+        events = keras.layers.BatchNormalization(name="convolution_scale")(events)
     for layer in range(layers):
         last = layer == layers - 1
         memory = keras_gates.GateLSTM(

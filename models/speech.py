@@ -89,6 +89,10 @@ def build(
     bins: int = 40,
     dropout: float = 0.2,
     pooled: bool = True,
+    filters: Sequence[int] = (),
+    stretch: float = 0.1,
+    tilt: float = 0.6,
+    masks: int = 1,
     augment: bool = True,
     formulation: str = "standard",
 ) -> Any:
@@ -104,6 +108,9 @@ def build(
         dropout: rate between the layers and before the output layer.
         pooled: global max pooling over time instead of the last output. More accurate, but needs the whole recording: without
             it the model has a prediction at every time step and can stream.
+        filters: of one-dimensional convolutions over 5 events in front of the memory, each followed by max pooling over 2, so
+            that the memory has fewer time steps.
+        stretch, tilt, masks: of the voice augmentation.
         augment: apply voice augmentation during training (`keras_gates.models.layers.AnotherVoice`).
         formulation: "standard" or "article".
 
@@ -114,8 +121,12 @@ def build(
     hop = sample_rate * 2 // 125
     events = zoo_layers.LogMel(sample_rate, frame=2 * hop, hop=hop, bins=bins, name="log_mel")(sound)
     if augment:
-        events = zoo_layers.AnotherVoice(name="another_voice")(events)
+        events = zoo_layers.AnotherVoice(stretch, tilt, masks, name="another_voice")(events)
     events = keras.layers.BatchNormalization(center=False, scale=False, name="loudness")(events)
+    for number, count in enumerate(filters, 1):
+        events = keras.layers.Conv1D(count, 5, activation="relu", name=f"convolution_{number}")(events)
+        events = keras.layers.BatchNormalization(name=f"scale_{number}")(events)
+        events = keras.layers.MaxPooling1D(2, name=f"loudest_{number}")(events)
     for layer in range(layers):
         every = pooled or layer < layers - 1
         memory = keras_gates.GateLSTM(

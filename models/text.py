@@ -15,6 +15,7 @@ import numpy as np
 import keras_gates
 from keras_gates.models import layers as zoo_layers
 from keras_gates.models.data import text as loading
+from keras_gates.models.data import vectors as word_vectors
 from keras_gates.models.data.pipeline import Data, class_weights, from_arrays
 from keras_gates.models.front_end_split import without_front_end
 from keras_gates.models.lazy import keras
@@ -58,6 +59,8 @@ PRESETS = {
     },
 }
 
+MOST_WORDS = (0, 19_000, 19_000, 14_000)  # in the vocabulary, by words per feature: the hash must stay within int32
+
 RECIPE = {
     "epochs": 4,
     "batch_size": 64,
@@ -68,6 +71,7 @@ RECIPE = {
     "loss": "sparse_categorical_crossentropy",
     "metrics": ["accuracy"],
     "monitor": "val_accuracy",
+    "linear_start": True,  # the table of words and pairs is scaled by naive Bayes
 }
 
 PUBLISHED = (
@@ -127,6 +131,11 @@ def build(
     dropout: float = 0.4,
     word_dropout: float = 0.1,
     pairs: int = 0,
+    votes: int = 0,
+    vote_words: int = 2,
+    vote_dropout: float = 0.5,
+    path_dropout: float = 0.0,
+    vectors: Any = None,
     formulation: str = "standard",
 ) -> Any:
     """Build the model: texts (batch,), strings, to probabilities (batch, classes).
@@ -144,22 +153,78 @@ def build(
         word_dropout: share of the words that are dropped during training.
         pairs: rows of the hash table of a linear model of word pairs (`keras_gates.models.layers.PairVotes`) whose logits are
             added; 0 is none.
+        votes: rows of the table of a linear model of words and neighbouring words (`keras_gates.models.layers.WordVotes`)
+            whose logits are added; 0 is none.
+        vote_words: neighbouring words per feature of that model at most: 1, 2 or 3.
+        vote_dropout: share of its features that are left out during training.
+        path_dropout: how often the LSTM or the linear model is left out during training, so that each learns to classify alone.
+        vectors: (vocabulary, numbers), word vectors to start from; None starts with random ones.
         formulation: "standard" or "article".
 
     Returns:
         A `keras.Model`, not compiled.
 
     Raises:
-        UserError: the vocabulary is too large for word pairs.
+        UserError: the vocabulary is too large for pairs or triples of words, or the word vectors are too narrow.
     """
-    if pairs and len(vocabulary) > 19_000:
+    most = MOST_WORDS[vote_words if votes else 2] if votes or pairs else len(vocabulary)
+    if len(vocabulary) > most:
         raise UserError(
-            f"word pairs need a vocabulary of at most 19,000 words, not {len(vocabulary)}: --set words=19000"
+            f"so many words per feature need a vocabulary of at most {most:,} words, not {len(vocabulary):,}: "
+            f"--set words={most}"
         )
     text = keras.Input((), dtype="string", name="text")
     words = zoo_layers.Words(vocabulary, longest, name="words")(text)
+    output = classified(
+        words,
+        len(vocabulary),
+        classes,
+        width=width,
+        units=units,
+        directions=directions,
+        pooled=pooled,
+        dropout=dropout,
+        word_dropout=word_dropout,
+        pairs=pairs,
+        votes=votes,
+        vote_words=vote_words,
+        vote_dropout=vote_dropout,
+        path_dropout=path_dropout,
+        formulation=formulation,
+    )
+    model = keras.Model(text, output, name="text")
+    if vectors is not None:
+        model.get_layer("meaning").set_weights([word_vectors.fitting(vectors, width)])
+    return model
+
+
+def classified(
+    words: Any,
+    vocabulary: int,
+    classes: int = 2,
+    width: int = 32,
+    units: int = 64,
+    directions: int = 2,
+    pooled: bool = True,
+    dropout: float = 0.4,
+    word_dropout: float = 0.1,
+    pairs: int = 0,
+    votes: int = 0,
+    vote_words: int = 2,
+    vote_dropout: float = 0.5,
+    path_dropout: float = 0.0,
+    formulation: str = "standard",
+) -> Any:
+    """Return the probabilities (batch, classes) of word indices (batch, longest), as Keras tensors.
+
+    Args:
+        words: `keras.KerasTensor` of int32.
+        vocabulary: number of words.
+        classes, width, units, directions, pooled, dropout, word_dropout, pairs, votes, vote_words,
+            vote_dropout, path_dropout, formulation: as in `build`.
+    """
     layers = [
-        keras.layers.Embedding(len(vocabulary), width, mask_zero=not pooled, name="meaning"),
+        keras.layers.Embedding(vocabulary, width, mask_zero=not pooled, name="meaning"),
         keras.layers.Dropout(word_dropout, noise_shape=(None, None, 1), name="word_dropout"),
         keras.layers.Dropout(dropout * 0.8, name="meaning_dropout"),
     ]
@@ -171,14 +236,33 @@ def build(
     stm = words
     for layer in layers:
         stm = layer(stm)
-    if not pairs:
-        output = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class")(stm)
-        return keras.Model(text, output, name="text")
-    votes = zoo_layers.PairVotes(classes, pairs, scale=6.0, name="pairs")(words)
-    votes = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="pair_dropout")(votes)
+    if pairs:
+        linear = zoo_layers.PairVotes(classes, pairs, scale=6.0, name="pairs")(words)
+        linear = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="pair_dropout")(linear)
+        linear = keras.ops.sum(linear, 1)
+    elif votes:
+        linear = zoo_layers.WordVotes(classes, votes, vote_words, vote_dropout, name="votes")(words)
+    else:
+        return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class")(stm)
     logits = keras.layers.Dense(classes, name="said")(stm)  # the name is in the shipped weights
-    output = keras.layers.Softmax(dtype="float32", name="class")(logits + keras.ops.sum(votes, 1))
-    return keras.Model(text, output, name="text")
+    if path_dropout:  # each path also learns to classify alone
+        logits = keras.layers.Dropout(path_dropout, noise_shape=(None, 1), name="path_dropout")(logits)
+        linear = keras.layers.Dropout(path_dropout, noise_shape=(None, 1), name="vote_path_dropout")(linear)
+    return keras.layers.Softmax(dtype="float32", name="class")(logits + linear)
+
+
+def start(model: Any, data: Data) -> None:
+    """Scale the linear model of words and pairs by naive Bayes on the training texts, if the model has one.
+
+    Args:
+        model: a model of `build`.
+        data: its data.
+    """
+    votes = next((layer for layer in model.layers if layer.name == "votes"), None)
+    if votes is not None:
+        batches = data.train.batch(512)
+        words = [np.array(model.get_layer("words").call(x)) for x, *_ in batches]
+        votes.naive_bayes(np.concatenate(words), np.concatenate([np.array(y) for _, y, *_ in batches]))
 
 
 def device(model: Any, precision: str = "float32") -> DeviceModel:
@@ -214,6 +298,7 @@ def data(
     seed: int = 0,
     dataset: str = "imdb_reviews",
     words: int = 8000,
+    vectors: str | None = None,
     group: str | None = None,
     split: str = "random",
 ) -> Data:
@@ -225,6 +310,7 @@ def data(
         seed: of the generated reviews.
         dataset: "imdb_reviews", "trec" (6 classes) or "trec-fine" (47), if the source is "tfds".
         words: maximum size of the vocabulary.
+        vectors: file of word vectors, one word and its numbers per line, as GloVe's; its first words fill up the vocabulary.
         group: column of the user's table of which no value is in two parts, e.g. an author.
         split: of the user's data, "random" or "time".
 
@@ -242,11 +328,14 @@ def data(
     else:
         raise UserError(f'dataset must be "imdb_reviews", "trec" or "trec-fine", not {dataset!r}')
     vocabulary = loading.vocabulary(texts.train[0], words)
+    known = {}
+    if vectors is not None:
+        vocabulary, known["vectors"] = word_vectors.vectors_of(vectors, vocabulary, words)
     return from_arrays(
         *((np.array(content, object), classes) for content, classes in texts.splits()),
         labels=texts.labels,
         vocabulary=vocabulary,
-        build={"vocabulary": vocabulary, "classes": len(texts.labels)},
+        build={"vocabulary": vocabulary, "classes": len(texts.labels), **known},
         show=lambda x, y: x.decode() if isinstance(x, bytes) else str(x),
         notes=texts.notes,
         table={"kind": "texts", "column": "text"},
@@ -270,4 +359,5 @@ MODEL = ZooModel(
     tried=TRIED,
     device=device,
     numeric=numeric,
+    start=start,
 )

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_gates.models.layers.alphabet import Alphabet
     from keras_gates.models.layers.logmel import AnotherVoice, LogMel
-    from keras_gates.models.layers.words import PairVotes, Words
+    from keras_gates.models.layers.votes import PairVotes, WordVotes
+    from keras_gates.models.layers.words import Words
 
-__all__ = ["Alphabet", "AnotherVoice", "LogMel", "PairVotes", "Words"]
+__all__ = ["Alphabet", "AnotherVoice", "LogMel", "PairVotes", "WordVotes", "Words"]
 _MODULES = {
     "Alphabet": "alphabet",
     "AnotherVoice": "logmel",
     "LogMel": "logmel",
-    "PairVotes": "words",
+    "PairVotes": "votes",
+    "WordVotes": "votes",
     "Words": "words",
 }
 

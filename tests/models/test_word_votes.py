@@ -1,0 +1,129 @@
+"""The linear model of words and pairs against scikit-learn's naive Bayes and NumPy written out; word vectors from files."""
+
+import gzip
+
+import keras
+import numpy as np
+import pytest
+
+from keras_gates.models.data.vectors import fitting, vectors_of
+from keras_gates.models.layers.votes import WordVotes
+from keras_gates.models.registry import UserError
+
+WORDS = np.array([[4, 7, 7, 9_998, 0, 0], [13_999, 13_999, 1, 2, 3, 4], [5, 0, 0, 0, 0, 0]], "int32")
+FACTORS = (7919, 104729, 31337)
+
+
+def numbers_of(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def rows_of(words, longest, rows):
+    """The table's rows of all runs of 1 … longest words of one text."""
+    words = [int(word) for word in words if word]
+    return [
+        sum(word * factor for word, factor in zip(words[at : at + count], FACTORS)) % rows + 1
+        for count in range(1, longest + 1)
+        for at in range(len(words) - count + 1)
+    ]
+
+
+@pytest.mark.parametrize(("classes", "longest"), [(3, 1), (3, 2), (2, 3)])
+def test_words_and_neighbouring_words_vote(classes, longest):
+    layer = WordVotes(classes, rows=50, longest=longest)
+    layer.build(WORDS.shape)
+    table = np.random.default_rng(0).normal(size=(51, 1 if classes == 2 else classes)).astype("float32")
+    layer.set_weights([table, np.ones_like(table)])
+    votes = np.stack([table[rows_of(words, longest, 50)].sum(0) for words in WORDS])
+    wanted = np.concatenate([-votes, votes], 1) / 2 if classes == 2 else votes
+    np.testing.assert_allclose(numbers_of(layer(WORDS)), wanted, rtol=1e-5)
+    assert layer.compute_output_shape(WORDS.shape) == wanted.shape
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_scale_is_that_of_bernoulli_naive_bayes(classes):
+    draw = np.random.default_rng(1)
+    words, labels = draw.integers(0, 30, (80, 9)).astype("int32"), np.arange(80) % classes
+    words[:, 6:] = 0
+    layer = WordVotes(classes, rows=1000)
+    layer.build(words.shape)
+    layer.naive_bayes(words, labels)
+    present = np.zeros((80, 1001))
+    for row, text in zip(present, words):
+        row[rows_of(text, 2, 1000)] = 1
+    present[:, 0] = [0 in numbers for numbers in numbers_of(layer.features(words))]
+    from sklearn.naive_bayes import MultinomialNB
+
+    for label in [1] if classes == 2 else range(classes):
+        expected = np.diff(MultinomialNB().fit(present, labels == label).feature_log_prob_, axis=0)[0]
+        column = 0 if classes == 2 else label
+        np.testing.assert_allclose(numbers_of(layer.scale)[1:, column], expected[1:], atol=1e-5)
+    assert not numbers_of(layer.scale)[0].any()
+    assert not numbers_of(layer(words)).any()  # the table starts at zero
+
+
+def test_a_file_holds_the_product_and_training_goes_on_from_it(tmp_path):
+    words = keras.Input((6,), dtype="int32")
+    layer = WordVotes(3, rows=50, dropout=0.5, seed=1)
+    model = keras.Model(words, layer(words))
+    layer.naive_bayes(WORDS, np.array([0, 1, 2]))
+    layer.table.assign(np.random.default_rng(0).normal(size=(51, 3)))
+    before = numbers_of(model(WORDS))
+    model.save(tmp_path / "votes.keras")
+    again = keras.saving.load_model(tmp_path / "votes.keras")
+    np.testing.assert_allclose(numbers_of(again(WORDS)), before, atol=1e-5)
+    np.testing.assert_array_equal(numbers_of(again.layers[1].scale), 1)
+    model.save_weights(tmp_path / "epoch.weights.h5")
+    scale = numbers_of(layer.scale)
+    model.load_weights(tmp_path / "epoch.weights.h5")
+    np.testing.assert_array_equal(numbers_of(layer.scale), scale)
+    np.testing.assert_allclose(numbers_of(model(WORDS)), before, atol=1e-5)
+    assert np.abs(numbers_of(model(WORDS, training=True)) - before).max() > 0.1  # dropout
+
+
+def test_votes_say_how_many_words_a_feature_may_have():
+    with pytest.raises(ValueError, match="1, 2 or 3 words per feature, not 4"):
+        WordVotes(2, longest=4)
+
+
+@pytest.mark.parametrize("name", ["vectors.txt", "vectors.txt.gz"])
+def test_word_vectors_fill_up_the_vocabulary(tmp_path, name):
+    lines = "4 2\nthe 0.5 -1\n, 1 1\nfilm 2 0.25\ngood 3 3\n"
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(lines.encode()) if name.endswith("gz") else lines.encode())
+    words, vectors = vectors_of(path, ["", "[UNK]", "film", "zyx"], size=5)
+    assert words == ["", "[UNK]", "film", "zyx", "the"]  # "," is no word, and there is no room for "good"
+    np.testing.assert_array_equal(vectors, [[0, 0], [0, 0], [2, 0.25], [0, 0], [0.5, -1]])
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("film 1 2\ngood 1\n", "line 2: expected 2 finite numbers after 'good', got 1"),
+        ("film 1 2\ngood 1 nan\n", "line 2: expected 2 finite numbers"),
+        ("film 1 2\ngood 1 x\n", "line 2: expected 'good' and numbers"),
+        ("no 1 2\n", "has a vector for none of the 2 words"),
+    ],
+)
+def test_word_vectors_that_cannot_be_read(tmp_path, content, problem):
+    path = tmp_path / "vectors.txt"
+    path.write_text(content)
+    with pytest.raises(UserError, match=problem):
+        vectors_of(path, ["", "[UNK]", "film", "good"], size=4)
+    with pytest.raises(UserError, match="missing"):
+        vectors_of(tmp_path / "missing.txt", ["", "[UNK]", "film"], size=3)
+
+
+def test_wide_vectors_are_projected_onto_their_principal_components():
+    draw = np.random.default_rng(0)
+    plane = draw.normal(size=(40, 2)) @ draw.normal(size=(2, 6))  # two dimensions suffice
+    vectors = np.concatenate([np.zeros((2, 6)), plane])
+    fitted = fitting(vectors, 2)
+    assert fitted.shape == (42, 2)
+    assert not fitted[0].any()
+    assert fitted[1].any()
+    factor = np.linalg.norm(fitted[2]) / np.linalg.norm(plane[0])
+    np.testing.assert_allclose(fitted[2:] @ fitted[2:].T, factor**2 * plane @ plane.T, atol=1e-4)
+    assert abs(fitted[2:].std() - 0.1) < 1e-3
+    with pytest.raises(UserError, match="width must be at most 6"):
+        fitting(vectors, 7)
