@@ -68,6 +68,11 @@ def _section(card: dict[str, Any]) -> list[str]:
     about = registry.find(card["model"]).preset(card["preset"])[1]["about"]
     lines = [f"## {card['preset']}", "", f"{about}; {card['parameters']:,} weights.", ""]
     lines += ["```bash", card["command"], "```", ""]
+    if "trained_by" in card:
+        lines += [
+            f"The shipped weights and the seeds of this recipe were trained by `{card['trained_by'].replace(' on', '` on', 1)}.",
+            "",
+        ]
     link = " ([source](#sources-of-the-data))" if data["attribution"] else ""
     lines += [f"Data: {data['name']}{link}. License: {data['licence'] or 'the user’s own'}.", ""]
     lines += [f"Split: {data['split']}.", ""] if data.get("split") else []

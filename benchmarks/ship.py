@@ -210,6 +210,7 @@ def ship(runs: list[Path], means: dict[str, list[Path]], again: bool = True) -> 
         "recipe": dict(config.recipe),
         "build": dict(config.build),
         "versions": metrics[0]["versions"],
+        **({"trained_by": metrics[0]["trained_by"]} if "trained_by" in metrics[0] else {}),
         "pinned": np.round(np.asarray(outputs, "float64").reshape(len(outputs), -1)[:, :8], 5).tolist(),
     }
     path = registry.WEIGHTS / f"{stem}.json"

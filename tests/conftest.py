@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # on a GPU products are otherwise rounded to ten bits
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: more threads than cores would only wait for each other.
     for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):

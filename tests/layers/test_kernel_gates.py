@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import BACKEND, FEATURES, TIME, UNITS, assert_close, data, gradients, numpy, randomise
+from helpers import BACKEND, FEATURES, TIME, UNITS, WITHOUT_KERNEL, assert_close, data, gradients, numpy, randomise
 
 import keras_gates
 from keras_gates import GateLSTM
-from keras_gates.loops import why_absent
 
 # JAX has no double precision unless it is asked for, and Keras' loop on PyTorch computes a part of the step in single precision.
 DTYPE, TOLERANCE = ("float64", 1e-12) if BACKEND == "tensorflow" else ("float32", 1e-5)
@@ -52,7 +51,7 @@ class Halved(keras_gates.PeepholeForgetGate):
         return super().call(event, stm, ltm, factors) / 2
 
 
-needs_kernel = pytest.mark.skipif(bool(why_absent()), reason=f"the native kernel is absent: {why_absent()}")
+needs_kernel = pytest.mark.skipif(bool(WITHOUT_KERNEL), reason=f"the native kernel does not run: {WITHOUT_KERNEL}")
 
 
 def layer_of(loop, gates, **options):

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 import reference
-from helpers import BACKEND, EVENTS, FEATURES, MASKS, MEMORIES, UNITS
+from helpers import BACKEND, EVENTS, FEATURES, MASKS, MEMORIES, UNITS, WITHOUT_KERNEL
 from keras import ops
 
 from keras_gates import GateLSTM
-from keras_gates.loops import SequenceProblem, choose, why_absent
+from keras_gates.loops import SequenceProblem, choose, has_gpu
 from keras_gates.loops.select import FAST
 
 WRITTEN = {"tensorflow": "compiled", "jax": "scan", "torch": "stepped"}[BACKEND]  # the loop whose gradient is ours
@@ -31,7 +31,6 @@ CASES = [
     ("article", True, "holes", True, True, False),
     ("article", False, "holes", False, False, True),
 ]
-WITHOUT_KERNEL = why_absent()
 AVAILABLE = [loop for loop in FAST[BACKEND] if loop != "native" or not WITHOUT_KERNEL]
 LOOPED = [(loop, *case) for loop in AVAILABLE for case in CASES]
 LOOPED = [case for case in LOOPED if case[0] != "fused" or (case[1] == "standard" and case[3] == "none")]
@@ -152,7 +151,7 @@ def test_a_gradient_of_a_gradient_is_right_or_an_error(loop):
     if BACKEND == "torch":
         import torch
 
-        x = torch.tensor(EVENTS, requires_grad=True)
+        x = ops.convert_to_tensor(EVENTS).requires_grad_()
         (slope,) = torch.autograd.grad(fast(x)[0].sin().sum(), x, create_graph=True)
         with pytest.raises(ValueError, match="loop='portable'"):
             torch.autograd.grad((slope**2).sum(), x)
@@ -282,9 +281,10 @@ def test_explain_names_the_loop_that_runs():
     small, large = GateLSTM(4), GateLSTM(128)
     small.build((None, 5, 3))
     large.build((None, 100, 64))
-    small_loop = "portable" if AVAILABLE[0] == "compiled" else AVAILABLE[0]
+    best = "cudnn" if has_gpu(BACKEND) else AVAILABLE[0]
+    small_loop = "portable" if best == "compiled" else best
     assert small.explain(time=5).name == small_loop
-    assert large.explain(batch=32, time=100).name == AVAILABLE[0]
+    assert large.explain(batch=32, time=100).name == best
     assert "fastest" in str(large.explain())
 
 

@@ -8,16 +8,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers import BACKEND, FEATURES, TIME, UNITS, assert_close, data, numpy, randomise
+from helpers import BACKEND, FEATURES, TIME, UNITS, WITHOUT_KERNEL, assert_close, data, numpy, randomise
 
 import keras_gates
 from keras_gates import GateLSTM
-from keras_gates.loops import why_absent
 
 if BACKEND != "tensorflow":
     pytest.skip("graphs are TensorFlow's", allow_module_level=True)
-if why_absent():
-    pytest.skip(f"the native kernel is absent: {why_absent()}", allow_module_level=True)
+if WITHOUT_KERNEL:
+    pytest.skip(f"the native kernel does not run: {WITHOUT_KERNEL}", allow_module_level=True)
 
 import tensorflow as tf
 

@@ -4,16 +4,27 @@ import keras
 import numpy as np
 import pytest
 import reference
-from helpers import BACKEND, FEATURES, TIME, UNITS, assert_close, data, double_precision, numpy, randomise
+from helpers import (
+    BACKEND,
+    FEATURES,
+    TIME,
+    UNITS,
+    WITHOUT_KERNEL,
+    assert_close,
+    data,
+    double_precision,
+    numpy,
+    randomise,
+)
 
 from keras_gates import GateLSTM
-from keras_gates.loops import Weights, why_absent
+from keras_gates.loops import Weights
 from keras_gates.loops.native import arrays_of
 
 if BACKEND != "jax":
     pytest.skip("custom calls of JAX", allow_module_level=True)
-if why_absent():
-    pytest.skip(f"the native kernel is absent: {why_absent()}", allow_module_level=True)
+if WITHOUT_KERNEL:
+    pytest.skip(f"the native kernel does not run: {WITHOUT_KERNEL}", allow_module_level=True)
 
 import jax
 import jax.numpy as jnp

@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 import reference
-from helpers import BACKEND, assert_close, data, randomise
+from helpers import BACKEND, WITHOUT_KERNEL, assert_close, data, randomise
 
-from keras_gates import GateLSTM, native
+from keras_gates import GateLSTM
 
 if BACKEND != "tensorflow":
     pytest.skip("operators of TensorFlow", allow_module_level=True)
-if native.why_absent():
-    pytest.skip(f"the native kernel is absent: {native.why_absent()}", allow_module_level=True)
+if WITHOUT_KERNEL:
+    pytest.skip(f"the native kernel does not run: {WITHOUT_KERNEL}", allow_module_level=True)
 
 import tensorflow as tf
 

@@ -2,17 +2,16 @@
 
 import numpy as np
 import pytest
-from helpers import BACKEND, FEATURES, TIME, UNITS, assert_close, data, numpy, randomise
+from helpers import BACKEND, FEATURES, TIME, UNITS, WITHOUT_KERNEL, assert_close, data, numpy, randomise
 
 from keras_gates import GateLSTM
-from keras_gates.loops import why_absent
 from keras_gates.loops.native import arrays_of
 from keras_gates.native.structures import present
 
 if BACKEND != "torch":
     pytest.skip("operators of PyTorch", allow_module_level=True)
-if why_absent():
-    pytest.skip(f"the native kernel is absent: {why_absent()}", allow_module_level=True)
+if WITHOUT_KERNEL:
+    pytest.skip(f"the native kernel does not run: {WITHOUT_KERNEL}", allow_module_level=True)
 
 import torch
 

@@ -8,7 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_gates.loops import has_gpu, why_absent
+
 BACKEND = keras.backend.backend()
+# Why the native kernel does not run here, or None.
+WITHOUT_KERNEL = why_absent() or ("there is a GPU, and it runs on a CPU" if has_gpu(BACKEND) else None)
 BATCH, TIME, FEATURES, UNITS = 3, 5, 3, 4
 
 
