@@ -43,7 +43,7 @@ def test_words_and_neighbouring_words_vote(classes, longest):
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_scale_is_that_of_bernoulli_naive_bayes(classes):
     draw = np.random.default_rng(1)
-    words, labels = draw.integers(0, 30, (80, 9)).astype("int32"), np.arange(80) % classes
+    words, labels = draw.integers(1, 30, (80, 9)).astype("int32"), np.arange(80) % classes
     words[:, 6:] = 0
     layer = WordVotes(classes, rows=1000)
     layer.build(words.shape)
