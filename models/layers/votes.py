@@ -80,7 +80,8 @@ class WordVotes(keras.layers.Layer):
             shape = (*ops.shape(votes)[:2], 1)
             votes = keras.random.dropout(votes, self.dropout, noise_shape=shape, seed=self.seed_generator)
         votes = ops.sum(votes, axis=1)
-        return ops.concatenate([-votes, votes], axis=-1) / 2 if self.classes == 2 else votes
+        # A product, because the integer kernels have no negation.
+        return votes * ops.cast([[-0.5, 0.5]], votes.dtype) if self.classes == 2 else votes
 
     def naive_bayes(self, words: np.ndarray, classes: np.ndarray) -> None:
         """Scale each row by log(share of a class's features / share of the other classes' features), and set the table to zero.

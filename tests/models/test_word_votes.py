@@ -8,7 +8,7 @@ import pytest
 
 from keras_gates.models.data.vectors import fitting, vectors_of
 from keras_gates.models.layers.votes import WordVotes
-from keras_gates.models.registry import UserError
+from keras_gates.models.registry import UserError, find
 
 WORDS = np.array([[4, 7, 7, 9_998, 0, 0], [13_999, 13_999, 1, 2, 3, 4], [5, 0, 0, 0, 0, 0]], "int32")
 FACTORS = (7919, 104729, 31337)
@@ -125,3 +125,37 @@ def test_wide_vectors_are_projected_onto_their_principal_components():
     assert abs(fitted[2:].std() - 0.1) < 1e-3
     with pytest.raises(UserError, match="width must be at most 6"):
         fitting(vectors, 7)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="strings are TensorFlow's")
+def test_a_text_model_starts_from_word_vectors_and_naive_bayes(tmp_path):
+    (tmp_path / "vectors.txt").write_text("great 1 0\nunheard 0 1\nfilm 1 1\n")
+    zoo = find("text")
+    data = zoo.data(words=300, vectors=str(tmp_path / "vectors.txt"))
+    model = zoo.build(units=3, width=2, longest=20, votes=500, **data.build)
+    place = {word: number for number, word in enumerate(data.vocabulary)}
+    vectors = model.get_layer("meaning").get_weights()[0]
+    factor = vectors[place["great"], 0]
+    np.testing.assert_allclose(
+        vectors[[place["unheard"], place["film"]]], factor * np.array([[0, 1], [1, 1]]), rtol=1e-5
+    )
+    zoo.start(model, data)
+    texts, labels = data.arrays("train", 5000)
+    texts = [text.decode().split() for text in texts]
+    row = place["great"] * 7919 % 500
+    same = [sum(row in rows_of([place[word] for word in text], 2, 500) for text in np.array(texts, object)[labels == label])
+            for label in (0, 1)]  # fmt: skip
+    totals = [
+        sum(
+            len(set(rows_of([place[word] for word in text], 2, 500)))
+            for text in np.array(texts, object)[labels == label]
+        )
+        for label in (0, 1)
+    ]
+    wanted = np.log((same[1] + 1) / (totals[1] + 500)) - np.log((same[0] + 1) / (totals[0] + 500))
+    np.testing.assert_allclose(numbers_of(model.get_layer("votes").scale)[row, 0], wanted, atol=1e-5)
+
+
+def test_more_words_than_the_hash_has_room_for():
+    with pytest.raises(UserError, match="at most 14,000 words, not 14,001: --set words=14000"):
+        find("text").build(vocabulary=["", "[UNK]", *map(str, range(13_999))], votes=100, vote_words=3)
