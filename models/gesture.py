@@ -45,6 +45,11 @@ RECIPE = {
     "monitor": "val_accuracy",
 }
 
+TRIED = (
+    "Nano with a convolution over 5 steps in front of the memory (24 filters, 40 units, smoothed labels, 60 epochs; 11,700 "
+    "weights): 98.9, 98.6 and 99.1 % (three seeds), as without one.",
+)
+
 
 def build(
     steps: int = 51,
@@ -82,7 +87,7 @@ def build(
         name="scale",
     )(movement)
     if filters:
-        events = keras.layers.Conv1D(filters, 5, activation="relu", name="convolution")(events)
+        events = keras.layers.Conv1D(filters, min(5, steps), activation="relu", name="convolution")(events)
         events = keras.layers.BatchNormalization(name="convolution_scale")(events)
     for layer in range(layers):
         last = layer == layers - 1
@@ -291,5 +296,6 @@ MODEL = ZooModel(
     tfds=("smartwatch_gestures",),
     files="a CSV file with a column label, a folder with one sub-folder of CSV files per label, or long recordings with labelled "
     "intervals",
+    tried=TRIED,
     device=device,
 )

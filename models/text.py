@@ -45,6 +45,13 @@ PRESETS = {
         "data": {"words": 4000},
         "recipe_for": FEWER_EPOCHS,
     },
+    "sentiment-wide": {
+        "about": "reviews over the last 400 words, next to a linear model of words and pairs; no weights are shipped",
+        "build": {"units": 64, "width": 32, "longest": 400, "votes": 393216},
+        "data": {"words": 12000},
+        "recipe": {"epochs": 3, "batch_size": 128, "learning_rate": 6e-3},
+        "recipe_for": FEWER_EPOCHS,
+    },
     "questions": {
         "about": "questions by what they ask for: one direction, plus a linear model of word pairs",
         "build": {**FORWARD_ONLY, "pairs": 32768},
@@ -115,6 +122,14 @@ TRIED = (
     "Convolutions over 3, 4 and 5 words (100 filters each, word vectors of 128 numbers) reach 89.2 % without punctuation and "
     "89.0 % with it, in two runs each. An LSTM over such a convolution reaches 87.4 %. Beginnings and ends of words as vectors "
     "reach 86.7 to 87.9 %, with convolutions next to the LSTM 87.0 %.",
+    "With vectors of GloVe (100 numbers, the first 12,000 words of the training texts and of the file) and the linear model of "
+    "words and pairs with a naive-Bayes scale (`votes`), two directions of 64 units reach 89.2, 88.4 and 88.8 % with vectors of "
+    "50 numbers (three seeds; validation 87.7, 87.3 and 87.3 %), and with vectors that are not trained 86.4, 87.8 and 87.0 %.",
+    "On imdb_reviews, after one epoch of batches of 128 and with GloVe's vectors (32 numbers), the memory over 400 words "
+    "alone has 87.6 % on the validation split, and with the linear model of words and pairs (393,216 rows) 89.9 %; if each "
+    "path is left out in three of ten examples, 89.0 to 89.7 % (three seeds), with twice the learning rate as well 90.1 %. "
+    "These runs were not finished. Preset sentiment-wide takes the higher rate, leaves no path out, and starts from random "
+    "vectors.",
     "Most questions that all of these models miss need knowledge that is not in the training data: that a melting point is a "
     "number, or that a territory is a place.",
 )

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.models.data.files import user_errors
 from keras_gates.models.data.text import words_of
 from keras_gates.models.registry import UserError
 
 
-@user_errors()
 def vectors_of(path: str | Path, vocabulary: Sequence[str], size: int) -> tuple[list[str], np.ndarray]:
     """Return the vocabulary, filled up to `size` with the first words of the file, and the vector of each word, zeros if it has
     none.
@@ -28,7 +26,16 @@ def vectors_of(path: str | Path, vocabulary: Sequence[str], size: int) -> tuple[
         UserError: the file cannot be read, a line has another number of numbers than the first, or no word is known.
     """
     path = Path(path)
-    words, own = list(vocabulary), set(vocabulary)
+    try:
+        return _read(path, list(vocabulary), size)
+    except (OSError, EOFError, UnicodeDecodeError) as error:  # no such file, not gzip, cut off, not UTF-8
+        raise UserError(
+            f"the word vectors {path} cannot be read ({error}); expected a text file in UTF-8, or its .gz"
+        ) from None
+
+
+def _read(path: Path, words: list[str], size: int) -> tuple[list[str], np.ndarray]:
+    own, trained = set(words), words[2:]
     vectors: dict[str, np.ndarray] = {}
     numbers = 0
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
@@ -37,8 +44,7 @@ def vectors_of(path: str | Path, vocabulary: Sequence[str], size: int) -> tuple[
             if number == 1 and len(cells) == 1:
                 continue
             numbers = numbers or len(cells)
-            wanted = word in own or (len(words) < size and words_of(word) == [word])
-            if not wanted:
+            if word not in own and not (len(words) < size and words_of(word) == [word]):
                 continue
             try:
                 vector = np.array(cells, "float32")
@@ -52,9 +58,9 @@ def vectors_of(path: str | Path, vocabulary: Sequence[str], size: int) -> tuple[
             if word not in own:
                 own.add(word)
                 words.append(word)
-    if not any(word in vectors for word in vocabulary):
+    if not any(word in vectors for word in trained):
         raise UserError(
-            f"{path} has a vector for none of the {len(vocabulary) - 2} words of the training texts; expected lines such as "
+            f"{path} has a vector for none of the {len(trained)} words of the training texts; expected lines such as "
             '"word 0.1 -0.2 0.3"'
         )
     return words, np.stack([vectors.get(word, np.zeros(numbers, "float32")) for word in words])

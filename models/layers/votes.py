@@ -55,12 +55,12 @@ class WordVotes(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape):
-        shape = (self.rows + 1, 1 if self.classes == 2 else self.classes)  # row 0 is padding's
+        shape = (self.rows, 1 if self.classes == 2 else self.classes)
         self.table = self.add_weight(shape, "zeros", name="table")
         self.scale = self.add_weight(shape, "ones", name="scale", trainable=False)
 
     def features(self, words):
-        """Return the row of each feature (batch, time · longest), int32; 0 is no feature.
+        """Return 1 + the row of each feature (batch, time · longest), int32; 0 is no feature.
 
         Args:
             words: indices (batch, time).
@@ -73,12 +73,15 @@ class WordVotes(keras.layers.Layer):
         return ops.concatenate(rows, axis=1)
 
     def call(self, words, training=False):
-        votes = ops.take(self.table * self.scale, self.features(words), axis=0)
+        padding = ops.zeros((1, self.table.shape[1]), self.table.dtype)
+        table = ops.concatenate([padding, self.table * self.scale])
+        votes = ops.take(table, self.features(words), axis=0)
         if training and self.dropout:
             shape = (*ops.shape(votes)[:2], 1)
             votes = keras.random.dropout(votes, self.dropout, noise_shape=shape, seed=self.seed_generator)
         votes = ops.sum(votes, axis=1)
-        return ops.concatenate([-votes, votes], axis=-1) / 2 if self.classes == 2 else votes
+        # A product, because the integer kernels have no negation.
+        return votes * ops.cast([[-0.5, 0.5]], votes.dtype) if self.classes == 2 else votes
 
     def naive_bayes(self, words: np.ndarray, classes: np.ndarray) -> None:
         """Scale each row by log(share of a class's features / share of the other classes' features), and set the table to zero.
@@ -87,14 +90,13 @@ class WordVotes(keras.layers.Layer):
             words: indices of the training texts (texts, time).
             classes: of these texts (texts,).
         """
-        counts = np.ones((self.classes, self.rows + 1))
+        counts = np.ones((self.classes, self.rows))
         for start in range(0, len(words), 512):  # the features of all texts at once may take gigabytes
             rows = ops.convert_to_numpy(self.features(ops.convert_to_tensor(words[start : start + 512], "int32")))
             for row, label in zip(rows, classes[start : start + 512]):
-                counts[label, np.unique(row)] += 1
+                counts[label, np.unique(row[row > 0]) - 1] += 1
         rest = counts.sum(0) - counts + (2 - self.classes)  # one smoothing count, as in the class itself
         ratios = np.log(counts / counts.sum(1, keepdims=True)) - np.log(rest / rest.sum(1, keepdims=True))
-        ratios[:, 0] = 0
         self.scale.assign((ratios[1:2] if self.classes == 2 else ratios).T)
         self.table.assign(ops.zeros_like(self.table))
 

@@ -183,3 +183,11 @@ def test_sequences_of_different_length_are_bucketed_in_training_and_kept_in_orde
     x, y = data.arrays("test", 3)
     np.testing.assert_array_equal(x, [[1] + [0] * 8, [9] * 9, [2, 2] + [0] * 7])
     np.testing.assert_array_equal(y, [1, 9, 2])
+
+
+def test_convolutions_in_front_shorten_the_sequence_or_keep_short_ones():
+    speech = models.build("speech", preset="nano", filters=[4, 6])
+    assert speech.get_layer("loudest_2").output.shape == (None, 12, 6)  # 61 events: 57 → 28, 24 → 12
+    gesture = models.build("gesture", preset="nano", filters=7, steps=3)  # shorter than the kernel
+    assert gesture.get_layer("convolution").output.shape == (None, 1, 7)
+    assert gesture.predict(np.zeros((1, 3, 3)), verbose=0).shape == (1, 20)

@@ -8,7 +8,7 @@ import pytest
 
 from keras_gates.models.data.vectors import fitting, vectors_of
 from keras_gates.models.layers.votes import WordVotes
-from keras_gates.models.registry import UserError
+from keras_gates.models.registry import UserError, find
 
 WORDS = np.array([[4, 7, 7, 9_998, 0, 0], [13_999, 13_999, 1, 2, 3, 4], [5, 0, 0, 0, 0, 0]], "int32")
 FACTORS = (7919, 104729, 31337)
@@ -22,7 +22,7 @@ def rows_of(words, longest, rows):
     """The table's rows of all runs of 1 … longest words of one text."""
     words = [int(word) for word in words if word]
     return [
-        sum(word * factor for word, factor in zip(words[at : at + count], FACTORS)) % rows + 1
+        sum(word * factor for word, factor in zip(words[at : at + count], FACTORS)) % rows
         for count in range(1, longest + 1)
         for at in range(len(words) - count + 1)
     ]
@@ -32,7 +32,7 @@ def rows_of(words, longest, rows):
 def test_words_and_neighbouring_words_vote(classes, longest):
     layer = WordVotes(classes, rows=50, longest=longest)
     layer.build(WORDS.shape)
-    table = np.random.default_rng(0).normal(size=(51, 1 if classes == 2 else classes)).astype("float32")
+    table = np.random.default_rng(0).normal(size=(50, 1 if classes == 2 else classes)).astype("float32")
     layer.set_weights([table, np.ones_like(table)])
     votes = np.stack([table[rows_of(words, longest, 50)].sum(0) for words in WORDS])
     wanted = np.concatenate([-votes, votes], 1) / 2 if classes == 2 else votes
@@ -43,22 +43,20 @@ def test_words_and_neighbouring_words_vote(classes, longest):
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_scale_is_that_of_bernoulli_naive_bayes(classes):
     draw = np.random.default_rng(1)
-    words, labels = draw.integers(0, 30, (80, 9)).astype("int32"), np.arange(80) % classes
+    words, labels = draw.integers(1, 30, (80, 9)).astype("int32"), np.arange(80) % classes
     words[:, 6:] = 0
     layer = WordVotes(classes, rows=1000)
     layer.build(words.shape)
     layer.naive_bayes(words, labels)
-    present = np.zeros((80, 1001))
+    present = np.zeros((80, 1000))
     for row, text in zip(present, words):
         row[rows_of(text, 2, 1000)] = 1
-    present[:, 0] = [0 in numbers for numbers in numbers_of(layer.features(words))]
     from sklearn.naive_bayes import MultinomialNB
 
     for label in [1] if classes == 2 else range(classes):
         expected = np.diff(MultinomialNB().fit(present, labels == label).feature_log_prob_, axis=0)[0]
         column = 0 if classes == 2 else label
-        np.testing.assert_allclose(numbers_of(layer.scale)[1:, column], expected[1:], atol=1e-5)
-    assert not numbers_of(layer.scale)[0].any()
+        np.testing.assert_allclose(numbers_of(layer.scale)[:, column], expected, atol=1e-5)
     assert not numbers_of(layer(words)).any()  # the table starts at zero
 
 
@@ -67,7 +65,7 @@ def test_a_file_holds_the_product_and_training_goes_on_from_it(tmp_path):
     layer = WordVotes(3, rows=50, dropout=0.5, seed=1)
     model = keras.Model(words, layer(words))
     layer.naive_bayes(WORDS, np.array([0, 1, 2]))
-    layer.table.assign(np.random.default_rng(0).normal(size=(51, 3)))
+    layer.table.assign(np.random.default_rng(0).normal(size=(50, 3)))
     before = numbers_of(model(WORDS))
     model.save(tmp_path / "votes.keras")
     again = keras.saving.load_model(tmp_path / "votes.keras")
@@ -110,7 +108,7 @@ def test_word_vectors_that_cannot_be_read(tmp_path, content, problem):
     path.write_text(content)
     with pytest.raises(UserError, match=problem):
         vectors_of(path, ["", "[UNK]", "film", "good"], size=4)
-    with pytest.raises(UserError, match="missing"):
+    with pytest.raises(UserError, match=r"missing\.txt cannot be read"):
         vectors_of(tmp_path / "missing.txt", ["", "[UNK]", "film"], size=3)
 
 
@@ -127,3 +125,37 @@ def test_wide_vectors_are_projected_onto_their_principal_components():
     assert abs(fitted[2:].std() - 0.1) < 1e-3
     with pytest.raises(UserError, match="width must be at most 6"):
         fitting(vectors, 7)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="strings are TensorFlow's")
+def test_a_text_model_starts_from_word_vectors_and_naive_bayes(tmp_path):
+    (tmp_path / "vectors.txt").write_text("great 1 0\nunheard 0 1\nfilm 1 1\n")
+    zoo = find("text")
+    data = zoo.data(words=300, vectors=str(tmp_path / "vectors.txt"))
+    model = zoo.build(units=3, width=2, longest=20, votes=500, **data.build)
+    place = {word: number for number, word in enumerate(data.vocabulary)}
+    vectors = model.get_layer("meaning").get_weights()[0]
+    factor = vectors[place["great"], 0]
+    np.testing.assert_allclose(
+        vectors[[place["unheard"], place["film"]]], factor * np.array([[0, 1], [1, 1]]), rtol=1e-5
+    )
+    zoo.start(model, data)
+    texts, labels = data.arrays("train", 5000)
+    texts = [text.decode().split() for text in texts]
+    row = place["great"] * 7919 % 500
+    same = [sum(row in rows_of([place[word] for word in text], 2, 500) for text in np.array(texts, object)[labels == label])
+            for label in (0, 1)]  # fmt: skip
+    totals = [
+        sum(
+            len(set(rows_of([place[word] for word in text], 2, 500)))
+            for text in np.array(texts, object)[labels == label]
+        )
+        for label in (0, 1)
+    ]
+    wanted = np.log((same[1] + 1) / (totals[1] + 500)) - np.log((same[0] + 1) / (totals[0] + 500))
+    np.testing.assert_allclose(numbers_of(model.get_layer("votes").scale)[row, 0], wanted, atol=1e-5)
+
+
+def test_more_words_than_the_hash_has_room_for():
+    with pytest.raises(UserError, match="at most 14,000 words, not 14,001: --set words=14000"):
+        find("text").build(vocabulary=["", "[UNK]", *map(str, range(13_999))], votes=100, vote_words=3)

@@ -7,7 +7,8 @@ import pytest
 from keras_gates.edge import frontends
 from keras_gates.models.layers.alphabet import Alphabet
 from keras_gates.models.layers.logmel import AnotherVoice, LogMel
-from keras_gates.models.layers.words import PairVotes, Words
+from keras_gates.models.layers.votes import PairVotes
+from keras_gates.models.layers.words import Words
 
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="strings are TensorFlow's")
 
