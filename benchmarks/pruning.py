@@ -77,6 +77,33 @@ def pruned(stem: str, share: float, seed: int, task: tuple[Any, Any, Any]) -> fl
     return float((device.core.predict(device.prepare(x), verbose=0).argmax(-1) == y).mean())
 
 
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write the plot of accuracy over bytes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 3.2), layout="constrained")
+    pruned_rows = [row for row in rows if "zeros" in row["kind"]]
+    points = [(row["bytes"], np.mean(row["accuracy"]) * 100, row["kind"]) for row in rows]
+    axes.plot(
+        [r["bytes"] for r in pruned_rows],
+        [np.mean(r["accuracy"]) * 100 for r in pruned_rows],
+        "o-",
+        label="pruned, scored in float",
+    )
+    others = [point for point in points if "zeros" not in point[2]]
+    axes.plot([point[0] for point in others], [point[1] for point in others], "s", label="all weights")
+    for size, accuracy, kind in points:
+        axes.annotate(
+            kind, (size, accuracy), xytext=(6, -10 if "zeros" in kind else 5), textcoords="offset points", fontsize=8
+        )
+    axes.set(xlabel="bytes of the kernels", ylabel="test accuracy (%)", xlim=(2000, 12500), ylim=(15, 108))
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stem", metavar="MODEL-PRESET")
@@ -94,6 +121,7 @@ def main() -> int:
         size = round(count / 8 + count * (1 - share))
         rows.append({"kind": f"{share:.1%} zeros", "bytes": size, "accuracy": accuracy})
         print(rows[-1], flush=True)
+    draw(rows, Path(__file__).parents[1] / "docs/images/pruning.png")
     write_json(Path(__file__).parent / "results/pruning.json", {"model": stem, "rows": rows})
     return 0
 

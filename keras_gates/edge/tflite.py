@@ -16,7 +16,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from keras_gates.edge.flatbuffer import EdgeError, Table, unpack, within
+from keras_gates.edge.flatbuffer import EdgeError as EdgeError  # other modules take it from here
+from keras_gates.edge.flatbuffer import Table, unpack, within
 from keras_gates.edge.schema import ITEM_BYTES, OPERATORS, TYPES
 
 METADATA_NAME = "keras_gates"

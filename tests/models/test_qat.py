@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
+import keras_gates
 from keras_gates.edge import EdgeModel
 from keras_gates.models.registry import UserError, find
 from keras_gates.models.training import main
 from keras_gates.models.training.integers import train_in_integers
 from keras_gates.models.training.options import QAT, configuration, parser
+from keras_gates.quantization.aware import file_numbers
 from keras_gates.quantization.numbers import WEIGHT_BITS
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export traces with TensorFlow")
@@ -45,3 +48,12 @@ def test_a_model_that_integers_cannot_represent_is_told_in_one_line():
     model = zoo.build(**{**zoo.presets["nano"]["build"], **data.build, "formulation": "article"})
     with pytest.raises(UserError, match="article"):
         train_in_integers(zoo, model, data, configuration(parser().parse_args([*SMALL, "--qat"])))
+
+
+@pytest.mark.slow
+def test_what_the_device_runs_keeps_its_integers():
+    x = np.random.default_rng(0).normal(scale=4.0, size=(20, 51, 3)).astype("float32")
+    aware = keras_gates.quantize_aware(keras_gates.models.load("gesture", "nano"), calibration=x)
+    device = keras_gates.models.find("gesture").device(aware, "int8")
+    assert [numbers.layer for numbers in file_numbers(device.core)] == ["memory_1", "which"]
+    np.testing.assert_array_equal(device.core.predict(device.prepare(x), verbose=0), aware.predict(x, verbose=0))
