@@ -61,7 +61,6 @@ def run(inputs: LoopInputs) -> LoopResult:
 
 def _by_scan(arrays: dict[str, Any], mask: Any, **options: bool) -> tuple[Any, Any, Any]:
     """Compute plain gates by `scan`; arguments and results as of the binding's `lstm`."""
-    from keras_gates.loops import scan  # imports JAX
 
     def joint(name: str) -> Any:
         learn, forget, use = (arrays.get(f"{gate}_{name}") for gate in ("learn", "forget", "use"))
@@ -84,7 +83,7 @@ def _by_scan(arrays: dict[str, Any], mask: Any, **options: bool) -> tuple[Any, A
         go_backwards=options["go_backwards"],
         zero_output_for_mask=options["zeros"],
     )
-    last, outputs, (stm, ltm) = scan.run(inputs)
+    last, outputs, (stm, ltm) = importlib.import_module("keras_gates.loops.scan").run(inputs)  # imports JAX
     return outputs if options["sequences"] else last, stm, ltm
 
 
