@@ -5,6 +5,7 @@ Half precision is computed in float32: a CPU has no arithmetic for it.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -17,9 +18,13 @@ from keras_gates.loops.inputs import LoopInputs, LoopResult, Weights
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
+@functools.cache
 def _binding() -> Any:
     # Each binding imports its own backend.
-    return importlib.import_module(f"keras_gates.native.{keras.backend.backend()}_binding")
+    binding = importlib.import_module(f"keras_gates.native.{keras.backend.backend()}_binding")
+    if keras.backend.backend() == "jax":
+        binding.compute_elsewhere_by(_by_scan)
+    return binding
 
 
 def why_absent() -> str | None:
@@ -52,6 +57,34 @@ def run(inputs: LoopInputs) -> LoopResult:
     if not inputs.return_sequences:
         return outputs, ops.expand_dims(outputs, 1), [stm, ltm]
     return outputs[:, -1], outputs, [stm, ltm]
+
+
+def _by_scan(arrays: dict[str, Any], mask: Any, **options: bool) -> tuple[Any, Any, Any]:
+    """Compute plain gates by `scan`; arguments and results as of the binding's `lstm`."""
+
+    def joint(name: str) -> Any:
+        learn, forget, use = (arrays.get(f"{gate}_{name}") for gate in ("learn", "forget", "use"))
+        if learn is None:
+            return None
+        ignore, candidate = ops.split(learn, 2, axis=-1)
+        return ops.concatenate([ignore, forget, candidate, use], axis=-1)
+
+    inputs = LoopInputs(
+        arrays["events"],
+        arrays["stm"],
+        arrays["ltm"],
+        Weights(
+            *(joint(name) for name in ("kernel", "recurrent_kernel", "bias")),
+            arrays.get("kept_kernel"),
+            arrays.get("kept_bias"),
+        ),
+        mask=mask,
+        return_sequences=options["sequences"],
+        go_backwards=options["go_backwards"],
+        zero_output_for_mask=options["zeros"],
+    )
+    last, outputs, (stm, ltm) = importlib.import_module("keras_gates.loops.scan").run(inputs)  # imports JAX
+    return outputs if options["sequences"] else last, stm, ltm
 
 
 def _as(dtype: str, tensor: Any) -> Any:

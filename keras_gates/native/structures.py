@@ -58,9 +58,10 @@ def present(arrays: Mapping[str, Any]) -> Present:
     return Present([arrays[name] for name in there], bits, sum(name in WITH_GRADIENT for name in there))
 
 
-def places(bits: int) -> list[int]:
+@functools.cache
+def places(bits: int) -> tuple[int, ...]:
     """Return where in `ARRAYS` the arrays stand that are there."""
-    return [place for place in range(len(ARRAYS)) if bits >> place & 1]
+    return tuple(place for place in range(len(ARRAYS)) if bits >> place & 1)
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from helpers import (
     randomise,
 )
 
+import keras_gates
 from keras_gates import GateLSTM
 from keras_gates.loops import Weights
 from keras_gates.loops.native import arrays_of
@@ -117,6 +118,30 @@ def test_exported_programs_do_not_contain_it(layer):
     program = jax.export.export(jax.jit(lambda x: run(values, x)))(X)
     assert "@keras_gates_lstm" not in program.mlir_module()
     assert_close(numpy(program.call(X)), numpy(run(values, X)), "exported", 1e-5)
+
+
+@pytest.mark.parametrize("formulation", ["standard", "article"])
+def test_what_was_traced_before_is_exported_without_it(formulation):
+    """`jax.jit` keeps what it has traced, also a gradient; a program that leaves the process has the scan in its place."""
+    layer = layer_of(formulation=formulation)
+    run, values = function_of(layer), values_of(layer)
+    outputs = jax.jit(run)
+    slopes = jax.jit(jax.grad(lambda values, x: jnp.sin(run(values, x)).sum(), argnums=(0, 1)))
+    for function, name in ((outputs, "outputs"), (slopes, "gradients")):
+        wanted = numpy(jax.tree.leaves(function(values, X)))
+        assert "@keras_gates_lstm" in function.lower(values, X).as_text()
+        program = jax.export.export(function)(values, X)
+        assert "@keras_gates_lstm" not in program.mlir_module()
+        loaded = jax.export.deserialize(program.serialize())
+        assert_close(numpy(jax.tree.leaves(loaded.call(values, X))), wanted, name, 1e-5, 1e-4)
+
+
+def test_variants_that_were_traced_before_are_not_exported():
+    layer = layer_of(forget=keras_gates.CoupledForgetGate(UNITS))
+    run, values = jax.jit(function_of(layer)), values_of(layer)
+    run(values, X)
+    with pytest.raises(ValueError, match="Export a function that was not called before"):
+        jax.export.export(run)(values, X)
 
 
 def test_devices_that_divide_the_batch(layer):
