@@ -27,17 +27,19 @@ _NORMAL = (
 )  # of t, t³, t⁵ with t = tanh(0.6 x): the normal distribution less 0.5: 7e-4
 
 
-def integer_activation(layer: Any) -> list[Change]:
+def integer_activation(layer: Any, tflm16: bool = False) -> list[Change]:
     """Return the changes that give a layer, a cell or an operation a form of its activation that integer kernels compute.
 
     Args:
         layer: A layer with an `activation`, a layer or operation that is one, or any other.
+        tflm16: For TFLM in 16 bits, which has no HARD_SWISH there.
     """
+    forms = _FORMS | (_FORMS_TFLM16 if tflm16 else {})
     activation = getattr(layer, "activation", None)
     name = getattr(activation, "__name__", "")
-    if name in _FORMS and activation is getattr(keras.activations, name, None):
-        return [(layer, "activation", _FORMS[name])]
-    form = _FORMS.get(type(layer).__name__.lower())
+    if name in forms and activation is getattr(keras.activations, name, None):
+        return [(layer, "activation", forms[name])]
+    form = forms.get(type(layer).__name__.lower())
     if form is None or not type(layer).__module__.startswith("keras."):
         return []
     arguments = {"alpha": layer.alpha} if hasattr(layer, "alpha") else {}
@@ -83,6 +85,12 @@ def gelu(x: Any, approximate: bool = False) -> Any:
     return x * (0.5 + t * _horner(t * t, _NORMAL))
 
 
+def hard_silu(x: Any) -> Any:
+    """Return x times a line from 0 at -3 to 1 at 3; not as a product with RELU6, of which the converter makes HARD_SWISH."""
+    line = x * (1 / 6)
+    return x * (tf.nn.relu(line + 0.5) - tf.nn.relu(line - 0.5))
+
+
 def _polynomial(t: Any, coefficients: Sequence[float]) -> Any:
     return t * _horner(t, coefficients)
 
@@ -99,3 +107,4 @@ _FORMS: dict[str, Callable] = {
     "elu": elu, "celu": elu, "selu": selu, "softplus": softplus, "log_sigmoid": log_sigmoid, "logsigmoid": log_sigmoid,
     "mish": mish, "gelu": gelu,
 }  # fmt: skip
+_FORMS_TFLM16: dict[str, Callable] = {"hard_silu": hard_silu, "hardsilu": hard_silu}
