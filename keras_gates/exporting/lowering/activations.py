@@ -19,12 +19,9 @@ from keras_gates.exporting.lowering.masks import Change
 # Coefficients of t, t², … by least squares over t in 0…1, and the largest error.
 _BELOW_ONE = (1.97834293, -1.76871075, 1.12330877, -0.33381367)  # 2 t / (1 + t) = 1 - exp(-|x|): 9e-4
 _LOGARITHM = (0.98663874, -0.40720176, 0.11459554)  # log(1 + t): 9e-4
+_MISH = (1.0, -0.97616183, 0.77728071, -0.31549069)  # of 1, v, v², v³: 1 / (1 + v), exact at 0
 _STEEPNESS = 0.6
-_NORMAL = (
-    0.6600849,
-    -0.05015387,
-    -0.11014107,
-)  # of t, t³, t⁵ with t = tanh(0.6 x): the normal distribution less 0.5: 7e-4
+_NORMAL = (0.66020453, -0.05135089, -0.10885364)  # of t, t³, t⁵, t = tanh(0.6 x): the normal distribution less 0.5
 
 
 def integer_activation(layer: Any, tflm16: bool = False) -> list[Change]:
@@ -76,7 +73,8 @@ def log_sigmoid(x: Any) -> Any:
 def mish(x: Any) -> Any:
     """Return x · tanh(log(1 + exp(x)))."""
     below = tf.sigmoid(x * -1.0)  # NEG has no integer kernel
-    return x * (1.0 - _polynomial(below * below, _BELOW_ONE))
+    square = below * below
+    return x * ((1.0 - square) * _horner(square, _MISH))  # (1 - v) / (1 + v), 0 at 1
 
 
 def gelu(x: Any, approximate: bool = False) -> Any:
