@@ -18,13 +18,13 @@ from keras_gates.exporting.lowering.activations import integer_activation
 X = np.linspace(-30, 30, 4001, dtype="float32")[None]
 
 
-@pytest.mark.parametrize("name", ["elu", "celu", "selu", "softplus", "log_sigmoid", "mish", "gelu"])
+@pytest.mark.parametrize("name", ["elu", "celu", "selu", "softplus", "log_sigmoid", "mish", "gelu", "hard_silu"])
 def test_the_integer_form_is_the_activation(name):
     wanted = keras.ops.convert_to_numpy(getattr(keras.activations, name)(X))
     events = keras.Input((4001,))
     operation = getattr(keras.ops, name, keras.activations.get(name))
     for layer in (layers.Activation(name), keras.Model(events, operation(events)).operations[-1]):
-        changes = integer_activation(layer)
+        changes = integer_activation(layer, tflm16=True)
         assert len(changes) == 1
         with patched(changes):
             np.testing.assert_allclose(layer(X), wanted, atol=4e-3)
@@ -53,7 +53,7 @@ def test_a_class_of_the_users_own_is_left_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "precision"), [("softplus", "int8"), ("elu", "int8"), ("gelu", "int16x8")])
+@pytest.mark.parametrize(("name", "precision"), [("softplus", "int8"), ("elu", "int8"), ("hard_silu", "int16x8")])
 def test_at_a_large_scale_in_integers_on_microcontrollers(tmp_path, name, precision):
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).normal(size=(60, 6, 3)).astype("float32")

@@ -19,25 +19,24 @@ from keras_gates.exporting.lowering.masks import Change
 # Coefficients of t, t², … by least squares over t in 0…1, and the largest error.
 _BELOW_ONE = (1.97834293, -1.76871075, 1.12330877, -0.33381367)  # 2 t / (1 + t) = 1 - exp(-|x|): 9e-4
 _LOGARITHM = (0.98663874, -0.40720176, 0.11459554)  # log(1 + t): 9e-4
+_MISH = (1.0, -0.97616183, 0.77728071, -0.31549069)  # of 1, v, v², v³: 1 / (1 + v), exact at 0
 _STEEPNESS = 0.6
-_NORMAL = (
-    0.6600849,
-    -0.05015387,
-    -0.11014107,
-)  # of t, t³, t⁵ with t = tanh(0.6 x): the normal distribution less 0.5: 7e-4
+_NORMAL = (0.66020453, -0.05135089, -0.10885364)  # of t, t³, t⁵, t = tanh(0.6 x): the normal distribution less 0.5
 
 
-def integer_activation(layer: Any) -> list[Change]:
+def integer_activation(layer: Any, tflm16: bool = False) -> list[Change]:
     """Return the changes that give a layer, a cell or an operation a form of its activation that integer kernels compute.
 
     Args:
         layer: A layer with an `activation`, a layer or operation that is one, or any other.
+        tflm16: For TFLM in 16 bits, which has no HARD_SWISH there.
     """
+    forms = _FORMS | (_FORMS_TFLM16 if tflm16 else {})
     activation = getattr(layer, "activation", None)
     name = getattr(activation, "__name__", "")
-    if name in _FORMS and activation is getattr(keras.activations, name, None):
-        return [(layer, "activation", _FORMS[name])]
-    form = _FORMS.get(type(layer).__name__.lower())
+    if name in forms and activation is getattr(keras.activations, name, None):
+        return [(layer, "activation", forms[name])]
+    form = forms.get(type(layer).__name__.lower())
     if form is None or not type(layer).__module__.startswith("keras."):
         return []
     arguments = {"alpha": layer.alpha} if hasattr(layer, "alpha") else {}
@@ -74,13 +73,20 @@ def log_sigmoid(x: Any) -> Any:
 def mish(x: Any) -> Any:
     """Return x · tanh(log(1 + exp(x)))."""
     below = tf.sigmoid(x * -1.0)  # NEG has no integer kernel
-    return x * (1.0 - _polynomial(below * below, _BELOW_ONE))
+    square = below * below
+    return x * ((1.0 - square) * _horner(square, _MISH))  # (1 - v) / (1 + v), 0 at 1
 
 
 def gelu(x: Any, approximate: bool = False) -> Any:
     """Return x times the normal distribution's probability of values below x."""
     t = tf.tanh(_STEEPNESS * x)
     return x * (0.5 + t * _horner(t * t, _NORMAL))
+
+
+def hard_silu(x: Any) -> Any:
+    """Return x times a line from 0 at -3 to 1 at 3; not as a product with RELU6, of which the converter makes HARD_SWISH."""
+    line = x * (1 / 6)
+    return x * (tf.nn.relu(line + 0.5) - tf.nn.relu(line - 0.5))
 
 
 def _polynomial(t: Any, coefficients: Sequence[float]) -> Any:
@@ -99,3 +105,4 @@ _FORMS: dict[str, Callable] = {
     "elu": elu, "celu": elu, "selu": selu, "softplus": softplus, "log_sigmoid": log_sigmoid, "logsigmoid": log_sigmoid,
     "mish": mish, "gelu": gelu,
 }  # fmt: skip
+_FORMS_TFLM16: dict[str, Callable] = {"hard_silu": hard_silu, "hardsilu": hard_silu}

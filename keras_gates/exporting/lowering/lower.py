@@ -71,7 +71,7 @@ class LoweredModel:
         model: a built Keras model.
         guard: multiply operands before every join of tensors, for integer quantization (`wrappers.guarded`).
         stream: masks are dropped: every event counts.
-        pooled: a maximum over time is MAX_POOL_2D, because TFLM has no REDUCE_MAX in 16 bits.
+        tflm16: for TFLM in 16 bits, which has neither REDUCE_MAX nor HARD_SWISH there.
         watch: two functions to call for every layer outside TimeDistributed: before it with the layer, and after it with
             the layer and its output.
     """
@@ -82,13 +82,13 @@ class LoweredModel:
         *,
         guard: bool = False,
         stream: bool = False,
-        pooled: bool = False,
+        tflm16: bool = False,
         watch: tuple[Callable, Callable] | None = None,
     ) -> None:
         self.model = model
         self.guard = guard
         self.stream = stream
-        self.pooled = pooled
+        self.tflm16 = tflm16
         self.watch = watch
         self.layers = recurrent.lowerable_layers(model)
         self.weights = {
@@ -163,7 +163,7 @@ class _Trace:
                     changes.append((operation, "call", lambda x: x * -1.0))
                 else:
                     if self.lowered.guard and not isinstance(operation, keras.layers.Layer):
-                        changes += integer_activation(operation)
+                        changes += integer_activation(operation, self.lowered.tflm16)
                     changes += self.masks.operation_changes(operation)
                     changes += self.stream_layers.operation_changes(operation) if self.stream_layers else []
         elif isinstance(layer, keras.layers.Bidirectional):
@@ -172,7 +172,7 @@ class _Trace:
             changes.append((layer, "call", wrappers.time_distributed_call(layer.layer, self.wrapping)))
         else:
             if self.lowered.guard:
-                changes += integer_activation(layer)
+                changes += integer_activation(layer, self.lowered.tflm16)
                 if isinstance(layer, keras.layers.GRUCell):  # a product per gate: SPLIT stays in float in a decoder
                     changes.append((layer, "implementation", 1))
             changes += self.masks.layer_changes(layer)
@@ -184,7 +184,7 @@ class _Trace:
             ):
                 # The quantizer gives a pooling's output the scale of its input, but a reversal after it another one.
                 changes.append((layer, "call", _guarded_output(layer.call)))
-            if self.lowered.pooled and type(layer) is keras.layers.GlobalMaxPooling1D and not self.stream_layers:
+            if self.lowered.tflm16 and type(layer) is keras.layers.GlobalMaxPooling1D and not self.stream_layers:
                 changes.append((layer, "call", _largest(layer.keepdims)))
             if type(layer) is keras.layers.RepeatVector:  # PACK: TFLM lacks TILE
                 changes.append((layer, "call", _repeated(layer.n, self.lowered.guard)))

@@ -136,8 +136,8 @@ def _sequence_signature(
 ) -> LoweredSignature:
     """Return `serve`: the model over `steps` time steps."""
     model, inputs = request.model, request.inputs
-    pooled = request.precision == "int16x8" and request.target == "micro"
-    lowered = LoweredModel(model, guard=request.is_integer, stream=request.is_stream, pooled=pooled)
+    tflm16 = request.precision == "int16x8" and request.target == "micro"
+    lowered = LoweredModel(model, guard=request.is_integer, stream=request.is_stream, tflm16=tflm16)
     counted = () if request.is_stream else tuple(padded)
     lengths = {f"{name}_lengths" if len(counted) > 1 else "lengths": name for name in counted}
     over_time: dict[str, bool] = {}

@@ -187,9 +187,9 @@ def _run_tflm(request: ExportRequest, file: TFLiteFile, events: list[Feed]) -> t
         result = subprocess_worker.call(run, file.data, events, request.is_stream, True, timeout=120)
         return result, (tflm.smallest_arena(file.data, zeros), result.arena_used)
     except subprocess_worker.ChildError as error:
+        lacks = "it lacks some operators in 16 bits (GATHER, which tokens and padded sequences need), try int8; "
         raise ExportError(
-            "TFLM does not run this file. It lacks some operators in 16 bits (GATHER, which tokens and padded sequences need): "
-            f"with int16x8, try int8. Its output: {error.reason}"
+            f"TFLM does not run this file: {lacks if request.precision == 'int16x8' else ''}its error is: {error.reason}"
         ) from error
 
 
