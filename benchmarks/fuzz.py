@@ -51,7 +51,6 @@ from keras_gates.edge.sound import read_wav
 from keras_gates.edge.tables import read_table
 from keras_gates.edge.tflite import read, seal
 
-SECONDS = 30  # for one input
 _MEMORY = 6 << 30  # bytes that a worker may take: a header that promises more must not take the machine's
 
 
@@ -65,6 +64,7 @@ class Reader:
         run: reads damaged bytes and returns how that ended; None is "read".
         suffix: of the file that `run` gets the path of, instead of the bytes.
         inputs: that one worker takes.
+        seconds: that an input may take.
         may_crash: whether a crash, or an input that takes too long, is only counted.
     """
 
@@ -73,6 +73,7 @@ class Reader:
     run: Callable
     suffix: str = ""
     inputs: int = 5000
+    seconds: int = 30
     may_crash: bool = False
 
 
@@ -155,7 +156,7 @@ def readers_of(files: list[bytes]) -> dict[str, Reader]:
         "npy": Reader([array], mutate_npy, lambda path: read_arrays(Path(path)) and None, ".npy"),
         "npz": Reader([archive], mutate_archive, lambda path: read_arrays(Path(path)) and None, ".npz"),
         "seal": Reader(files, mutate_words, _sealed(set(files))),
-        "litert": Reader(unsealed, mutate_words, _in_litert, inputs=500, may_crash=True),
+        "litert": Reader(unsealed, mutate_words, _in_litert, inputs=500, seconds=5, may_crash=True),
     }
 
 
@@ -184,7 +185,7 @@ def _work(reader: Reader, name: str, seed: int, numbers: range, pipe: int, path:
     warnings.simplefilter("ignore")
     for number in numbers:
         data = damaged(reader, name, seed, number)
-        signal.alarm(SECONDS)  # not handled: it ends the worker wherever it hangs
+        signal.alarm(reader.seconds)  # not handled: it ends the worker wherever it hangs
         started = time.perf_counter()
         answer = _answer(reader, data, path)
         os.write(pipe, f"{time.perf_counter() - started:.3f} {answer}\n".encode("utf-8", "replace"))

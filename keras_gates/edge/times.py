@@ -109,7 +109,7 @@ def read_times(
     if frequency is None and not _about_even(index):
         frequency, grid = _grid(local)
         if fill is None:
-            raise EdgeError(_gap(table, local, rows, name, frequency, grid))
+            raise EdgeError(_gap(table, local, rows, name, frequency, grid, zoned=index is not local))
         if grid is None:
             raise EdgeError(
                 f"{table.path}: the times are not on a regular grid, so {fill!r} cannot fill them; resample them"
@@ -266,7 +266,7 @@ def _grid(index: Any) -> tuple[str | None, Any]:
     return None, None
 
 
-def _gap(table: Table, local: Any, rows: np.ndarray, name: str, frequency: str | None, grid: Any) -> str:
+def _gap(table: Table, local: Any, rows: np.ndarray, name: str, frequency: str | None, grid: Any, zoned: bool) -> str:
     pandas = need("pandas", "a table")
     steps = np.diff(local.asi8)
     usual = np.median(steps)
@@ -279,7 +279,7 @@ def _gap(table: Table, local: Any, rows: np.ndarray, name: str, frequency: str |
         advice = "--set fill=previous or fill=interpolate adds them"
     distance, common = (pandas.Timedelta(int(step), unit=local.unit) for step in (steps[place - 1], usual))
     hour = pandas.Timedelta("1h")
-    if local.tz is None and abs(distance - common) == hour and common <= hour:
+    if not zoned and abs(distance - common) == hour and common <= hour:
         advice += "; if it is a change of daylight-saving time, --set timezone=Europe/Berlin or yours"
     return (
         f"{table.where(int(rows[place]), name)}: {local[place]} comes {distance} after {local[place - 1]}, most rows are "

@@ -85,6 +85,23 @@ def test_daylight_saving_time(tmp_path):
         assert list(series.times.index) == list(moments.tz_convert("UTC").tz_localize(None))
 
 
+def test_an_hour_that_is_missing_may_be_a_change_of_the_clock_unless_the_zone_is_known(tmp_path):
+    with pytest.raises(EdgeError, match="change of daylight-saving time, --set timezone=Europe/Berlin"):
+        series_of(tmp_path, HOURS.delete(5))
+    with pytest.raises(EdgeError, match="comes 0 days 02:00:00 after") as error:
+        series_of(tmp_path, HOURS.delete(5), timezone="Europe/Berlin")
+    assert "daylight-saving" not in str(error.value)
+
+
+def test_times_after_the_last_of_about_even_ones_go_on_with_their_median_step(tmp_path):
+    late = pandas.to_timedelta(np.random.default_rng(0).integers(0, 2, 40), unit="s")
+    times = pandas.date_range("2024-01-20 22:00", periods=40, freq="min") + late
+    series = series_of(tmp_path, times)
+    assert series.times.frequency is None
+    step = pandas.Series(times).diff().median()
+    assert list(series.times.after(2)) == [times[-1] + step, times[-1] + 2 * step]
+
+
 def test_gaps_are_named_and_filled_on_request(tmp_path):
     days = pandas.date_range("2024-01-01", periods=20, freq="B")
     kept = days.delete([4, 5])
