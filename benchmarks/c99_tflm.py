@@ -11,6 +11,7 @@ release: -Os, error texts stripped, functions that are not called removed.
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -108,11 +109,11 @@ def built(sources: Path, core: Core, cmsis: bool, build: Path) -> list[Path]:
     if cmsis:
         for folder in ("LSTM", "FullyConnected", "NNSupport", "Softmax", "BasicMath"):
             every = (sources / f"CMSIS-NN/Source/{folder}Functions").glob("*.c")
-            files += [path for path in every if not path.stem.endswith(("_f16", "_f32"))]
+            files += [path for path in every if not re.search("_f16|_f32|_s4|conv|transpose", path.stem)]
     objects = []
     for path in sorted(set(files)):
-        kernel = path.parent.name in ("kernels", "cmsis_nn") or path.suffix == ".c"
-        target = build / ("cmsis" if cmsis and kernel else "own") / f"{path.parent.name}_{path.stem}.o"
+        arm = path.parent.name == "cmsis_nn" or path.suffix == ".c"
+        target = build / ("cmsis" if arm else "own") / f"{path.parent.name}_{path.stem}.o"
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             command = compiler(sources, core, cmsis, path.suffix == ".cc")
