@@ -73,7 +73,8 @@ class _Instance:
 
     def __init__(self, library: _Library):
         self.library = library
-        self._state = ctypes.create_string_buffer(library.size + 16)
+        self._fed_back = {result.index: source.index for source, result, *_ in library.graph.memory}
+        self._state: Any = ctypes.create_string_buffer(library.size + 16)
         source = library.source
         self._arrays = {
             p.value.index: np.zeros(p.value.shape, p.value.dtype) for p in (*source.inputs, *source.outputs)
@@ -104,6 +105,7 @@ class _Instance:
         (self._kept if index in self._kept else self._arrays)[index][...] = values
 
     def get_tensor(self, index: int) -> np.ndarray:
+        index = self._fed_back.get(index, index)
         return (self._kept if index in self._kept else self._arrays)[index].copy()
 
     def invoke(self) -> None:
