@@ -19,14 +19,14 @@ from keras_gates.exporting.c99.cores import CORES, Core, core_of
 from keras_gates.exporting.c99.fixed_point import decompose, limits
 from keras_gates.exporting.c99.graph import Graph, Node, graph_of
 from keras_gates.exporting.c99.measure import _start
-from keras_gates.exporting.c99.operators_int8 import channel_factor
 from keras_gates.exporting.c99.program import array
 from keras_gates.exporting.c99.source import source_of
 
 ROOT = Path(__file__).parents[1]
 SOURCES = """LSTMFunctions/arm_lstm_unidirectional_s8 NNSupportFunctions/arm_nn_lstm_step_s8
 NNSupportFunctions/arm_nn_lstm_calculate_gate_s8_s16 NNSupportFunctions/arm_nn_vec_mat_mul_result_acc_s8_s16
-BasicMathFunctions/arm_elementwise_mul_s16_s8 BasicMathFunctions/arm_elementwise_mul_s16 BasicMathFunctions/arm_elementwise_mul_acc_s16
+BasicMathFunctions/arm_elementwise_mul_s16_s8 BasicMathFunctions/arm_elementwise_mul_s16
+BasicMathFunctions/arm_elementwise_mul_acc_s16
 ActivationFunctions/arm_nn_activation_s16 NNSupportFunctions/arm_nntables FullyConnectedFunctions/arm_fully_connected_s8
 FullyConnectedFunctions/arm_fully_connected_per_channel_s8 NNSupportFunctions/arm_nn_vec_mat_mult_t_s8
 NNSupportFunctions/arm_nn_vec_mat_mult_t_per_ch_s8"""
@@ -122,7 +122,6 @@ def dense(node: Node) -> tuple[str, str]:
     arguments = f"&none, &p, &q, &in, x, &filter, weights{n}, &out, raw_bias{n}, &out, y"
     call = f"{parameters}wrong += arm_fully_connected_{kind}({arguments}) != ARM_CMSIS_NN_SUCCESS;"
     words = {"inputs": inputs, "units": units, "offset": -x.zero, "zero": y.zero, "low": low, "high": high, "n": n}
-    assert channel_factor(x, w.scales[0], y) > 0
     return array(f"raw_bias{n}", bias, "int32_t"), DENSE.format(**words, call=call)
 
 
