@@ -74,14 +74,14 @@ class _Instance:
     def __init__(self, library: _Library):
         self.library = library
         self._fed_back = {result.index: source.index for source, result, *_ in library.graph.memory}
-        self._state: Any = ctypes.create_string_buffer(library.size + 16)
+        self._state = ctypes.create_string_buffer(library.size + 16)
         source = library.source
         self._arrays = {
             p.value.index: np.zeros(p.value.shape, p.value.dtype) for p in (*source.inputs, *source.outputs)
         }
         members = zip(library.kept.items(), library.offsets)
         self._kept = {
-            index: np.frombuffer(self._state, dtype, int(np.prod(shape)), offset).reshape(shape)
+            index: np.frombuffer(memoryview(self._state), dtype, int(np.prod(shape)), offset).reshape(shape)
             for (index, (_, (dtype, shape))), offset in members
         }
         self.reset_all_variables()
