@@ -112,8 +112,9 @@ def built(sources: Path, core: Core, cmsis: bool, build: Path) -> list[Path]:
             files += [path for path in every if not re.search("_f16|_f32|_s4|conv|transpose", path.stem)]
     objects = []
     for path in sorted(set(files)):
+        folder = "lite_kernels" if path.parent == lite / "kernels" else path.parent.name  # both have a kernel_util
         arm = path.parent.name == "cmsis_nn" or path.suffix == ".c"
-        target = build / ("cmsis" if arm else "own") / f"{path.parent.name}_{path.stem}.o"
+        target = build / ("cmsis" if arm else "own") / f"{folder}_{path.stem}.o"
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             command = compiler(sources, core, cmsis, path.suffix == ".cc")
