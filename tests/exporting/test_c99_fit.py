@@ -65,6 +65,7 @@ def test_limits_are_compared_and_named():
     assert "1 too many" in str(tight)
 
 
+@pytest.mark.slow
 def test_a_keras_model_is_exported_and_measured(tmp_path):
     keras = pytest.importorskip("keras")
     pytest.importorskip("tensorflow", reason="the file is exported here")

@@ -73,6 +73,7 @@ class _Instance:
 
     def __init__(self, library: _Library):
         self.library = library
+        self._fed_back = {result.index: source.index for source, result, *_ in library.graph.memory}
         self._state = ctypes.create_string_buffer(library.size + 16)
         source = library.source
         self._arrays = {
@@ -80,7 +81,7 @@ class _Instance:
         }
         members = zip(library.kept.items(), library.offsets)
         self._kept = {
-            index: np.frombuffer(self._state, dtype, int(np.prod(shape)), offset).reshape(shape)
+            index: np.frombuffer(memoryview(self._state), dtype, int(np.prod(shape)), offset).reshape(shape)
             for (index, (_, (dtype, shape))), offset in members
         }
         self.reset_all_variables()
@@ -104,6 +105,7 @@ class _Instance:
         (self._kept if index in self._kept else self._arrays)[index][...] = values
 
     def get_tensor(self, index: int) -> np.ndarray:
+        index = self._fed_back.get(index, index)
         return (self._kept if index in self._kept else self._arrays)[index].copy()
 
     def invoke(self) -> None:
