@@ -58,6 +58,7 @@ VARIANTS = {
     "zoneout": "zoneout",
     "projection": "projection to half of the units",
 }
+GPU_COLUMNS = ("GateLSTM", "GateLSTM article", "keras.layers.LSTM", "torch.nn.LSTM")
 GATES = ("peephole", "coupled", "layer_norm", "zoneout", "projection")
 
 
@@ -247,9 +248,29 @@ def goals() -> str:
     return table(["goal", "where", "at most", "reached, wall time", "processor time", ""], cells)
 
 
+def gpu() -> str:
+    """Milliseconds on a GPU, forward / training step, and geometric means of the ratios to Keras."""
+    cells = []
+    for backend, text in BACKENDS.items():
+        if not (document := read(f"gpu_{backend}")):
+            continue
+        for row in document["rows"]:
+            times = [
+                " / ".join(f"{row[kind][name]:.2f}" for kind in ("forward", "train")) if name in row["forward"] else ""
+                for name in GPU_COLUMNS
+            ]
+            cells.append([f"{text}, {row['shape']}", *times])
+        ratios = document["geometric_means"]
+        means = [ratios.get(f"{name} / keras.layers.LSTM") for name in GPU_COLUMNS]
+        cells.append(
+            [f"{text}, ratio to Keras", *[f"{m['forward']:.2f} / {m['train']:.2f}" if m else "" for m in means]]
+        )
+    return table(["milliseconds, forward / training step", *[COLUMNS[name] for name in GPU_COLUMNS]], cells)
+
+
 def tables() -> dict[str, str]:
     """Name → Markdown, of every table whose results are there."""
-    found = {"variants": variants(), "goals": goals(), "machines": machines()}
+    found = {"variants": variants(), "goals": goals(), "machines": machines(), "gpu": gpu()}
     if document := read("layers_tensorflow_plain"):
         found |= {
             "summary": means(document, RATIOS),
