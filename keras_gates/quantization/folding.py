@@ -12,9 +12,37 @@ from keras_gates._compat import functional_graph
 from keras_gates._errors import InvalidArgument
 from keras_gates.layers.cell import GateLSTMCell
 
-_PASSING = ("Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "ActivityRegularization", "Identity")
+_PASSING = (
+    "Dropout",
+    "SpatialDropout1D",
+    "GaussianNoise",
+    "GaussianDropout",
+    "ActivityRegularization",
+    "Identity",
+    "Folded",
+)
 _LINEAR = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
 Affine = tuple[np.ndarray, np.ndarray]  # factor and shift of every channel
+
+
+@keras.saving.register_keras_serializable("keras_gates")
+class Folded(keras.layers.Layer):
+    """In the place of a layer that became part of another one's weights: returns its input.
+
+    (A normalization may be called with a mask, which `keras.layers.Identity` does not take.)
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the input."""
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any, *_: Any) -> Any:
+        """Return the input's shape."""
+        return input_shape
 
 
 def folded(model: keras.Model) -> keras.Model:
@@ -77,7 +105,7 @@ def _rebuilt(
 ) -> keras.Model:
     def again(layer: keras.layers.Layer) -> keras.layers.Layer:
         if layer.name in gone:
-            return keras.layers.Identity(name=layer.name)
+            return Folded(name=layer.name)
         new = layer.get_config()
         for key, value in config.get(layer.name, {}).items():
             new[key] = keras.activations.serialize(value) if key == "activation" else value

@@ -28,7 +28,7 @@ from keras_gates.quantization.sums import (
 # They move numbers or, in inference, return them; what they return is on their input's grid.
 MOVING = (
     "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "ActivityRegularization", "Flatten", "Reshape", "Permute",
-    "RepeatVector", "ZeroPadding1D", "Cropping1D", "Identity", "GlobalMaxPooling1D", "MaxPooling1D",
+    "RepeatVector", "ZeroPadding1D", "Cropping1D", "Identity", "Folded", "GlobalMaxPooling1D", "MaxPooling1D",
 )  # fmt: skip
 _IN_FRONT = ("Normalization", "BatchNormalization", "LogMel")  # with weights, and yet outside the integers
 _KINDS: dict[type, type[QuantizedLayer]] = {
@@ -151,7 +151,7 @@ def unsupported(operation: Any, reason: str) -> str:
 
 
 def _why_not(layer: keras.layers.Layer) -> str:
-    others = [] if hasattr(layer, "layers") else keras.tree.flatten(layer.input)[1:]
+    others = [] if isinstance(layer, keras.Model) else keras.tree.flatten(layer.input)[1:]
     if isinstance(layer, keras.layers.Bidirectional):
         return _why_not_both_ways(layer, others)
     if isinstance(layer, keras.layers.Wrapper | keras.Model):

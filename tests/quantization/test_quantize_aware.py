@@ -83,7 +83,8 @@ def test_back_to_float(events):
 def test_four_bits_round_weights_to_fifteen_values(events):
     aware = keras_gates.quantize_aware(classifier(), "int4", calibration=events)
     for layer in aware.layers:
-        kernels = [v for name, v in layer.file_numbers().constants.items() if not name.startswith("bias")]
+        (numbers,) = layer.file_numbers()
+        kernels = [v for name, v in numbers.constants.items() if not name.startswith("bias")]
         assert max(np.abs(k).max() for k in kernels) == 7
 
 
