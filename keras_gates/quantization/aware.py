@@ -173,7 +173,7 @@ def _float_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _check(model: Any, precision: str, arithmetic: str, calibration: Any) -> None:
-    if precision == "int16x8":
+    if isinstance(precision, str) and precision == "int16x8":
         raise InvalidArgument(
             "quantize_aware: activations of 16 bits leave nothing to train for; export the float model with "
             "precision='int16x8' and calibration data."

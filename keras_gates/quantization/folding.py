@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -79,7 +80,7 @@ def folded(model: keras.Model) -> keras.Model:
                 config.setdefault(before.name, {})["activation"] = keras.activations.relu
             else:
                 config.setdefault(before.name, {})["use_bias"] = True
-                changes.append((before.name, lambda new, affine=affine: _scale_outputs(new, affine)))
+                changes.append((before.name, partial(_scale_outputs, affine=affine)))
         elif affine is None:
             raise InvalidArgument(
                 f"quantize_aware: {layer.name} ({type(layer).__name__}) comes after a layer that cannot end in a ReLU; put it "
@@ -95,7 +96,7 @@ def folded(model: keras.Model) -> keras.Model:
             for each in after:
                 if not isinstance(each, keras.layers.Bidirectional):
                     config.setdefault(each.name, {})["use_bias"] = True
-                changes.append((each.name, lambda new, affine=affine: _scale_inputs(new, affine)))
+                changes.append((each.name, partial(_scale_inputs, affine=affine)))
         gone.add(layer.name)
     return _rebuilt(model, gone, config, changes) if gone else model
 
