@@ -1,4 +1,4 @@
-"""The integer operators' arithmetic on tensors: roundings, tables, and gradients that pass them unchanged.
+"""The integer operators' arithmetic on tensors: products, roundings, and gradients that pass them unchanged.
 
 Integers are held in floats: int8 products of up to 1,000 addends in float32 (exact below 2^24), what follows in float64. The
 steps are those of TensorFlow Lite's reference kernels and of gemmlowp's ``fixedpoint.h``, whose roundings decide single bits.
@@ -6,7 +6,6 @@ steps are those of TensorFlow Lite's reference kernels and of gemmlowp's ``fixed
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import keras
@@ -15,8 +14,6 @@ from keras import ops
 
 _MOST_ADDENDS = 1000  # 128 * 128 * 1000 < 2^24
 _POWERS = 2.0 ** np.arange(-128, 129)
-# exp(-1/4), exp(-1/2), exp(-1), … exp(-16) in Q0.15
-_EXPONENTIALS = (25520, 19875, 12055, 4435, 600, 11, 0)
 
 
 def has_float64() -> bool:
@@ -103,49 +100,3 @@ def product(x: Any, weights: Any, exact: bool) -> Any:
 def looked_up(x: Any, values: np.ndarray) -> Any:
     """Return the entries of a table of 65,536 for int16 numbers."""
     return ops.take(ops.convert_to_tensor(values), ops.cast(x, "int32") + 32768)
-
-
-@lru_cache(maxsize=32)
-def gate_table(kind: str, bits: int) -> np.ndarray:
-    """Return gemmlowp's sigmoid or tanh in Q0.15 of every int16, from -32768 on.
-
-    Args:
-        kind: "sigmoid" or "tanh".
-        bits: Bits of the whole part of the input, which is Q(bits).(15 - bits).
-    """
-    a = np.arange(-32768, 32768, dtype=np.int64)
-    y = _two_over_one_plus_exp(-np.abs(a), bits + (kind == "tanh"))
-    if kind == "sigmoid":
-        y = np.minimum(y * 2, 32767)
-        y = np.where(a == 0, 16384, np.where(a > 0, y, 32767 - y))
-    else:
-        y = np.sign(a) * np.minimum((y - 8192) * 4, 32767)
-    return y.astype(np.float32)
-
-
-def _two_over_one_plus_exp(a: np.ndarray, bits: int) -> np.ndarray:
-    """Return 2 / (1 + exp(a)) in Q2.13 for a <= 0 in Q(bits).(15 - bits)."""
-    quarter = 1 << (13 - bits)
-    low = (a & (quarter - 1)) - quarter
-    rest, x = low - a, low * (1 << bits) + 4096
-    x2 = _times15(x, x)
-    x3, x4 = _times15(x2, x), _times15(x2, x2)
-    y = np.minimum(28918 + _times15(28918, x + _divided(_times15(_divided(x4, 2) + x3, 10923) + x2, 1)), 32767)
-    for place, power in enumerate(_EXPONENTIALS[: min(bits + 2, 7)]):
-        y = np.where(rest & (quarter << place), _times15(y, power), y)
-    y = np.where(a < -(32 << (15 - bits)), 0, y) if bits > 5 else y
-    half = (np.where(a == 0, 32767, y) + 32768) >> 1
-    x = 23130 + _times15(half, -15420)
-    for _ in range(3):  # Newton's division
-        x = x + np.clip(_times15(x, 8192 - _times15(half, x)) * 4, -32768, 32767)
-    return x
-
-
-def _times15(a: Any, b: Any) -> Any:
-    return (a * b + 0x4000) >> 15
-
-
-def _divided(x: np.ndarray, n: int) -> np.ndarray:
-    """Return x / 2^n to the nearest, halves away from zero."""
-    mask = (1 << n) - 1
-    return (x >> n) + ((x & mask) > (mask >> 1) + (x < 0))

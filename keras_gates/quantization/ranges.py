@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_gates._compat import functional_graph, without_new_nodes
+from keras_gates._compat import functional_graph, input_structure, without_new_nodes
 from keras_gates._errors import InvalidArgument
 from keras_gates.layers.standard import weights_of
 
@@ -27,6 +27,10 @@ class Range:
         """Widen to the values of an array."""
         if x.size and x.dtype.kind in "fiu":
             self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
+
+    def join(self, other: Range) -> None:
+        """Widen to another range."""
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
 
 
 def batches_of(model: keras.Model, calibration: Any) -> Iterator[Any]:
@@ -95,14 +99,13 @@ def ranges_of(model: keras.Model, calibration: Any) -> Ranges:
         calibration: See `batches_of`.
     """
     graph = functional_graph(model)
-    tensors = {id(x): x for layer in graph.layers for x in keras.tree.flatten(layer.output)}
+    tensors = {id(x): x for layer in graph.operations for x in keras.tree.flatten(layer.output)}
     dense = [layer for layer in graph.layers if isinstance(layer, keras.layers.Dense)]
-    recurrent = [layer for layer in graph.layers if isinstance(layer, keras.layers.RNN)]
-    ranges = Ranges(
-        {key: Range() for key in tensors}, *({id(x): Range() for x in on} for on in (dense, *[recurrent] * 2))
-    )
+    recurrent = [(layer, part) for layer in graph.layers for part in recurrent_parts(layer)]
+    parts = [part for _, part in recurrent]
+    ranges = Ranges({key: Range() for key in tensors}, *({id(x): Range() for x in on} for on in (dense, *[parts] * 2)))
     with without_new_nodes(model):
-        every = keras.Model(graph.inputs, list(tensors.values()))
+        every = keras.Model(input_structure(graph), list(tensors.values()))
         for number, batch in enumerate(batches_of(model, calibration)):
             if not all(
                 np.isfinite(np.asarray(x)).all() for x in keras.tree.flatten(batch) if np.asarray(x).dtype.kind == "f"
@@ -116,12 +119,27 @@ def ranges_of(model: keras.Model, calibration: Any) -> Ranges:
             for layer in dense:
                 kernel, *bias = (keras.ops.convert_to_numpy(weight) for weight in layer.weights)
                 ranges.sums[id(layer)].see(values[id(layer.input)] @ kernel + (bias[0] if bias else 0.0))
-            for layer in recurrent:
-                see_states(layer, values[id(layer.input)], ranges.hidden[id(layer)], ranges.cell[id(layer)])
+            for layer, part in recurrent:
+                x, *mask = (values[id(tensor)] for tensor in keras.tree.flatten(layer.input))
+                see_states(part, x, ranges.hidden[id(part)], ranges.cell[id(part)], *mask)
     return ranges
 
 
-def see_states(layer: keras.layers.RNN, x: np.ndarray, hidden: Range, cell: Range) -> None:
+def recurrent_parts(layer: Any) -> list[keras.layers.RNN]:
+    """Return the recurrent layers in a layer: itself, or those of a `Bidirectional`; none in others."""
+    if isinstance(layer, keras.layers.Bidirectional):
+        return [layer.forward_layer, layer.backward_layer]
+    return [layer] if isinstance(layer, keras.layers.RNN) else []
+
+
+def is_mask(tensor: Any) -> bool:
+    """Return whether a tensor of a model holds booleans."""
+    return keras.backend.standardize_dtype(tensor.dtype) == "bool"
+
+
+def see_states(
+    layer: keras.layers.RNN, x: np.ndarray, hidden: Range, cell: Range, mask: np.ndarray | None = None
+) -> None:
     """Run a standard LSTM from zero states, and widen the ranges to its hidden state and to the size of its cell state."""
     kernel, recurrent, bias = weights_of(layer.cell)
     kernel, recurrent = keras.ops.convert_to_numpy(kernel), keras.ops.convert_to_numpy(recurrent)
@@ -130,8 +148,11 @@ def see_states(layer: keras.layers.RNN, x: np.ndarray, hidden: Range, cell: Rang
     steps = range(x.shape[1])
     for time in reversed(steps) if layer.go_backwards else steps:
         i, f, g, o = np.split(projected[:, time] + h @ recurrent, 4, axis=-1)
+        before = h, c
         c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
         h = _sigmoid(o) * np.tanh(c)
+        if mask is not None:
+            h, c = (np.where(mask[:, time, None], *both) for both in zip((h, c), before))
         hidden.see(h)
         cell.see(np.abs(c))
 

@@ -11,7 +11,6 @@ from keras import ops
 from keras_gates._compat import backend_rnn
 from keras_gates.quantization.arithmetic import (
     clipped,
-    gate_table,
     looked_up,
     narrow,
     nearest,
@@ -21,6 +20,7 @@ from keras_gates.quantization.arithmetic import (
     wide,
 )
 from keras_gates.quantization.numbers import Scale, bias_numbers, weight_numbers
+from keras_gates.quantization.tables import gate_table
 
 GATES = 4  # ignore, forget, candidate, use, the order of columns
 
@@ -33,11 +33,13 @@ class LSTMScales:
         x: of its input.
         hidden: of its hidden state, which is its output.
         cell: a power of two.
+        arithmetic: "litert" or "tflm", whose roundings and tables are computed.
     """
 
     x: Scale
     hidden: Scale
     cell: float
+    arithmetic: str = "litert"
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,13 @@ def run(
         The last output, every output and the last states, in reals.
     """
     units = numbers.recurrent_kernel.shape[0]
-    k_factor = numbers.kernel_scales * scales.x.scale * 4096.0
-    r_factor = numbers.recurrent_scales * scales.hidden.scale * 4096.0
+    tflm = exact and scales.arithmetic == "tflm"
+    seen = wide if tflm else narrow  # LiteRT multiplies scales in float32, TFLM in float64
+    k_factor = seen(numbers.kernel_scales) * scales.x.scale * 4096.0
+    r_factor = seen(numbers.recurrent_scales) * scales.hidden.scale * 4096.0
     fraction = -round(float(np.log2(scales.cell)))
-    ratio = float(np.float32(2.0**-30 / scales.hidden.scale))
+    ratio = 2.0**-30 / scales.hidden.scale
+    ratio = ratio if tflm else float(np.float32(ratio))
     zero = float(scales.hidden.zero)
     k_bias = numbers.bias - scales.x.zero * wide(ops.sum(numbers.kernel, axis=0))
     r_bias = -zero * wide(ops.sum(numbers.recurrent_kernel, axis=0))
@@ -103,19 +108,19 @@ def run(
     def gate_inputs(x: Any, weights: Any, bias: Any, factor: Any) -> tuple[Any, Any]:
         """Return sums in Q3.12, as the operator rounds them and unrounded."""
         total = product(x, weights, exact) + bias
-        soft = narrow(total) * factor
+        soft = narrow(total) * narrow(factor)
         return (narrow(rescaled(total, wide(factor))) if exact else soft), soft
 
     def activation(kind: str, x: Any, whole: int) -> Any:
         function = ops.sigmoid if kind == "sigmoid" else ops.tanh
         soft = function(x * 2.0 ** (whole - 15)) * 32768.0
         if exact:
-            return straight(looked_up(x, gate_table(kind, whole)), soft)
+            return straight(looked_up(x, gate_table(kind, whole, scales.arithmetic)), soft)
         return straight(ops.minimum(nearest(soft), 32767.0), soft)
 
     def halved(hard: Any, places: int) -> Any:
-        """Return a product of integers divided by 2^places to the nearest."""
-        return narrow(nearest(hard * 2.0**-places))
+        """Return a product of integers divided by 2^places: to the nearest, by TFLM rounded twice."""
+        return narrow(rescaled(hard, wide(2.0**-places)) if tflm else nearest(hard * 2.0**-places))
 
     hard, soft = gate_inputs(events, numbers.kernel, k_bias, k_factor)
     projected = straight(clipped(hard, 16), clipped(soft, 16))
@@ -125,10 +130,12 @@ def run(
     def step(a: Any, before: list[Any]) -> tuple[Any, list[Any]]:
         h, c = before
         hard, soft = gate_inputs(h, numbers.recurrent_kernel, r_bias, r_factor)
+        hard = clipped(hard, 16) if tflm else hard
         gates = straight(clipped(nearest(a + hard), 16), clipped(a + soft, 16))
         i, f, _, o = ops.split(activation("sigmoid", gates, 3), GATES, axis=-1)  # all four: fewer operations
         g = activation("tanh", gates[..., 2 * units : 3 * units], 3)
         kept, added = halved(precise(f) * precise(c), 15), halved(precise(i) * precise(g), 30 - fraction)
+        added = clipped(added, 16) if tflm else added
         soft = f * c * 2.0**-15 + i * g * 2.0 ** (fraction - 30)
         c = straight(clipped(kept + added, 16), clipped(soft, 16))
         t = activation("tanh", c, 15 - fraction)

@@ -97,7 +97,8 @@ def test_back_to_float(events):
 def test_four_bits_round_weights_to_fifteen_values(events):
     aware = keras_gates.quantize_aware(classifier(), "int4", calibration=events)
     for layer in aware.layers:
-        kernels = [v for name, v in layer.file_numbers().constants.items() if not name.startswith("bias")]
+        (numbers,) = layer.file_numbers()
+        kernels = [v for name, v in numbers.constants.items() if not name.startswith("bias")]
         assert max(np.abs(k).max() for k in kernels) == 7
 
 
@@ -123,22 +124,31 @@ REFUSED = {
         "Dropout layer before",
     ),
     "GRU": (lambda: classifier(keras.layers.GRU(4, return_sequences=True)), "GRUCell"),
-    "between": (
+    "layer normalization": (
         lambda: classifier(keras_gates.GateLSTM(4, return_sequences=True), keras.layers.LayerNormalization()),
-        "no integer counterpart",
+        "root of squares",
     ),
+    "normalization between": (
+        lambda: classifier(
+            keras_gates.GateLSTM(4, return_sequences=True),
+            keras.layers.BatchNormalization(),
+            keras.layers.MaxPooling1D(2),
+        ),
+        "cannot become part of a layer's weights",
+    ),
+    "sums of both ways": (
+        lambda: classifier(
+            keras.layers.Bidirectional(keras_gates.GateLSTM(2, return_sequences=True), merge_mode="sum")
+        ),
+        "'sum' instead of 'concat'",
+    ),
+    "groups": (lambda: classifier(keras.layers.Conv1D(3, 3, groups=3)), "groups of channels"),
     "activation": (lambda: classifier(dense=keras.layers.Dense(2, activation="elu")), "activation other than"),
     "half precision": (
         lambda: classifier(keras_gates.GateLSTM(4, dtype="mixed_float16", return_sequences=True)),
         "float16",
     ),
-    "mask": (lambda: classifier(keras.layers.Masking()), "takes a mask"),
-    "both ways": (
-        lambda: classifier(keras.layers.Bidirectional(keras_gates.GateLSTM(2, return_sequences=True))),
-        "counterpart",
-    ),
-    "convolution in front": (lambda: classifier(keras.layers.Conv1D(3, 3, padding="same")), "no integer counterpart"),
-    "nothing": (lambda: keras.Sequential([keras.Input((8, 3)), keras.layers.Flatten()]), "no Embedding, LSTM or Dense"),
+    "nothing": (lambda: keras.Sequential([keras.Input((8, 3)), keras.layers.Flatten()]), "nothing to quantize"),
 }
 
 
@@ -148,6 +158,31 @@ def test_what_integers_cannot_represent_is_refused(name, events):
     with pytest.raises(keras_gates.InvalidArgument, match=words) as error:
         keras_gates.quantize_aware(build(), calibration=events)
     assert "\n" not in str(error.value)
+
+
+def test_operations_between_integers_are_refused(events):
+    x = keras.Input((8, 3))
+    h = keras_gates.GateLSTM(4, return_sequences=True)(x)
+    model = keras.Model(x, keras.layers.Dense(2)(h[:, -1]))
+    with pytest.raises(keras_gates.InvalidArgument, match="GetItem"):
+        keras_gates.quantize_aware(model, calibration=events)
+
+
+def test_an_initial_state_is_refused(events):
+    x, h, c = keras.Input((8, 3)), keras.Input((4,)), keras.Input((4,))
+    model = keras.Model([x, h, c], keras_gates.GateLSTM(4)(x, initial_state=[h, c]))
+    with pytest.raises(keras_gates.InvalidArgument, match="initial state"):
+        keras_gates.quantize_aware(model, calibration=(events, *[np.zeros((64, 4), "float32")] * 2))
+
+
+def test_rows_of_a_stateful_model_can_start_anew(events):
+    layer = keras_gates.GateLSTM(4, stateful=True, return_sequences=True)
+    aware = keras_gates.quantize_aware(keras.Sequential([keras.Input((8, 3), batch_size=4), layer]), calibration=events)
+    first, second = (aware.predict(events[:4], verbose=0, batch_size=4) for _ in range(2))
+    assert np.abs(first - second).max() > 0
+    for state in aware.layers[0].states:
+        state.assign(keras.ops.zeros_like(state))
+    np.testing.assert_array_equal(aware.predict(events[:4], verbose=0, batch_size=4), first)
 
 
 def test_an_adapted_normalization_in_front_is_kept(events, tmp_path):
@@ -169,6 +204,10 @@ def test_arguments_are_checked(events):
         keras_gates.quantize_aware(
             classifier(), calibration=np.where(np.arange(64)[:, None, None] == 40, np.nan, events)
         )
+    with pytest.raises(keras_gates.InvalidArgument, match="16 bits leave nothing"):
+        keras_gates.quantize_aware(classifier(), "int16x8", calibration=events)
+    with pytest.raises(keras_gates.InvalidArgument, match="litert, tflm"):
+        keras_gates.quantize_aware(classifier(), calibration=events, arithmetic="gemmlowp")
     with pytest.raises(keras_gates.InvalidArgument, match="int8, int4"):
         keras_gates.quantize_aware(classifier(), "int2", calibration=events)
     with pytest.raises(keras_gates.InvalidArgument, match="calibration"):

@@ -5,6 +5,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from keras_gates.exporting.verify.tflm import run_tflm
+
 _NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
 
@@ -38,3 +40,41 @@ def numbers_of(data, kind, samples, which=-1):
         interpreter.invoke()
         rows.append(interpreter.get_tensor(target["index"])[0].astype(int))
     return np.stack(rows), *target["quantization"]
+
+
+def answers(data, samples, lengths=None, kernels="reference", continued=False):
+    """Return what a file answers to each sample from empty memory: integers, scale and zero point.
+
+    Args:
+        data: Bytes of the file.
+        samples: Inputs without batch axis: tokens, or reals, which are quantized as the file's input is.
+        lengths: Of the samples, if the file takes them.
+        kernels: LiteRT's "reference" or "default" ones, or "tflm".
+        continued: Each sample starts from the memory that the one before left.
+    """
+    resolver = OpResolverType.BUILTIN_REF if kernels == "reference" else OpResolverType.AUTO
+    interpreter = Interpreter(model_content=data, experimental_op_resolver_type=resolver)
+    interpreter.allocate_tensors()
+    places, (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    calls = []
+    for number, sample in enumerate(samples):
+        call = []
+        for place in places:
+            if place["dtype"] == np.int8:
+                scale, zero = place["quantization"]
+                sample = np.clip(np.rint(sample.astype("float64") / scale) + zero, -128, 127)
+            is_length = lengths is not None and list(place["shape"]) == [1]
+            call.append(np.asarray([lengths[number]] if is_length else sample[None], place["dtype"]))
+        calls.append(call)
+    if kernels == "tflm":
+        rows = [outputs[0][0] for outputs in run_tflm(data, [[call] for call in calls])[0]]
+    else:
+        rows = []
+        for call in calls:
+            if not (continued and rows):
+                interpreter.reset_all_variables()
+            for place, value in zip(places, call):
+                interpreter.set_tensor(place["index"], value)
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(target["index"]))
+    return np.concatenate(rows).astype(int), *target["quantization"]

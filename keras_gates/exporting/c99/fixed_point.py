@@ -5,7 +5,7 @@ Sources: TensorFlow Lite's ``quantization_util`` and gemmlowp's ``fixedpoint.h``
 
 from __future__ import annotations
 
-from math import exp, floor, frexp
+from math import floor, frexp
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from keras_gates.exporting.report import ExportError
 
 # exp(-1/4), exp(-1/2), exp(-1), … exp(-16) in Q0.31
 _POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
-# where TFLM's table of the sigmoid is one above the nearest integer
-_ONE_MORE = {4, 8, 12, 25, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45, 46, 49, 50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103}
-_ONE_MORE |= {112, 116, 135, 255, *range(14, 18), *range(19, 23), *range(27, 32)}
 
 
 def decompose(real: float) -> tuple[int, int]:
@@ -145,11 +142,6 @@ def _tanh(x: int, radius: int, multiplier: int, shift: int) -> int:
 
 def _saturated(x: int) -> int:
     return max(-(2**31), min(2**31 - 1, x))
-
-
-def gate_table() -> list[int]:
-    """Return TFLM's 256 values of sigmoid(i / 24) * 65536."""
-    return [floor(65536 / (1 + exp(-i / 24)) + 0.5) + (i in _ONE_MORE) for i in range(256)]
 
 
 def exact_pair(real: float, low: int, high: int) -> tuple[int, int]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.exporting.c99.fixed_point import gate_table
 from keras_gates.exporting.c99.graph import C_TYPES, Node, Value
 from keras_gates.exporting.c99.packed import PACKED
 from keras_gates.exporting.c99.schedule import Schedule
 from keras_gates.exporting.report import ExportError
+from keras_gates.quantization.tables import tflm_sigmoids
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # What each helper calls; a file of the same name has its text, `binary` makes several from one.
@@ -202,7 +202,7 @@ class Program:
                 name, _, kind = helper.rpartition("_")
                 path, words = _TEMPLATES / f"{name}.c", _WORDS[kind]
             elif helper == "table16":
-                words = {"gate_table": rows(list(map(str, gate_table()))).strip()}
+                words = {"gate_table": rows(list(map(str, tflm_sigmoids()))).strip()}
             text = path.read_text(encoding="utf-8")
             self.helpers[helper] = Template(text).substitute(words) if words else text
         return helper

@@ -17,8 +17,19 @@ from keras_gates.exporting.tflite.flatbuffer import add_buffer
 from keras_gates.quantization.layers import LayerNumbers
 from keras_gates.quantization.numbers import Scale
 
-_KINDS = {FUSED: "lstm", "FULLY_CONNECTED": "dense", "GATHER": "embedding"}
-_SAME_NUMBERS = (*MOVING, "REDUCE_MAX", "MAX_POOL_2D", "MUL")  # MUL: of the input alone, by a constant
+_KINDS = {
+    FUSED: "lstm", "FULLY_CONNECTED": "dense", "GATHER": "embedding",
+    "CONV_2D": "conv", "DEPTHWISE_CONV_2D": "depthwise", "MEAN": "mean",
+}  # fmt: skip
+_SAME_NUMBERS = (
+    *MOVING,
+    "REDUCE_MAX",
+    "MAX_POOL_2D",
+    "AVERAGE_POOL_2D",
+    "SQUEEZE",
+    "EXPAND_DIMS",
+    "MUL",
+)  # MUL: of the input alone, by a constant
 _OWN_SCALE = ("SOFTMAX", "LOGISTIC")  # fixed by the operator
 
 
@@ -43,7 +54,7 @@ def write_trained(model: schema.ModelT, layers: Sequence[LayerNumbers]) -> None:
             raise ExportError(
                 f"an operator {operator_name(model, operator)} of the file is of no layer trained in integers; report this model."
             )
-        rest.remove(layer)
+        rest = [each for each in rest if each is not layer]
         scales |= _write_layer(model, graph, operator, layer)
     if rest:
         raise ExportError(
@@ -56,13 +67,15 @@ def write_trained(model: schema.ModelT, layers: Sequence[LayerNumbers]) -> None:
 
 
 def _has_weights(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, kind: str) -> bool:
-    return _stored(model, graph.tensors[operator.inputs[0 if kind == "embedding" else 1]]) is not None
+    return kind == "mean" or _stored(model, graph.tensors[operator.inputs[0 if kind == "embedding" else 1]]) is not None
 
 
 def _is_of(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, layer: LayerNumbers) -> bool:
     """Whether the converter's integers are the layer's floats, each to the nearest step."""
-    kernel = layer.kernel if layer.kind == "embedding" else layer.kernel.T
-    places = {"embedding": [0], "dense": [1], "lstm": [1, 2, 3, 4]}[layer.kind]
+    if layer.kernel is None:
+        return True
+    kernel = layer.kernel if layer.kind in ("embedding", "depthwise") else layer.kernel.T
+    places = {"embedding": [0], "lstm": [1, 2, 3, 4]}.get(layer.kind, [1])
     parts = np.split(kernel, len(places)) if len(places) > 1 else [kernel]
     for place, part in zip(places, parts):
         tensor = graph.tensors[operator.inputs[place]]
@@ -71,7 +84,8 @@ def _is_of(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.Opera
             return False
         scale = np.array(tensor.quantization.scale, np.float64)
         zero = int(tensor.quantization.zeroPoint[0])
-        steps = scale[:, None] if len(scale) > 1 else scale
+        columns = layer.kind == "depthwise"  # whose outputs are the last axis
+        steps = scale[:, None] if len(scale) > 1 and not columns else scale
         real = (stored.reshape(part.shape).astype(np.float64) - zero) * steps
         if np.abs(real - part).max(initial=0) > 1.01 * scale.max():
             return False
@@ -89,6 +103,8 @@ def _write_layer(
         graph.tensors[operator.inputs[0]].quantization.zeroPoint = [layer.output.zero]
         return output
     assert layer.input is not None
+    if layer.kind == "mean":
+        return {operator.inputs[0]: layer.input, **output}
     for place, name in _places(layer.kind, operator):
         scale = layer.scales[name]
         _store(model, graph, operator, place, layer.constants[name], [float(value) for value in scale])
@@ -116,22 +132,19 @@ def _pass_on(model: schema.ModelT, graph: schema.SubGraphT, scales: dict[int, Sc
         before = len(scales)
         for operator in graph.operators:
             name, source, target = operator_name(model, operator), operator.inputs[0], operator.outputs[0]
-            if name not in _SAME_NUMBERS:
+            if name == "CONCATENATION":  # of int8: of one scale
+                known = next((scales[i] for i in (target, *operator.inputs) if i in scales), None)
+                scales |= {} if known is None else dict.fromkeys((target, *operator.inputs), known)
+            factor = _factor(model, graph, operator) if name == "MUL" else 1.0
+            if name not in _SAME_NUMBERS or factor is None:
                 continue
-            factor = 1.0
-            if name == "MUL":
-                constant = next((i for i in operator.inputs if _stored(model, graph.tensors[i]) is not None), None)
-                if constant is None or source not in graph.inputs:
-                    continue
-                tensor = graph.tensors[constant]
-                numbers = _stored(model, tensor)
-                assert numbers is not None
-                if numbers.size != 1:
-                    continue
-                factor = float(tensor.quantization.scale[0]) * (int(numbers[0]) - int(tensor.quantization.zeroPoint[0]))
-            if target in scales and source not in scales:
-                scales[source] = Scale(float(np.float32(scales[target].scale / factor)), scales[target].zero)
-            elif source in scales and target not in scales and name != "MUL":
+            # Rounding gives an int8 back if what it is multiplied by is nearly one.
+            is_same = abs(factor - 1.0) < 1e-5
+            if target in scales and source not in scales and (is_same or source in graph.inputs):
+                scales[source] = Scale(
+                    float(np.float32(scales[target].scale / (1.0 if is_same else factor))), scales[target].zero
+                )
+            elif source in scales and target not in scales and is_same:
                 scales[target] = scales[source]
     for operator in graph.operators:
         name = operator_name(model, operator)
@@ -142,6 +155,15 @@ def _pass_on(model: schema.ModelT, graph: schema.SubGraphT, scales: dict[int, Sc
                     f"{name}: no scale was trained for one of its tensors; the model has something between its layers of "
                     "integers that quantize_aware does not know. Report this model."
                 )
+
+
+def _factor(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT) -> float | None:
+    """Return the one number that a MUL multiplies by; None if it is no constant."""
+    for index in operator.inputs:
+        numbers, tensor = _stored(model, graph.tensors[index]), graph.tensors[index]
+        if numbers is not None and numbers.size == 1 and tensor.type == schema.TensorType.INT8:
+            return float(tensor.quantization.scale[0]) * (int(numbers[0]) - int(tensor.quantization.zeroPoint[0]))
+    return None
 
 
 def _set(tensor: schema.TensorT, scale: Scale) -> None:
