@@ -74,7 +74,9 @@ def _by_scan(arrays: dict[str, Any], mask: Any, **options: bool) -> tuple[Any, A
         arrays["stm"],
         arrays["ltm"],
         Weights(
-            *(joint(name) for name in ("kernel", "recurrent_kernel", "bias")),
+            joint("kernel"),
+            joint("recurrent_kernel"),
+            joint("bias"),
             arrays.get("kept_kernel"),
             arrays.get("kept_bias"),
         ),
