@@ -111,12 +111,12 @@ def _convert(folder: str, signature: str, precision: str, data: str | None, floa
         return converter.convert()
 
     assert data is not None  # integers are refused without calibration
-    arrays = np.load(data)
-    calls = len(arrays[arrays.files[0]])
+    with np.load(data) as file:
+        arrays = dict(file)  # a look into the file itself reads the whole array, in every call again
 
     def feeds():
-        for i in range(calls):
-            yield {name: arrays[name][i] for name in arrays.files}
+        for values in zip(*arrays.values()):
+            yield dict(zip(arrays, values))
 
     sets = tf.lite.OpsSet
     integer = {
