@@ -77,6 +77,8 @@ CASES = {
         on(functional, lambda model: [_compat.without_new_nodes(model).__enter__()]),
         "_outbound_nodes",
     ),
+    "graph_nodes": (on(functional, _compat.graph_nodes), "_nodes_by_depth"),
+    "producer": (on(lambda: functional().outputs[0], _compat.producer), "_keras_history"),
     "input_structure": (on(functional, _compat.input_structure), "_inputs_struct"),
     "output_structure": (on(functional, _compat.output_structure), "_outputs_struct"),
     "compile_arguments": (on(sequential, _compat.compile_arguments), "_compile_config"),
