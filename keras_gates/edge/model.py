@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_gates.edge import runtime
 from keras_gates.edge.description import Description, Port, describe
 from keras_gates.edge.fixed_log_mel import FixedLogMel
 from keras_gates.edge.frontends import events_of, scaled
 from keras_gates.edge.packed import unpacked
-from keras_gates.edge.runtime import Runtime
-from keras_gates.edge.runtime import probe as run_probe
 from keras_gates.edge.stream import Stream, streamed
 from keras_gates.edge.tflite import METADATA_NAME, EdgeError, read
 from keras_gates.edge.values import best, by_name, checked, numbers, predictions, real, stacked
@@ -63,7 +62,7 @@ class EdgeModel:
         *,
         num_threads: int = 1,
         probe: bool | None = None,
-        engine: type[Runtime] = Runtime,
+        engine: type[runtime.Runtime] = runtime.Runtime,
     ):
         if not isinstance(num_threads, int) or num_threads < 1:
             raise EdgeError(f"num_threads must be a whole number of at least 1, got {num_threads!r}.")
@@ -79,7 +78,7 @@ class EdgeModel:
             self.data, self.file = runnable, read(runnable)
         self.description: Description = describe(self.file)
         if probe or (probe is None and self.file.sealed is None):
-            run_probe(self.data)
+            runtime.probe(self.data)
         self._of_thread = threading.local()
         try:
             self._of_thread.runtime = self.new_runtime()
@@ -214,7 +213,7 @@ class EdgeModel:
             "signatures": sorted(self.file.signatures),
         }
 
-    def new_runtime(self) -> Runtime:
+    def new_runtime(self) -> runtime.Runtime:
         """Return another interpreter over the same bytes, with its own memory.
 
         Raises:
@@ -223,7 +222,7 @@ class EdgeModel:
         return self.engine(self.data, self.file, self.description, self.num_threads)
 
     @property
-    def _runtime(self) -> Runtime:
+    def _runtime(self) -> runtime.Runtime:
         """The interpreter of this thread. LiteRT's are not thread-safe; one behind a lock was slower in five of six runs (two
         busy cores, 0.8 to 1.9 times the time), and another one costs 0.4 ms and about 0.1 MB."""
         if not hasattr(self._of_thread, "runtime"):
@@ -316,10 +315,10 @@ class EdgeModel:
         outputs = self._stepped(own, columns) if self.description.stepwise else self._called(own, columns)
         return [[output[row] for output in outputs] for row in range(len(chunk))]
 
-    def _called(self, own: Runtime, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def _called(self, own: runtime.Runtime, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
         return predictions(self.description, own.call(columns))
 
-    def _stepped(self, own: Runtime, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def _stepped(self, own: runtime.Runtime, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Run a sequence in several calls; predictions with a time axis are concatenated."""
         stride = self.description.stride
         timed = [port.name for port in self.description.events if port.time]
