@@ -71,9 +71,7 @@ class EdgeModel:
         self.file = read(self.data)
         lost = self.file.sealed is None and METADATA_NAME in self.file.metadata  # damage can hit the checksum itself
         if (self.file.sealed is False and not probe) or (lost and probe is False):
-            raise EdgeError(
-                "the file changed since its export (its checksum differs): copy it again, or pass probe=True."
-            )
+            raise EdgeError("the file changed since its export (checksum differs): copy it again, or pass probe=True.")
         if (runnable := unpacked(self.data)) is not self.data:
             self.data, self.file = runnable, read(runnable)
         self.description: Description = describe(self.file)
