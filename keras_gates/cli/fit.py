@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         prog="keras-gates fit",
         description="Compile a model's C for a microcontroller, run an event under an emulator, and compare flash, RAM and time.",
     )
-    keras_files.add_model_options(options)
+    keras_files.add_model_options(options, "a .keras or .tflite file, or the name of a preset such as gesture-nano")
     options.add_argument("--flash", default="256K", help="bytes for code and weights (default: %(default)s)")
     options.add_argument("--ram", default="64K", help="bytes for state and stack (default: %(default)s)")
     options.add_argument("--clock", default="80MHz", help="of the processor (default: %(default)s)")

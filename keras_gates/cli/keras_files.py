@@ -23,9 +23,14 @@ _AGAIN = (
 )
 
 
-def add_model_options(options: argparse.ArgumentParser) -> None:
-    """Add the model file and the options for what Keras does not load by itself."""
-    options.add_argument("model", help="a .keras file")
+def add_model_options(options: argparse.ArgumentParser, what: str = "a .keras file") -> None:
+    """Add the model file and the options for what Keras does not load by itself.
+
+    Args:
+        options: The command's parser.
+        what: The help text of the model.
+    """
+    options.add_argument("model", help=what)
     options.add_argument(
         "--module", metavar="MY_LAYERS.PY", help="run this Python file first: its classes and functions are known then"
     )

@@ -271,7 +271,7 @@ def _standardized(request: ExportRequest, heads: list[_Head]) -> tuple[ExportReq
     for head in heads:
         columns = np.concatenate(values[head])
         mean, deviation = columns.mean(0), columns.std(0)
-        varies = deviation > 1e-6 * np.abs(columns).max()
+        varies = deviation > 1e-6 * np.abs(columns).max(0)
         if varies.any() and np.abs(columns).max() > _UNLIKE * deviation[varies].min():
             steps[head] = _standardizing(head, np.where(varies, deviation, 1.0), mean)
     return request, steps

@@ -129,6 +129,18 @@ def test_what_is_no_affine_end_stays_in_the_graph():
         assert not request.units  # float32
 
 
+def test_a_small_series_beside_one_of_great_values_is_standardized():
+    """A spread of 1e-5 next to air pressure around 1e5: less than a float32 of the greatest value resolves."""
+    model = column(lambda x: x)
+    kernel, _ = model.layers[-1].get_weights()
+    model.layers[-1].set_weights(
+        [kernel * np.array([1.0, 1e-5, 5.0], "float32"), np.array([0.0, 0.002, 101325.0], "float32")]
+    )
+    with units_outside(request_of(model)) as (request, _):
+        scale = request.units[0].scale.ravel()
+    assert scale[1] < 1e-4
+
+
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
     """The zoo's forecast of three series with a random hidden part, in int8 for C99 too."""
