@@ -98,6 +98,7 @@ def build(
     dropout: float = 0.2,
     input_dropout: float = 0.05,
     uniform: float = 0.0,
+    saturation: float | None = None,
     batch: int | None = None,
     formulation: str = "standard",
 ) -> Any:
@@ -112,6 +113,7 @@ def build(
         dropout: rate between the layers and before the output layer.
         input_dropout: rate of the embeddings.
         uniform: if above 0, initialise all weights uniformly between −uniform and uniform, and the biases with 0.
+        saturation: of each GateLSTM: trains as int8 files clip; 8, or None.
         batch: a fixed batch size; every batch continues the one before (`stateful`). None starts every batch with zero states.
         formulation: "standard" or "article".
 
@@ -136,6 +138,7 @@ def build(
             return_sequences=True,
             stateful=batch is not None,
             formulation=formulation,
+            saturation=saturation,
             name=f"memory_{layer + 1}",
             **memory_start,
         )(events)

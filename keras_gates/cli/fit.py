@@ -92,8 +92,10 @@ def _values(report: FitReport, largest: str | None) -> dict[str, Any]:
 def _model(options: argparse.Namespace) -> Any:
     """Return the bytes of a .tflite or of a preset of the zoo, or the model in a .keras file."""
     path = Path(options.model)
-    preset = _weights() / f"{options.model}-int8.tflite"
+    preset = _weights() / f"{options.model.replace('/', '-')}-int8.tflite"
     if path.suffix == ".tflite":
+        if not path.is_file():
+            raise EdgeError(f"{path}: there is no such file.")
         return path.read_bytes()
     if preset.is_file():
         return preset.read_bytes()

@@ -169,7 +169,7 @@ def exact_pair(real: float, low: int, high: int) -> tuple[int, int]:
     for change in (0, 1, -1, 2, -2, 3, -3):  # a neighbour of the nearest multiplier can do where that one does not
         if all(rounded(x * (multiplier + change), n) == wanted for x, wanted in steps):
             return multiplier + change, n
-    raise ExportError(f"a dense layer rescales by {real}, where 31 bits differ from double; export again.")
+    raise ExportError(f"a dense layer rescales by {real}, where 31 bits differ from double; export in int16x8.")
 
 
 def rounded(product: int, n: int) -> int:

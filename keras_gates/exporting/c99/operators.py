@@ -100,8 +100,8 @@ def emit(program: Program, node: Node) -> None:
         _int32(program, node)
     else:
         raise ExportError(
-            f"the C has no {node.kind} of {kind or 'no input'}: export the model in int8, int16x8 or float32, or use "
-            "the TFLM kit (formats=('c',))."
+            f"the C has no {node.kind} of {kind or 'no input'}: export the model in another precision (int8, int16x8, float32), "
+            "or use the TFLM kit (formats=('c',))."
         )
 
 
