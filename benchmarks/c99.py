@@ -21,7 +21,7 @@ import numpy as np
 
 from keras_gates.exporting.c99.graph import graph_of
 from keras_gates.exporting.c99.reference import answers, random_inputs
-from keras_gates.exporting.c99.write import write_c99
+from keras_gates.exporting.c99.write import arithmetic_of, write_c99
 from keras_gates.exporting.report import ExportError
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +88,7 @@ def random_models(first: int, count: int, log: Path, kept: Path | None) -> None:
         data = _exported(seed, row, kept)
         for arithmetic in ("litert", "tflm") if data else ():
             try:
+                row["default"] = arithmetic_of(graph_of(data))
                 row[arithmetic] = _compared(data, arithmetic)
             except ExportError as error:
                 row[arithmetic] = f"refused: {error}"[:200]
@@ -96,6 +97,8 @@ def random_models(first: int, count: int, log: Path, kept: Path | None) -> None:
     for arithmetic in ("litert", "tflm"):
         answers_ = [str(row.get(arithmetic, "export refused")).split(":")[0] for row in rows]
         print(arithmetic, {answer: answers_.count(answer) for answer in sorted(set(answers_))})
+    chosen = [str(row.get(str(row.get("default", "litert")), "export refused")).split(":")[0] for row in rows]
+    print(len(rows), "models, default arithmetic", {answer: chosen.count(answer) for answer in sorted(set(chosen))})
 
 
 def _is_whole(case: Path) -> bool:

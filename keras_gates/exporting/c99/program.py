@@ -61,6 +61,16 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "logistic_float": ("gates_float",),
     "tanh_float": ("gates_float",),
     "log_float": ("logarithm",),
+    "window": ("arithmetic",),
+    "conv_int16": ("scale64", "dots64", "window"),
+    "depthwise_int8": ("scale", "window"),
+    "depthwise_int16": ("scale64", "window"),
+    "depthwise_float": ("clamp_float", "window"),
+    "pool_int8": ("window",),
+    "pool_int16": ("window",),
+    "pool_float": ("clamp_float", "window"),
+    "relu_int8": ("scale",),
+    "relu_int16": ("scale",),
 }
 
 # What the texts for several types differ in.
@@ -76,6 +86,10 @@ _WORDS: dict[str, dict[str, str]] = {
         "gate_sums": "dots(w[g] + first * inputs, x, inputs, rows, bias[g] + first, sum)",
         "dense_sums": "dots(m->weights + first * m->inputs, wide, m->inputs, n, m->bias + first, sum)",
         "conv_sums": "dots(m->weights + first * n, room, n, rows, m->bias + first, sum)",
+        "limit": "int32_t",
+        "clamp": "clamp",
+        "lowest": "INT8_MIN",
+        "average": "(sum > 0 ? sum + n / 2 : sum - n / 2) / n",
         "bits": "8",
         "low": "-128",
         "high": "127",
@@ -89,11 +103,22 @@ _WORDS: dict[str, dict[str, str]] = {
         "event": "x",
         "hidden": "h",
         "gate_sums": "dots64(w[g] + first * inputs, x, inputs, rows, bias[g] + first, sum)",
+        "limit": "int32_t",
+        "clamp": "clamp",
+        "lowest": "INT16_MIN",
+        "average": "(sum > 0 ? sum + n / 2 : sum - n / 2) / n",
         "bits": "16",
         "low": "-32768",
         "high": "32767",
     },
-    "float": {"type": "float", "suffix": "float"},
+    "float": {
+        "type": "float",
+        "suffix": "float",
+        "limit": "float",
+        "clamp": "clamp_float",
+        "lowest": "-FLT_MAX",
+        "average": "sum / (float)n",
+    },
 }
 # int8 with weights of 4 bits: two rows in one of bytes, biases in 16 bits if they fit, none for the hidden state.
 for _kind, _bias in PACKED.items():

@@ -237,7 +237,9 @@ def _code(
         )
     return Template(_TEMPLATES.joinpath("code.in").read_text(encoding="utf-8")).substitute(
         name=name,
-        includes="#include <float.h>\n" if "FLT_MAX" in "".join((*program.resets, *lines, *program.constants)) else "",
+        includes="#include <float.h>\n"
+        if "FLT_MAX" in "".join((*program.resets, *lines, *program.constants, *program.helpers.values()))
+        else "",
         arithmetic={"litert": "LiteRT's reference kernels", "tflm": "TensorFlow Lite Micro"}[program.arithmetic],
         helpers="\n".join(program.helpers.values()),
         constants="\n".join([*program.constants, front.tables]).rstrip(),
