@@ -182,7 +182,8 @@ def _header(
                 f"#define {prefix}_SCALE {float(p.value.scale)!r}f /* real = scale * (integer - zero point) */"
             )
             macros.append(f"#define {prefix}_ZERO_POINT ({p.value.zero})")
-    state = sorted(program.state, key=lambda line: _ORDER.index(line.split()[0]))
+    members = program.state or ["int8_t none[1];"]  # C has no empty struct
+    state = sorted(members, key=lambda line: _ORDER.index(line.split()[0]))
     labels = graph.description.labels
     push = ""
     if not program.schedule.whole:
