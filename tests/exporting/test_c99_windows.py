@@ -53,7 +53,7 @@ class File:
         quantization = self.graph.tensors[index].quantization
         return 0 if quantization is None else quantization.zeroPoint[0]
 
-    def apply(self, kind, inputs, shape, scale=None, zero=0, version=3, **options):
+    def apply(self, kind, inputs, shape, scale=None, zero=0, version=3, dtype=None, **options):
         """Append an operator and return its output, which is an output of the file."""
         operator, code = schema.OperatorT(), schema.OperatorCodeT()
         code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
@@ -65,7 +65,7 @@ class File:
             operator.builtinOptions = getattr(schema, f"{name}T")()
             for key, value in options.items():
                 setattr(operator.builtinOptions, key, value)
-        output = self.tensor(shape, self.dtype, scale, zero)
+        output = self.tensor(shape, dtype or self.dtype, scale, zero)
         operator.inputs, operator.outputs = list(inputs), [output]
         self.graph.operators.append(operator)
         self.graph.outputs.append(output)
@@ -126,6 +126,13 @@ def windows(dtype):
         negative = file.apply("NEG", (file.input,), (1, 7, 6, 3), version=1)
         divisors = file.tensor((3,), "float32", data=np.array([1.7, -3.1, 0.9], "float32"))
         file.apply("DIV", (negative, divisors), (1, 7, 6, 3), version=1, options=["DivOptions"])
+    else:
+        real = file.apply("DEQUANTIZE", (file.input,), (1, 7, 6, 3), version=2, dtype="float32")
+        file.apply("QUANTIZE", (real,), (1, 7, 6, 3), scale * 0.77, 9, version=1, options=["QuantizeOptions"])
+    chosen = file.tensor((1, 7, 6, 3), "bool", data=file.random.integers(0, 2, (1, 7, 6, 3)).astype(bool))
+    other = file.tensor((1,), dtype, scale, file.zero(file.input), np.array([12], dtype))
+    same = {"scale": scale, "zero": file.zero(file.input), "options": ["SelectV2Options"], "version": 1}
+    file.apply("SELECT_V2", (chosen, file.input, other), (1, 7, 6, 3), **same)
     return file.data
 
 
@@ -151,6 +158,23 @@ def test_every_operator_equals_the_runtime(tmp_path, dtype, arithmetic):
             else:
                 np.testing.assert_array_equal(got, wanted)
     assert min(map(len, different)) >= 15
+
+
+def test_tokens_may_become_64_bits_for_a_comparison(tmp_path):
+    file = File("int32", (1, 9))
+    long = file.apply("CAST", (file.input,), (1, 9), version=1, dtype="int64", options=["CastOptions"])
+    file.graph.outputs = []
+    limit = file.tensor((), "int64", data=np.array(500))
+    low = file.apply("LESS", (long, limit), (1, 9), version=1, dtype="bool", options=["LessOptions"])
+    file.graph.outputs = []
+    other = file.tensor((1,), "int32", data=np.array([-3], "int32"))
+    file.apply("SELECT_V2", (low, file.input, other), (1, 9), version=1, options=["SelectV2Options"])
+    graph = graph_of(file.data)
+    write_c99(file.data, tmp_path, name="m")
+    compiled, samples = Compiled(tmp_path, "m", graph), random_inputs(graph, 4)
+    for (tokens,) in samples:
+        np.testing.assert_array_equal(compiled.run([tokens])[0], np.where(tokens < 500, tokens, -3))
+    assert 0 < np.mean(np.array(samples) < 500) < 1
 
 
 def test_a_convolution_of_16_bits_with_another_bias_is_refused(tmp_path):

@@ -45,6 +45,7 @@ INT8: dict[str, Emit] = {
     "AVERAGE_POOL_2D": windows.pool,
     "MAX_POOL_2D": windows.pool,
     "QUANTIZE": int8.requantize,
+    "DEQUANTIZE": real.dequantize,
 }
 INT16: dict[str, Emit] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": int8.lstm,
@@ -54,6 +55,7 @@ INT16: dict[str, Emit] = {
     "FULLY_CONNECTED": int16.dense,
     "SOFTMAX": int16.softmax,
     "QUANTIZE": int8.requantize,
+    "DEQUANTIZE": real.dequantize,
     "LOGISTIC": int16.activation,
     "TANH": int16.activation,
     "RELU": int8.relu,
@@ -81,6 +83,7 @@ FLOAT: dict[str, Emit] = {
     "MINIMUM": real.binary,
     "DIV": real.binary,
     "RELU": real.unary,
+    "QUANTIZE": real.quantize,
     "NEG": real.unary,
     "DEPTHWISE_CONV_2D": windows.depthwise_float,
     "AVERAGE_POOL_2D": windows.pool,

@@ -100,6 +100,22 @@ def unary(program: Program, node: Node) -> None:
     program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(node.output)});")
 
 
+def dequantize(program: Program, node: Node) -> None:
+    """DEQUANTIZE of int8 or int16."""
+    x = node.input(0)
+    call, scale = program.use(f"dequantize_{x.dtype}"), f"{float(x.scale)!r}f, {x.zero}"
+    program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(node.output)}, {scale});")
+
+
+def quantize(program: Program, node: Node) -> None:
+    """QUANTIZE to int8 or int16."""
+    x, y = node.input(0), node.output
+    if y.dtype not in ("int8", "int16"):
+        raise ExportError(f"the C has QUANTIZE of float32 to int8 or int16 only, this file has {y.dtype}.")
+    call, scale = program.use(f"quantize_{y.dtype}"), f"{float(y.scale)!r}f, {y.zero}"
+    program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(y)}, {scale});")
+
+
 def float_limits(node: Node) -> tuple[str, str]:
     """Return the fused activation as C: FLT_MAX where it does not clamp.
 

@@ -71,6 +71,8 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "pool_float": ("clamp_float", "window"),
     "relu_int8": ("scale",),
     "relu_int16": ("scale",),
+    "quantize_int8": ("arithmetic", "clamp_float"),
+    "quantize_int16": ("arithmetic", "clamp_float"),
 }
 
 # What the texts for several types differ in.
@@ -111,6 +113,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "low": "-32768",
         "high": "32767",
     },
+    "int32": {"type": "int32_t", "suffix": "int32"},
     "float": {
         "type": "float",
         "suffix": "float",

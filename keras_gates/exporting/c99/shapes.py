@@ -266,15 +266,18 @@ def maximum(program: Program, node: Node) -> None:
 
 
 def select(program: Program, node: Node) -> None:
-    """SELECT of int32."""
+    """SELECT between tensors of one type and scale."""
     values = [node.input(place) for place in range(3)]
     y = node.output
     sizes = [program.size(value) for value in values]
-    if y.dtype != "int32" or any(size not in (1, program.size(y)) for size in sizes):
-        raise ExportError("the C has SELECT of int32 with operands of one shape only.")
+    if y.dtype not in _BYTES or any(size not in (1, program.size(y)) for size in sizes):
+        raise ExportError("the C has SELECT with operands of one shape only.")
+    for value in values[1:]:
+        check_same_quantization(node, value)
     steps = program.array(f"steps{node.number}", [int(size > 1) for size in sizes], "int32_t")
     places = ", ".join(program.place(value) for value in (*values, y))
-    program.call(node, f"{program.use('select')}_int32({places}, {program.size(y)}, {steps});")
+    kind = {"float32": "float", "bool": "int8"}.get(y.dtype, y.dtype)
+    program.call(node, f"{program.use(f'select_{kind}')}({places}, {program.size(y)}, {steps});")
 
 
 def check_same_quantization(node: Node, x: Value) -> None:
