@@ -184,3 +184,16 @@ def test_a_convolution_of_16_bits_with_another_bias_is_refused(tmp_path):
     with pytest.raises(ExportError, match="CONV_2D of int16 with int8 weights and int64 bias only; export in int16x8"):
         write_c99(file.data, tmp_path / "no")
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("scale", "reason"), [(1e-40, r"rescales by .*, out of reach of the C"), (1e-11, "2.14 or more")]
+)
+def test_a_scale_that_calibration_on_zeros_leaves_is_refused(tmp_path, scale, reason):
+    file = File("int16", (1, 4, 4, 1))
+    options = {"strideW": 1, "strideH": 1, "dilationWFactor": 1, "dilationHFactor": 1, "padding": VALID}
+    y = file.layer("CONV_2D", file.input, (2, 2, 2, 1), (1, 3, 3, 2), fusedActivationFunction=0, **options)
+    file.graph.tensors[y].quantization.scale = [scale]
+    with pytest.raises(ExportError, match=f"{reason}.*: calibrate on real inputs"):
+        write_c99(file.data, tmp_path / "no", arithmetic="tflm")
+    assert not (tmp_path / "no").exists()

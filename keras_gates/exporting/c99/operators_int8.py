@@ -114,7 +114,13 @@ def bits_of(value: Value) -> int:
 
 
 def reduced(multiplier: int, shift: int) -> tuple[int, int]:
-    """Return multiplier and right shift with which TFLM rescales 64-bit sums: 15 bits of the multiplier."""
+    """Return multiplier and right shift with which TFLM rescales 64-bit sums: 15 bits of the multiplier.
+
+    Raises:
+        ExportError: The factor is 2^14 or more: the shift would be to the left.
+    """
+    if shift > 14:
+        raise ExportError("a layer of int16 rescales its sums by 2^14 or more: calibrate on real inputs.")
     return (multiplier + 2**15 >> 16) if multiplier < 0x7FFF0000 else 0x7FFF, 15 - shift
 
 
