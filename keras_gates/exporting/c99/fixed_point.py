@@ -21,6 +21,9 @@ def decompose(real: float) -> tuple[int, int]:
     Args:
         real: A factor from 0 on.
 
+    Raises:
+        ExportError: It is 2^31 or more: a scale that calibration on zeros alone leaves.
+
     Example:
 
     >>> decompose(0.75)
@@ -30,6 +33,8 @@ def decompose(real: float) -> tuple[int, int]:
     multiplier = floor(fraction * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier, shift = multiplier // 2, shift + 1
+    if shift > 31:
+        raise ExportError(f"an operator rescales by {real}, out of reach of the C: calibrate on real inputs.")
     return (0, 0) if multiplier == 0 or shift < -31 else (multiplier, shift)
 
 

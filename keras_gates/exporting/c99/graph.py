@@ -18,6 +18,10 @@ from keras_gates.exporting.tflite.flatbuffer import load
 C_TYPES = {"float32": "float", "int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "bool": "int8_t"}
 
 
+# What only moves dequantized values, or quantizes them again
+_EXACT = {"DEQUANTIZE", "QUANTIZE", "SPLIT", "SLICE", "STRIDED_SLICE", "RESHAPE", "CONCATENATION", "PACK", "UNPACK"}
+
+
 class Options(dict[str, Any]):
     """An operator's options by their name in the schema."""
 
@@ -182,7 +186,7 @@ def graph_of(data: bytes) -> Graph:
         if (parsed.name != "DEQUANTIZE" or values[parsed.outputs[0]].data is None)
         and not (parsed.name == "CAST" and values[parsed.outputs[0]] is values[parsed.inputs[0]])
     )
-    if any(_mixed(node) for node in nodes):
+    if _mixed(nodes):
         raise ExportError(
             "the file mixes float32 and int8 (precision='dynamic', or float_operators), the C has one type throughout: "
             "export with precision='int8' or 'float32'."
@@ -203,10 +207,22 @@ def graph_of(data: bytes) -> Graph:
     return Graph(nodes, inputs, outputs, memory, ports, description)
 
 
-def _mixed(node: Node) -> bool:
-    present = [value for value in node.inputs if value is not None]
-    weights = any(value.dtype == "int8" and value.data is not None for value in present)
-    return node.kind == "DEQUANTIZE" or (weights and any(value.dtype == "float32" for value in present))
+def _mixed(nodes: Sequence[Node]) -> bool:
+    """Whether integers and reals meet in one operator, or dequantized values are computed with, not only moved."""
+    dequantized: set[int] = set()
+    for node in nodes:
+        present = [value for value in node.inputs if value is not None]
+        weights = any(value.dtype == "int8" and value.data is not None for value in present)
+        if weights and any(value.dtype == "float32" for value in present):
+            return True
+        if node.kind == "DEQUANTIZE" or dequantized & {value.index for value in present}:
+            if node.kind not in _EXACT:
+                return True
+            dequantized |= {value.index for value in node.outputs if value.dtype == "float32"}
+    return False
+
+
+_COMPARISONS = ("EQUAL", "NOT_EQUAL", "LESS", "GREATER")
 
 
 def _share_casts(operators: Sequence[Operator], values: list[Value]) -> None:
@@ -215,9 +231,21 @@ def _share_casts(operators: Sequence[Operator], values: list[Value]) -> None:
     for parsed in operators:
         if parsed.name != "CAST" or {values[i].dtype for i in (*parsed.inputs, *parsed.outputs)} - whole:
             continue
-        readers = [other.name for other in operators if parsed.outputs[0] in other.inputs]
-        if values[parsed.outputs[0]].dtype == "int32" or set(readers) <= {"CAST", "GATHER"}:
+        readers = [other for other in operators if parsed.outputs[0] in other.inputs]
+        constants = [
+            i for other in readers if other.name in _COMPARISONS for i in other.inputs if i != parsed.outputs[0]
+        ]
+        if values[parsed.outputs[0]].dtype == "int32" or (
+            {other.name for other in readers} <= {"CAST", "GATHER", *_COMPARISONS}
+            and all(_fits(values[i].data) for i in constants)
+        ):
             values[parsed.outputs[0]] = values[parsed.inputs[0]]
+            for i in constants:
+                values[i] = replace(values[i], dtype="int32", data=np.asarray(values[i].data, np.int32))
+
+
+def _fits(numbers: np.ndarray | None) -> bool:
+    return numbers is not None and bool((np.abs(numbers.astype(np.float64)) < 2**31).all())
 
 
 def _value(place: int, tensor: Any, dtype: str, raw: Any) -> Value:

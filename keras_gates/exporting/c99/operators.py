@@ -7,6 +7,7 @@ from collections.abc import Callable
 from keras_gates.exporting.c99 import operators_float as real
 from keras_gates.exporting.c99 import operators_int8 as int8
 from keras_gates.exporting.c99 import operators_int16 as int16
+from keras_gates.exporting.c99 import operators_window as windows
 from keras_gates.exporting.c99 import shapes
 from keras_gates.exporting.c99.graph import Node
 from keras_gates.exporting.c99.program import Program
@@ -37,8 +38,14 @@ INT8: dict[str, Emit] = {
     "SOFTMAX": int8.softmax,
     "LOGISTIC": int8.activation,
     "TANH": int8.activation,
+    "RELU": int8.relu,
     "SUM": int8.total,
+    "MEAN": int8.total,
+    "DEPTHWISE_CONV_2D": windows.depthwise,
+    "AVERAGE_POOL_2D": windows.pool,
+    "MAX_POOL_2D": windows.pool,
     "QUANTIZE": int8.requantize,
+    "DEQUANTIZE": real.dequantize,
 }
 INT16: dict[str, Emit] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": int8.lstm,
@@ -48,8 +55,15 @@ INT16: dict[str, Emit] = {
     "FULLY_CONNECTED": int16.dense,
     "SOFTMAX": int16.softmax,
     "QUANTIZE": int8.requantize,
+    "DEQUANTIZE": real.dequantize,
     "LOGISTIC": int16.activation,
     "TANH": int16.activation,
+    "RELU": int8.relu,
+    "MEAN": int8.total,
+    "CONV_2D": windows.conv_int16,
+    "DEPTHWISE_CONV_2D": windows.depthwise,
+    "AVERAGE_POOL_2D": windows.pool,
+    "MAX_POOL_2D": windows.pool,
 }
 FLOAT: dict[str, Emit] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": real.lstm,
@@ -67,6 +81,13 @@ FLOAT: dict[str, Emit] = {
     "MEAN": real.total,
     "MAXIMUM": real.binary,
     "MINIMUM": real.binary,
+    "DIV": real.binary,
+    "RELU": real.unary,
+    "QUANTIZE": real.quantize,
+    "NEG": real.unary,
+    "DEPTHWISE_CONV_2D": windows.depthwise_float,
+    "AVERAGE_POOL_2D": windows.pool,
+    "MAX_POOL_2D": windows.pool,
 }
 BY_TYPE = {"int8": INT8, "int16": INT16, "float32": FLOAT}
 # Of int32, as a program computes token numbers; what does not fit wraps, as in the runtimes.

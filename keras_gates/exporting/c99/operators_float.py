@@ -10,7 +10,7 @@ from keras_gates.exporting.c99.shapes import axes_of, image_grid, pair
 from keras_gates.exporting.report import ExportError
 
 _LIMITS = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
-_EXPRESSIONS = {"ADD": "l + r", "SUB": "l - r", "MUL": "l * r"}
+_EXPRESSIONS = {"ADD": "l + r", "SUB": "l - r", "MUL": "l * r", "DIV": "l / r"}
 _EXPRESSIONS |= {"MAXIMUM": "l > r ? l : r", "MINIMUM": "l < r ? l : r"}
 
 
@@ -38,8 +38,8 @@ def lstm(program: Program, node: Node) -> None:
 
 
 def binary(program: Program, node: Node) -> None:
-    """ADD, SUB, MUL, MAXIMUM and MINIMUM."""
-    low, high = _limits(node) if node.kind in ("ADD", "SUB", "MUL") else ("-FLT_MAX", "FLT_MAX")
+    """ADD, SUB, MUL, DIV, MAXIMUM and MINIMUM."""
+    low, high = float_limits(node) if node.kind in ("ADD", "SUB", "MUL", "DIV") else ("-FLT_MAX", "FLT_MAX")
     expression, name = _EXPRESSIONS[node.kind], f"{node.kind.lower()}_float"
     if (low, high) != ("-FLT_MAX", "FLT_MAX"):
         program.use("clamp_float")
@@ -57,7 +57,7 @@ def dense(program: Program, node: Node) -> None:
     given = len(node.inputs) > 2 and node.inputs[2] is not None
     weights = program.array(f"weights{number}", node.constant(1).T, "float")
     bias = program.array(f"bias{number}", node.constant(2) if given else np.zeros(units), "float")
-    low, high = _limits(node)
+    low, high = float_limits(node)
     model = program.struct(f"dense{number}", "dense_float_t", f"{weights}, {bias}, {inputs}, {units}, {low}, {high}")
     rows = program.size(x) // inputs
     program.call(
@@ -71,7 +71,7 @@ def conv(program: Program, node: Node) -> None:
     biased = len(node.inputs) > 2 and node.inputs[2] is not None
     weights = program.array(f"weights{number}", node.constant(1).transpose(1, 2, 3, 0), "float")
     bias = program.array(f"bias{number}", node.constant(2) if biased else np.zeros(channels), "float")
-    low, high = _limits(node)
+    low, high = float_limits(node)
     fields = f"{weights}, {bias}, {image_grid(node)}, {low}, {high}"
     model = program.struct(f"conv{number}", "conv_float_t", fields)
     images, call = program.shape(x)[0], program.use("conv_float")
@@ -94,14 +94,34 @@ def total(program: Program, node: Node) -> None:
 
 
 def unary(program: Program, node: Node) -> None:
-    """LOGISTIC, TANH, SQUARE and LOG."""
+    """LOGISTIC, TANH, SQUARE, LOG, RELU and NEG."""
     x = node.input(0)
     call = program.use(f"{node.kind.lower()}_float")
     program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(node.output)});")
 
 
-def _limits(node: Node) -> tuple[str, str]:
-    """The fused activation as C: FLT_MAX where it does not clamp."""
+def dequantize(program: Program, node: Node) -> None:
+    """DEQUANTIZE of int8 or int16."""
+    x = node.input(0)
+    call, scale = program.use(f"dequantize_{x.dtype}"), f"{float(x.scale)!r}f, {x.zero}"
+    program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(node.output)}, {scale});")
+
+
+def quantize(program: Program, node: Node) -> None:
+    """QUANTIZE to int8 or int16."""
+    x, y = node.input(0), node.output
+    if y.dtype not in ("int8", "int16"):
+        raise ExportError(f"the C has QUANTIZE of float32 to int8 or int16 only, this file has {y.dtype}.")
+    call, scale = program.use(f"quantize_{y.dtype}"), f"{float(y.scale)!r}f, {y.zero}"
+    program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(y)}, {scale});")
+
+
+def float_limits(node: Node) -> tuple[str, str]:
+    """Return the fused activation as C: FLT_MAX where it does not clamp.
+
+    Raises:
+        ExportError: It is none of ReLU, ReLU between -1 and 1, and ReLU6.
+    """
     activation = node.options["fusedActivationFunction"]
     if activation not in _LIMITS:
         raise ExportError(

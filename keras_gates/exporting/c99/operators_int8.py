@@ -114,7 +114,13 @@ def bits_of(value: Value) -> int:
 
 
 def reduced(multiplier: int, shift: int) -> tuple[int, int]:
-    """Return multiplier and right shift with which TFLM rescales 64-bit sums: 15 bits of the multiplier."""
+    """Return multiplier and right shift with which TFLM rescales 64-bit sums: 15 bits of the multiplier.
+
+    Raises:
+        ExportError: The factor is 2^14 or more: the shift would be to the left.
+    """
+    if shift > 14:
+        raise ExportError("a layer of int16 rescales its sums by 2^14 or more: calibrate on real inputs.")
     return (multiplier + 2**15 >> 16) if multiplier < 0x7FFF0000 else 0x7FFF, 15 - shift
 
 
@@ -193,11 +199,14 @@ def conv(program: Program, node: Node) -> None:
 
 
 def total(program: Program, node: Node) -> None:
-    """SUM over neighbouring axes."""
+    """SUM and MEAN over neighbouring axes."""
     x, y = node.input(0), node.output
     outer, middle, inner = axes_of(program, node)
-    factor = decompose(float(x.scale) / float(y.scale))
-    q = program.array(f"quantization{node.number}", [x.zero, y.zero, *factor], "int32_t")
+    multiplier, shift = decompose(float(x.scale) / float(y.scale))
+    if node.kind == "MEAN":  # as the kernels do: the division goes into the multiplier, which keeps its 31 bits
+        more = min(middle.bit_length() - 1, 31 + shift)
+        multiplier, shift = (multiplier << more) // middle, shift - more
+    q = program.array(f"quantization{node.number}", [x.zero, y.zero, multiplier, shift], "int32_t")
     call = program.use(f"sum_{x.dtype}")
     program.call(node, f"{call}({program.place(x)}, {outer}, {middle}, {inner}, {program.place(y)}, {q});")
 
@@ -226,6 +235,16 @@ def requantize(program: Program, node: Node) -> None:
     factor = decompose(float(x.scale) / float(y.scale))
     q = program.array(f"quantization{node.number}", [x.zero, y.zero, *factor], "int32_t")
     call = program.use(f"requantize_{x.dtype}_{y.dtype}")
+    program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(y)}, {q});")
+
+
+def relu(program: Program, node: Node) -> None:
+    """RELU, from one scale to another; also of int16."""
+    x, y = node.input(0), node.output
+    factor = decompose(float(x.scale / y.scale))
+    quantization = [x.zero, y.zero, *factor, *limits(1, y.scale, y.zero, bits_of(y))]
+    q = program.array(f"quantization{node.number}", quantization, "int32_t")
+    call = program.use(f"relu_{x.dtype}")
     program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(y)}, {q});")
 
 

@@ -16,7 +16,8 @@ from keras_gates.exporting.c99.graph import Graph, Node, Value
 from keras_gates.exporting.report import ExportError
 
 _POINTWISE = {"MUL", "ADD", "SUB", "MINIMUM", "MAXIMUM", "FLOOR_MOD", "LESS", "SELECT", "SELECT_V2", "LOGISTIC", "TANH"}
-_POINTWISE |= {"RELU", "QUANTIZE", "DEQUANTIZE", "SQUARE", "LOG"}
+_POINTWISE |= {"RELU", "NEG", "DIV", "QUANTIZE", "DEQUANTIZE", "SQUARE", "LOG"}
+_IMAGES = {"CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
 _SAME = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}  # another shape of the same items
 
 
@@ -159,7 +160,7 @@ def _time_after(node: Node, timed: list[Value], axis: dict[int, int]) -> int:
         and y.shape[:-1] == x.shape[:-1]
     ):
         return place
-    if node.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and place == 0:
+    if node.kind in _IMAGES and place == 0:
         return 0
     if node.kind == "GATHER" and x is node.input(1) and node.options["axis"] == 0 and not node.options.get("batchDims"):
         return place

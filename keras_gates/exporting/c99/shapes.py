@@ -78,7 +78,7 @@ def _copy(
 def strided_slice(program: Program, node: Node) -> None:
     """STRIDED_SLICE."""
     x, y = node.input(0), node.output
-    _same_quantization(node, x)
+    check_same_quantization(node, x)
     shape = program.shape(x)
     ranges = [r if cut == full else range(cut) for r, cut, full in zip(slice_ranges(node), shape, x.shape)]
     steps = contiguous(shape)
@@ -130,7 +130,7 @@ def concatenate(program: Program, node: Node) -> None:
         raise ExportError("the C has no CONCATENATION with an activation; use a layer of its own for it.")
     for place in range(len(node.inputs)):
         x = node.input(place)
-        _same_quantization(node, x)
+        check_same_quantization(node, x)
         own = program.shape(x)
         _copy(
             program,
@@ -150,7 +150,7 @@ def pack(program: Program, node: Node) -> None:
     axis, steps = node.options["axis"] % len(shape), contiguous(shape)
     for place in range(len(node.inputs)):
         x = node.input(place)
-        _same_quantization(node, x)
+        check_same_quantization(node, x)
         own = program.shape(x)
         rest = [step for i, step in enumerate(steps) if i != axis]
         source, target = (x, 0, contiguous(own)), (y, place * steps[axis], rest)
@@ -172,7 +172,7 @@ def unpack(program: Program, node: Node) -> None:
 def pad(program: Program, node: Node) -> None:
     """PAD: the quantized zero around."""
     x, y = node.input(0), node.output
-    _same_quantization(node, x)
+    check_same_quantization(node, x)
     steps, before = contiguous(program.shape(y)), node.constant(1)[:, 0].tolist()
     if x.dtype not in ("int8", "int16", "int32", "float32") or (x.dtype != "int8" and y.zero):
         raise ExportError(f"the C has PAD of int8, int16, int32 and float32 only, this file pads {x.dtype}.")
@@ -185,7 +185,7 @@ def pad(program: Program, node: Node) -> None:
 def gather(program: Program, node: Node) -> None:
     """GATHER; an index outside makes the call fail."""
     x, index, y = node.input(0), node.input(1), node.output
-    _same_quantization(node, x)
+    check_same_quantization(node, x)
     shape, batch = x.shape, node.options.get("batchDims") or 0
     axis = node.options["axis"] % len(shape)
     if index.dtype != "int32":
@@ -209,14 +209,22 @@ def image_grid(node: Node) -> str:
     Raises:
         ExportError: It is grouped.
     """
-    x, y = node.input(0), node.output
     _, *kernel, depth = node.input(1).shape
-    if depth != x.shape[3]:
+    if depth != node.input(0).shape[3]:
         raise ExportError("the C has no grouped CONV_2D; use separate convolutions.")
-    strides, dilation = (
-        (node.options["strideH"], node.options["strideW"]),
-        (node.options["dilationHFactor"], node.options["dilationWFactor"]),
-    )
+    return window(node, kernel)
+
+
+def window(node: Node, kernel: list[int]) -> str:
+    """Return sizes, kernel, strides, dilation and padding of a kernel that moves over an image, as fields of a struct.
+
+    Args:
+        node: A convolution or pooling.
+        kernel: Height and width of its kernel.
+    """
+    x, y = node.input(0), node.output
+    strides = node.options["strideH"], node.options["strideW"]
+    dilation = [node.options.get(f"dilation{axis}Factor", 1) for axis in "HW"]
     before = [0, 0]
     if node.options["padding"] == 0:  # SAME
         for i in (0, 1):
@@ -242,7 +250,7 @@ def axes_of(program: Program, node: Node) -> tuple[int, int, int]:
 def maximum(program: Program, node: Node) -> None:
     """REDUCE_MAX over one axis: of the whole tensor, or so far in a stream."""
     x, y = node.input(0), node.output
-    _same_quantization(node, x)
+    check_same_quantization(node, x)
     outer, middle, inner = axes_of(program, node)
     if x.dtype not in ("int8", "int16", "float32"):
         raise ExportError("the C has REDUCE_MAX of int8, int16 or float32 only.")
@@ -258,18 +266,26 @@ def maximum(program: Program, node: Node) -> None:
 
 
 def select(program: Program, node: Node) -> None:
-    """SELECT of int32."""
+    """SELECT between tensors of one type and scale."""
     values = [node.input(place) for place in range(3)]
     y = node.output
     sizes = [program.size(value) for value in values]
-    if y.dtype != "int32" or any(size not in (1, program.size(y)) for size in sizes):
-        raise ExportError("the C has SELECT of int32 with operands of one shape only.")
+    if y.dtype not in _BYTES or any(size not in (1, program.size(y)) for size in sizes):
+        raise ExportError("the C has SELECT with operands of one shape only.")
+    for value in values[1:]:
+        check_same_quantization(node, value)
     steps = program.array(f"steps{node.number}", [int(size > 1) for size in sizes], "int32_t")
     places = ", ".join(program.place(value) for value in (*values, y))
-    program.call(node, f"{program.use('select')}_int32({places}, {program.size(y)}, {steps});")
+    kind = {"float32": "float", "bool": "int8"}.get(y.dtype, y.dtype)
+    program.call(node, f"{program.use(f'select_{kind}')}({places}, {program.size(y)}, {steps});")
 
 
-def _same_quantization(node: Node, x: Value) -> None:
+def check_same_quantization(node: Node, x: Value) -> None:
+    """Check that an operator that moves or compares integers has the same scale in its input and output.
+
+    Raises:
+        ExportError: It has not.
+    """
     y = node.output
     if x.dtype in ("int8", "int16") and len(x.scales) and (x.scales[0] != y.scales[0] or x.zero != y.zero):
         raise ExportError(f"{node.kind} between different quantizations; export again.")

@@ -182,7 +182,8 @@ def _header(
                 f"#define {prefix}_SCALE {float(p.value.scale)!r}f /* real = scale * (integer - zero point) */"
             )
             macros.append(f"#define {prefix}_ZERO_POINT ({p.value.zero})")
-    state = sorted(program.state, key=lambda line: _ORDER.index(line.split()[0]))
+    members = program.state or ["int8_t none[1];"]  # C has no empty struct
+    state = sorted(members, key=lambda line: _ORDER.index(line.split()[0]))
     labels = graph.description.labels
     push = ""
     if not program.schedule.whole:
@@ -237,7 +238,9 @@ def _code(
         )
     return Template(_TEMPLATES.joinpath("code.in").read_text(encoding="utf-8")).substitute(
         name=name,
-        includes="#include <float.h>\n" if "FLT_MAX" in "".join((*program.resets, *lines, *program.constants)) else "",
+        includes="#include <float.h>\n"
+        if "FLT_MAX" in "".join((*program.resets, *lines, *program.constants, *program.helpers.values()))
+        else "",
         arithmetic={"litert": "LiteRT's reference kernels", "tflm": "TensorFlow Lite Micro"}[program.arithmetic],
         helpers="\n".join(program.helpers.values()),
         constants="\n".join([*program.constants, front.tables]).rstrip(),
