@@ -238,6 +238,16 @@ def in_torch_transform() -> bool:
     return _fetch(module, "maybe_current_level", module.__name__)() is not None
 
 
+def in_torch_mode() -> bool:
+    """Return whether a mode of PyTorch's dispatcher (fake tensors, `make_fx`, counters, …) looks at every operator.
+
+    Raises:
+        ImportError: this version of PyTorch has no `torch._C._len_torch_dispatch_stack`.
+    """
+    module = importlib.import_module("torch._C")
+    return _fetch(module, "_len_torch_dispatch_stack", module.__name__)() > 0
+
+
 def cached_logits(prediction: Any) -> Any:
     """Return the values from which softmax or sigmoid computed a tensor; None where they are not known.
 

@@ -57,13 +57,22 @@ def kernel_arrays(cell: GateLSTMCell, events: Any, training: bool) -> tuple[dict
         Tensors by the names of `keras_gates.native.structures.ARRAYS`; whether the zones among them were drawn for every step.
     """
     gates = {name: getattr(cell, name) for name in WEIGHTED}
-    found = {f"{gate}_{name}": getattr(gates[gate], name, None) for gate in gates for name in OF_EACH}
-    found |= {name: getattr(cell.use, of_gate, None) for name, of_gate in OF_USE.items()}
-    arrays = {name: ops.convert_to_tensor(weight) for name, weight in found.items() if weight is not None}
-    if any(hasattr(gate, "epsilon") for gate in gates.values()):
-        epsilons = [getattr(gate, "epsilon", 0.0) for gate in gates.values()]
+    # A missing attribute of a PyTorch module is an exception with a text, which takes longer than all weights together.
+    of_gates = [(name, vars(gate)) for name, gate in gates.items()]
+    weights = {f"{gate}_{name}": own[name] for gate, own in of_gates for name in OF_EACH if name in own}
+    use = of_gates[-1][1]
+    weights |= {name: use[of_gate] for name, of_gate in OF_USE.items() if of_gate in use}
+    arrays = {name: _tensor(weight) for name, weight in weights.items() if weight is not None}
+    if any("epsilon" in own for _, own in of_gates):
+        epsilons = [own.get("epsilon", 0.0) for _, own in of_gates]
         arrays["epsilons"] = ops.convert_to_tensor(epsilons, dtype=cell.compute_dtype)
     for name, gate in (("ltm_zones", cell.remember), ("stm_zones", cell.use)):
-        if hasattr(gate, "zones"):
+        if hasattr(type(gate), "zones"):
             arrays[name] = gate.zones(events, training)
     return arrays, training and any(name in arrays for name in ("ltm_zones", "stm_zones"))
+
+
+def _tensor(weight: Any) -> Any:
+    # On PyTorch, where every call is eager, the value itself: the conversion looks for symbolic tensors and devices.
+    direct = keras.backend.backend() == "torch" and isinstance(weight, keras.Variable)
+    return weight.value if direct else ops.convert_to_tensor(weight)

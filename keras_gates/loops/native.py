@@ -45,15 +45,21 @@ def run(inputs: LoopInputs) -> LoopResult:
     computed = dtype if dtype in ("float32", "float64") else "float32"
     arrays = {"events": inputs.events, "stm": inputs.stm, "ltm": inputs.ltm}
     arrays |= arrays_of(inputs.weights) if inputs.arrays is None else inputs.arrays
+    as_events = inputs.events.dtype if computed == dtype else None  # the names of types are slow to compare
     outputs, stm, ltm = _binding().lstm(
-        {name: _as(computed, array) for name, array in arrays.items() if array is not None},
+        {
+            name: array if array.dtype == as_events else _as(computed, array)
+            for name, array in arrays.items()
+            if array is not None
+        },
         None if inputs.mask is None else _as("bool", inputs.mask),
         sequences=inputs.return_sequences,
         go_backwards=inputs.go_backwards,
         zeros=inputs.zero_output_for_mask,
         drawn=inputs.drawn,
     )
-    outputs, stm, ltm = (_as(dtype, result) for result in (outputs, stm, ltm))
+    if computed != dtype:
+        outputs, stm, ltm = (ops.cast(result, dtype) for result in (outputs, stm, ltm))
     if not inputs.return_sequences:
         return outputs, ops.expand_dims(outputs, 1), [stm, ltm]
     return outputs[:, -1], outputs, [stm, ltm]

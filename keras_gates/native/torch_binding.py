@@ -1,8 +1,13 @@
-"""PyTorch: the kernel as the operators `keras_gates::lstm` and `keras_gates::lstm_gradient`, for autograd and `torch.compile`."""
+"""PyTorch: the kernel as a function of autograd, and for what is traced as `keras_gates::lstm` and `keras_gates::lstm_gradient`.
+
+An operator is dispatched, its arguments flattened and its results checked for aliases: about as long as the kernel takes for a
+short sequence. So what runs eagerly calls the core directly, and only `torch.compile`, fake tensors and modes see the operators.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -11,13 +16,15 @@ from typing import Any
 import torch
 
 from keras_gates import native
-from keras_gates._compat import in_torch_transform
+from keras_gates._compat import in_torch_mode, in_torch_transform
 from keras_gates.native.structures import ARRAYS, WITH_GRADIENT, Call, Gradients, functions, places, present
 
 INPUTS = 3  # the arrays that are there, the mask, and which arrays are there
 TENSORS = "Tensor[] arrays, Tensor? mask, int present"
 OPTIONS = "bool sequences, bool go_backwards, bool zeros, bool drawn"
 OPTION_COUNT = 4
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+NO_MEMORY = "GateLSTM: out of memory in the native loop."
 PROJECTION = ARRAYS.index("projection")
 EXPORTERS = ("keras.src.export.", "torch.export.", "torch.onnx.", "torch.jit.", "litert_torch.", "ai_edge_torch.")
 
@@ -59,21 +66,16 @@ def _call(
     return call, arrays
 
 
-@torch.library.custom_op(
-    "keras_gates::lstm",
-    mutates_args=(),
-    device_types="cpu",
-    schema=f"({TENSORS}, {OPTIONS}, bool save) -> (Tensor, Tensor, Tensor, Tensor)",
-)
-def _lstm(*arguments: Any) -> tuple[torch.Tensor, ...]:
-    *options, save = arguments[INPUTS:]
-    call, (events, stm, *_) = _call(*arguments[:INPUTS], *options)
+def _forward(arrays: Sequence[Any], mask: Any, present: int, *options: bool) -> tuple[torch.Tensor, ...]:
+    """Return the outputs, the last memories and, if the last option (`save`) is set, what the backward pass needs."""
+    *options, save = options
+    call, (events, stm, *_) = _call(arrays, mask, present, *options)
     outputs, last_stm, last_ltm, saved = _results(events, stm, call.sequences)
     if save:
         saved = saved.new_empty(functions().kg_lstm_saved_size(call) * events.element_size())
     addresses = [tensor.data_ptr() for tensor in (outputs, last_stm, last_ltm)]
     if functions().kg_lstm_forward(call, *addresses, saved.data_ptr() if save else None):
-        raise MemoryError("GateLSTM: out of memory in the native loop.")
+        raise MemoryError(NO_MEMORY)
     return outputs, last_stm, last_ltm, saved
 
 
@@ -81,6 +83,15 @@ def _results(events: torch.Tensor, stm: torch.Tensor, sequences: bool) -> tuple[
     batch, time, _ = events.shape
     outputs = stm.new_empty((batch, time, stm.shape[1]) if sequences else (batch, stm.shape[1]))
     return outputs, stm.new_empty(stm.shape), stm.new_empty(stm.shape), events.new_empty(0, dtype=torch.uint8)
+
+
+_lstm = torch.library.custom_op(
+    "keras_gates::lstm",
+    _forward,
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({TENSORS}, {OPTIONS}, bool save) -> (Tensor, Tensor, Tensor, Tensor)",
+)
 
 
 @_lstm.register_fake
@@ -92,23 +103,30 @@ def _(*arguments: Any) -> tuple[torch.Tensor, ...]:
     return outputs, stm, ltm, saved
 
 
-@torch.library.custom_op(
+def _gradients(
+    arrays: Sequence[Any], mask: Any, present: int, outputs: Any, saved: Any, *more: Any
+) -> list[torch.Tensor]:
+    """Return the gradients of the arrays; of the three gradients given, those of the last memories may be None for zeros."""
+    call, tensors = _call(arrays, mask, present, *more[3:])
+    there = _with_gradient(present)
+    gradients = [torch.empty_like(tensor) for tensor in tensors[: len(there)]]
+    results = [None if tensor is None else tensor.contiguous() for tensor in (outputs, saved, *more[:3])]
+    to = Gradients()
+    for place, gradient in zip(there, gradients):
+        to.arrays[place] = gradient.data_ptr() or ctypes.addressof(to)
+    addresses = [None if result is None else result.data_ptr() for result in results]
+    if functions().kg_lstm_backward(call, *addresses, to):
+        raise MemoryError(NO_MEMORY)
+    return gradients
+
+
+_lstm_gradient = torch.library.custom_op(
     "keras_gates::lstm_gradient",
+    _gradients,
     mutates_args=(),
     device_types="cpu",
     schema=f"({TENSORS}, Tensor outputs, Tensor saved, Tensor d_outputs, Tensor d_stm, Tensor d_ltm, {OPTIONS}) -> Tensor[]",
 )
-def _lstm_gradient(*arguments: Any) -> list[torch.Tensor]:
-    call, tensors = _call(*arguments[:INPUTS], *arguments[INPUTS + 5 :])
-    there = _with_gradient(arguments[2])
-    gradients = [torch.empty_like(tensor) for tensor in tensors[: len(there)]]
-    results = [tensor.contiguous() for tensor in arguments[INPUTS : INPUTS + 5]]
-    to = Gradients()
-    for place, gradient in zip(there, gradients):
-        to.arrays[place] = gradient.data_ptr() or ctypes.addressof(to)
-    if functions().kg_lstm_backward(call, *[result.data_ptr() for result in results], to):
-        raise MemoryError("GateLSTM: out of memory in the native loop.")
-    return gradients
 
 
 @_lstm_gradient.register_fake
@@ -117,6 +135,7 @@ def _(*arguments: Any) -> list[torch.Tensor]:
     return [array.new_empty(array.shape) for array in arrays[: len(_with_gradient(present))]]
 
 
+@functools.cache
 def _with_gradient(present: int) -> list[int]:
     return [place for place in places(present) if place < len(WITH_GRADIENT)]
 
@@ -142,6 +161,30 @@ _lstm.register_autograd(_backward, setup_context=_keep)
 _lstm_gradient.register_autograd(_no_second_gradient)
 
 
+class _Eager(torch.autograd.Function):
+    """The kernel without the dispatcher, with what its backward pass needs saved."""
+
+    @staticmethod
+    def forward(ctx: Any, mask: Any, options: tuple, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs, last_stm, last_ltm, saved = _forward(arrays, mask, *options, True)
+        ctx.save_for_backward(*arrays, mask, outputs, saved)
+        ctx.options = options
+        ctx.set_materialize_grads(False)  # the core takes null for the memories' gradients
+        return outputs, last_stm, last_ltm
+
+    @staticmethod
+    def backward(ctx: Any, d_outputs: Any, d_stm: Any, d_ltm: Any) -> tuple:
+        *arrays, mask, outputs, saved = ctx.saved_tensors
+        present, *options = ctx.options
+        d_outputs = torch.zeros_like(outputs) if d_outputs is None else d_outputs
+        if torch.is_grad_enabled():  # create_graph: only the operator knows what a second gradient says
+            d_stm, d_ltm = (torch.zeros_like(arrays[1]) if slope is None else slope for slope in (d_stm, d_ltm))
+            gradients = _lstm_gradient(arrays, mask, present, outputs, saved, d_outputs, d_stm, d_ltm, *options)
+        else:
+            gradients = _gradients(arrays, mask, present, outputs, saved, d_outputs, d_stm, d_ltm, *options)
+        return (None, None, *gradients, *[None] * (len(arrays) - len(gradients)))
+
+
 def lstm(
     arrays: Mapping[str, Any],
     mask: Any,
@@ -153,6 +196,15 @@ def lstm(
 ) -> tuple[Any, Any, Any]:
     """Run the kernel; arguments and results as in `tensorflow_binding.lstm`."""
     there = present(arrays)
+    options = (there.bits, sequences, go_backwards, zeros, drawn)
     save = torch.is_grad_enabled() and any(array.requires_grad for array in there.arrays)
-    outputs, last_stm, last_ltm, _ = _lstm(there.arrays, mask, there.bits, sequences, go_backwards, zeros, drawn, save)
-    return outputs, last_stm, last_ltm
+    if _is_traced(there.arrays):
+        return _lstm(there.arrays, mask, *options, save)[:3]
+    if save:
+        return _Eager.apply(mask, options, *there.arrays)
+    return _forward(there.arrays, mask, *options, False)[:3]
+
+
+def _is_traced(arrays: Sequence[Any]) -> bool:
+    """Return whether something other than PyTorch's own engine must see one operator instead of what runs here."""
+    return torch.compiler.is_compiling() or in_torch_mode() or any(type(array) not in PLAIN for array in arrays)

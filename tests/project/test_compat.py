@@ -90,6 +90,7 @@ CASES = {
     ),
     "tape_is_active": (of_module("tensorflow.python.eager.record", _compat.tape_is_active), "could_possibly_record"),
     "in_torch_transform": (of_module("torch._C._functorch", _compat.in_torch_transform), "maybe_current_level"),
+    "in_torch_mode": (of_module("torch._C", _compat.in_torch_mode), "_len_torch_dispatch_stack"),
 }
 
 
