@@ -81,8 +81,8 @@ def _by_scan(arrays: dict[str, Any], mask: Any, **options: bool) -> tuple[Any, A
         arrays["ltm"],
         Weights(
             *(joint(name) for name in ("kernel", "recurrent_kernel", "bias")),
-            arrays.get("kept_kernel"),
-            arrays.get("kept_bias"),
+            kept_kernel=arrays.get("kept_kernel"),
+            kept_bias=arrays.get("kept_bias"),
         ),
         mask=mask,
         return_sequences=options["sequences"],

@@ -69,8 +69,8 @@ def _call(
 
 def _forward(arrays: Sequence[Any], mask: Any, present: int, *options: bool) -> tuple[torch.Tensor, ...]:
     """Return the outputs, the last memories and, if the last option (`save`) is set, what the backward pass needs."""
-    *options, save = options
-    call, (events, stm, *_) = _call(arrays, mask, present, *options)
+    *flags, save = options
+    call, (events, stm, *_) = _call(arrays, mask, present, *flags)
     outputs, last_stm, last_ltm, saved = _results(events, stm, call.sequences)
     if save:
         saved = saved.new_empty(functions().kg_lstm_saved_size(call) * events.element_size())
