@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_gates import loops
 from keras_gates.layers.arguments import FORMAT, SHARED, checked_saturation
+from keras_gates.layers.call_scope import calls_in_short, in_short
 from keras_gates.layers.cell import GATE_NAMES, GateLSTMCell
 from keras_gates.layers.kernel_gates import kernel_arrays, kernel_has
 
@@ -226,6 +227,8 @@ class GateLSTM(keras.layers.RNN):
             sequences = ops.cast(sequences, self.compute_dtype)
         if initial_state is not None:
             self._check_initial_state(sequences, initial_state)
+        if calls_in_short(self):
+            return in_short(self, sequences, initial_state, mask, training)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def _check_initial_state(self, sequences: Any, initial_state: Any) -> None:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch.autograd.forward_ad import unpack_dual
 
 from keras_gates import native
 from keras_gates._compat import in_torch_mode, in_torch_transform
@@ -68,8 +69,8 @@ def _call(
 
 def _forward(arrays: Sequence[Any], mask: Any, present: int, *options: bool) -> tuple[torch.Tensor, ...]:
     """Return the outputs, the last memories and, if the last option (`save`) is set, what the backward pass needs."""
-    *options, save = options
-    call, (events, stm, *_) = _call(arrays, mask, present, *options)
+    *flags, save = options
+    call, (events, stm, *_) = _call(arrays, mask, present, *flags)
     outputs, last_stm, last_ltm, saved = _results(events, stm, call.sequences)
     if save:
         saved = saved.new_empty(functions().kg_lstm_saved_size(call) * events.element_size())
@@ -198,13 +199,17 @@ def lstm(
     there = present(arrays)
     options = (there.bits, sequences, go_backwards, zeros, drawn)
     save = torch.is_grad_enabled() and any(array.requires_grad for array in there.arrays)
-    if _is_traced(there.arrays):
+    if _is_traced(there.arrays if mask is None else [*there.arrays, mask]):
         return _lstm(there.arrays, mask, *options, save)[:3]
-    if save:
+    if save or any(
+        unpack_dual(array).tangent is not None for array in there.arrays
+    ):  # of forward mode: an error of PyTorch
         return _Eager.apply(mask, options, *there.arrays)
     return _forward(there.arrays, mask, *options, False)[:3]
 
 
 def _is_traced(arrays: Sequence[Any]) -> bool:
-    """Return whether something other than PyTorch's own engine must see one operator instead of what runs here."""
-    return torch.compiler.is_compiling() or in_torch_mode() or any(type(array) not in PLAIN for array in arrays)
+    """Return whether something other than PyTorch's own engine must see one operator, or a tensor has no address here (meta)."""
+    if torch.compiler.is_compiling() or in_torch_mode():
+        return True
+    return any(type(array) not in PLAIN or not array.is_cpu for array in arrays)

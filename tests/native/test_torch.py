@@ -87,3 +87,27 @@ def test_an_empty_batch_and_an_empty_sequence(layer):
         assert outputs.shape == (batch, time, UNITS)
         if not time:
             assert_close(numpy(stm), np.ones((batch, UNITS)), "STM")
+
+
+def test_tensors_without_data_and_modes_get_the_operator(layer):
+    """The core would read and write at their addresses; a traced graph would lack what it writes."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with torch.no_grad():  # as Keras computes shapes
+        assert tuple(layer(torch.zeros(3, TIME, FEATURES, device="meta")).shape) == (3, TIME, UNITS)
+        graph = make_fx(layer)(torch.tensor(X)).graph
+        assert any("keras_gates" in str(node.target) for node in graph.nodes)
+
+
+def test_forward_mode_is_an_error_also_where_no_gradient_is_asked_for(layer):
+    from torch.autograd import forward_ad
+
+    with torch.no_grad(), forward_ad.dual_level(), pytest.raises(NotImplementedError, match="jvp"):
+        layer(forward_ad.make_dual(torch.tensor(X), torch.tensor(X)))
+
+
+def test_a_second_derivative_names_the_loop_that_has_one(layer):
+    events = torch.tensor(X, requires_grad=True)
+    (slope,) = torch.autograd.grad(layer(events).square().sum(), events, create_graph=True)
+    with pytest.raises(ValueError, match="portable"):
+        slope.sum().backward()
