@@ -64,7 +64,9 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "loops.inputs": ("Weights",),
     "native.versions": ("show_versions",),
     "quantization.aware": ("quantize_aware",),
-    "quantization.layers": (),
+    "quantization.folding": (),
+    "quantization.recurrent": (),
+    "quantization.sums": (),
     # The zoo's layers are registered with the others; their names stay in keras_gates.models.
     "models.layers.alphabet": (),
     "models.layers.logmel": (),
@@ -110,8 +112,8 @@ def load(name: str) -> Any:
 
 def register() -> None:
     """Import every module that registers a class with Keras."""
-    for module in PUBLIC:
-        if module.startswith(("layers.", "models.layers.", "quantization.layers")):
+    for module, names in PUBLIC.items():
+        if module.startswith(("layers.", "models.layers.")) or (module.startswith("quantization.") and not names):
             importlib.import_module(f"keras_gates.{module}")
 
 

@@ -4,6 +4,7 @@ import inspect
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import pytest
@@ -31,6 +32,19 @@ def test_a_name_stands_in_the_module_that_defines_it():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'GateLTSM'"):
         _ = keras_gates.GateLTSM
+
+
+def test_every_module_that_registers_a_class_is_in_the_list():
+    package = Path(keras_gates.__file__).parent
+    modules = {
+        ".".join(path.relative_to(package).with_suffix("").parts)
+        for folder in ("layers", "models", "quantization")
+        for path in (package / folder).resolve().rglob("*.py")
+        if "@keras.saving.register_keras_serializable" in path.read_text(encoding="utf-8")
+        for path in [package / folder / path.relative_to((package / folder).resolve())]
+    }
+    assert len(modules) > 10
+    assert modules <= set(_registration.PUBLIC)
 
 
 def test_every_registered_class_of_the_package_is_registered_by_the_list():
