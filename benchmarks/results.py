@@ -82,10 +82,11 @@ def _section(card: dict[str, Any]) -> list[str]:
     lines += [f"| {name} | {spread(runs, 'accuracy')} |" for name, runs in card["means"].items()]
     if card.get("baselines"):
         kind = card["baselines"][0]["score"]
-        lines += ["", f"| simple model | fitted to | {kind} on the whole test split |", "|---|---|---|"]
+        lines += ["", f"| simple model | fitted to | {kind}, test split |", "|---|---|---|"]
         for row in card["baselines"]:
             model = row["baseline"] + (f", {row['counts']:,} counts" if "counts" in row else "")
-            lines.append(f"| {model} | {row['fitted_to']:,} | {number(row['value'], first)} |")
+            examples = f"{row['fitted_to']:,}" if "fitted_to" in row else "5,000 (texts: 20,000) at most"
+            lines.append(f"| {model} | {examples} | {number(row['value'], first)} |")
     lines += [
         "",
         "| file | input | bytes | test examples | Keras | file | largest difference from Keras | µs per call | arena (bytes) |",

@@ -23,8 +23,6 @@ from keras_gates.models.registry import DeviceModel, Judgement, UserError, ZooMo
 from keras_gates.models.training.recipe import decays, learning_rate
 
 FEWER_EPOCHS = {"builtin": {"epochs": 3}}
-CHARACTERS = {"data": {"steps": 100}, "recipe_for": FEWER_EPOCHS}
-AVERAGED = {"epochs": 28, "average": 0.999, "fresh_rows": 0.25}  # for the character presets
 ZAREMBA = {"units": 200, "layers": 2, "width": 200, "batch": 20, "uniform": 0.1}
 ZAREMBAS_RECIPE = {
     "batch_size": 20,
@@ -36,23 +34,14 @@ ZAREMBAS_RECIPE = {
 }
 PRESETS = {
     "base": {
-        **CHARACTERS,
+        "data": {"steps": 100},
+        "recipe_for": FEWER_EPOCHS,
         "about": "the next character: one layer of 448",
         "build": {"units": 448, "batch": 32, "dropout": 0.5, "input_dropout": 0.1},
-        "recipe": {**AVERAGED, "weight_decay": 0.1},
+        "recipe": {"epochs": 28, "average": 0.999, "fresh_rows": 0.25, "weight_decay": 0.1},
     },
-    "small": {
-        **CHARACTERS,
-        "about": "one layer of 128",
-        "build": {"units": 128, "width": 32, "batch": 32, "dropout": 0.15},
-        "recipe": {**AVERAGED, "learning_rate": 4e-3, "weight_decay": 0.01},
-    },
-    "nano": {
-        **CHARACTERS,
-        "about": "for a microcontroller",
-        "build": {"units": 64, "width": 16, "batch": 32, "dropout": 0.0, "input_dropout": 0.0},
-        "recipe": {**AVERAGED, "learning_rate": 6e-3, "fresh_rows": 0.5},
-    },
+    "small": {"about": "one layer of 128", "build": {"units": 128, "width": 32, "batch": 32, "dropout": 0.1}},
+    "nano": {"about": "for a microcontroller", "build": {"units": 64, "width": 16, "batch": 32, "dropout": 0.0}},
     "zaremba-small": {
         "about": "the next word: the small network of Zaremba et al. 2014",
         "build": {**ZAREMBA, "dropout": 0.0, "input_dropout": 0.0},

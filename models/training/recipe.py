@@ -94,13 +94,13 @@ def decays(recipe: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: "average" is no decay per step.
     """
-    average = recipe["average"]
+    average = recipe.get("average", 0.0)
     if not 0 <= average < 1:
         raise UserError(
             f"average is the decay per step of a moving average, from 0 to below 1, not {average!r}; 0.999 is usual"
         )
     moving = {"use_ema": True, "ema_momentum": average} if average else {}
-    return {"weight_decay": recipe["weight_decay"] or None, **moving}
+    return {"weight_decay": recipe.get("weight_decay") or None, **moving}
 
 
 def learning_rate(recipe: Mapping[str, Any], steps: int | None) -> Any:

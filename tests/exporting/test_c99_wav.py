@@ -15,13 +15,13 @@ import soundfile
 from keras_gates.edge.fixed_log_mel import FixedLogMel
 from keras_gates.edge.sound import windows
 from keras_gates.exporting.c99.graph import graph_of
-from keras_gates.exporting.c99.measure import TOOLS
+from keras_gates.exporting.c99.cores import CORES
 from keras_gates.exporting.c99.reference import answers
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not (all(map(shutil.which, TOOLS)) and shutil.which("make") and shutil.which("keras-gates")),
+        not (all(map(shutil.which, CORES["m4"].tools)) and shutil.which("make") and shutil.which("keras-gates")),
         reason="needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi, qemu-system-arm, make, and keras-gates installed",
     ),
 ]

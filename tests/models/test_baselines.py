@@ -121,7 +121,8 @@ def test_the_report_says_when_a_simple_model_is_better():
     assert report.better_baseline(Judgement({"accuracy": 0.8}), rows) == ""
     assert "majority is better" in report.better_baseline(Judgement({"mse": 0.8}), rows)
     assert any(
-        "| majority | accuracy | 0.7 |" in line for line in report.baseline_lines(Judgement({"accuracy": 0.8}), rows)
+        "| majority | all | accuracy | 0.7 |" in line
+        for line in report.baseline_lines(Judgement({"accuracy": 0.8}), rows)
     )
 
 
