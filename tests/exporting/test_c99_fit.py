@@ -73,6 +73,7 @@ def test_a_keras_model_is_exported_and_measured(tmp_path):
         pytest.skip("export traces with TensorFlow")
     import keras_gates
 
+    keras.utils.set_random_seed(0)
     texts = keras.layers.TextVectorization(vocabulary=["on", "off"], output_sequence_length=4)
     layers = [texts, keras.layers.Embedding(4, 3), keras_gates.GateLSTM(2), keras.layers.Dense(2)]
     model = keras.Sequential([keras.Input((1,), dtype="string"), *layers])

@@ -14,8 +14,8 @@ import soundfile
 
 from keras_gates.edge.fixed_log_mel import FixedLogMel
 from keras_gates.edge.sound import windows
-from keras_gates.exporting.c99.graph import graph_of
 from keras_gates.exporting.c99.cores import CORES
+from keras_gates.exporting.c99.graph import graph_of
 from keras_gates.exporting.c99.reference import answers
 
 pytestmark = [
