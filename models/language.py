@@ -32,7 +32,7 @@ ZAREMBAS_RECIPE = {
     "schedule": "halved",
     "clipnorm": 0.25,
 }
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "base": {
         "data": {"steps": 100},
         "recipe_for": FEWER_EPOCHS,
