@@ -1,6 +1,6 @@
 """Trains the character models of `language` on a GPU with PyTorch alone: several presets and seeds at once.
 
-    python benchmarks/language_gpu.py TEXT --presets base --seeds 0 1 2 --out runs
+    python benchmarks/language_gpu.py TEXT --presets large --seeds 0 1 2 --out runs
 
 TEXT is a folder with train.txt, valid.txt and test.txt (of tiny_shakespeare: the official splits). The recipe is that of
 `train.py language --preset … --data tfds`, with cuDNN's LSTM; each training step is one CUDA graph, and the graphs of all
@@ -218,7 +218,7 @@ def main() -> None:
     """Train the presets with the seeds, score them and write their run folders."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", type=Path, help="folder with train.txt, valid.txt and test.txt")
-    parser.add_argument("--presets", nargs="+", default=["base"])
+    parser.add_argument("--presets", nargs="+", default=["large"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--out", type=Path, default=Path("runs"))

@@ -178,12 +178,14 @@ def _file(model: Any) -> tuple[str, bytes]:
 
 def exported(model: keras.Model) -> bytes:
     """Return an int8 export with random calibration; sizes and counts are those of any other."""
-    from keras_gates.exporting.model_inputs import inputs_of  # these import Keras and TensorFlow
+    from keras_gates.exporting.model_inputs import inputs_of, random_samples  # these import Keras and TensorFlow
     from keras_gates.exporting.pipeline import export
 
-    random = np.random.default_rng(0)
     model = _after_texts(model)
-    data = [_random(port, random) for port in inputs_of(model).ports]
+    inputs = inputs_of(model)
+    data = [
+        np.concatenate(arrays) for arrays in zip(*random_samples(model, inputs, inputs.steps or _STEPS, _SEQUENCES))
+    ]
     with tempfile.TemporaryDirectory() as folder:
         calibration = data[0] if len(data) == 1 else data
         try:
@@ -192,11 +194,6 @@ def exported(model: keras.Model) -> bytes:
         except ExportError:  # an operator without C, or a loop, where a microcontroller's file has its steps
             export(model, folder, ("tflite",), "int8", target="micro", calibration=calibration)
         return Path(folder, "model.tflite").read_bytes()
-
-
-def _random(port: Any, random: np.random.Generator) -> np.ndarray:
-    shape = (_SEQUENCES, *(size or _STEPS for size in port.shape))
-    return (random.normal(size=shape) if "float" in port.dtype else random.integers(0, 2, shape)).astype(port.dtype)
 
 
 def _after_texts(model: keras.Model) -> keras.Model:

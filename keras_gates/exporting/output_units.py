@@ -22,6 +22,7 @@ from keras_gates.exporting.units import Units
 from keras_gates.exporting.verify import compare, samples
 
 _MOST = 64  # sequences from which the spread of an output is estimated
+_VISIBLE = 10.0  # times what rounding the input of a dense layer costs: what varies less is lost in any unit
 _UNLIKE = 20.0  # largest value of an output, in standard deviations of a column, from which on int8 rounds more than 5 % of it
 _MOVING = (keras.layers.Permute, keras.layers.Reshape, keras.layers.Flatten)
 _MOVING_OPERATIONS = ("Transpose", "Reshape", "Squeeze", "ExpandDims", "Swapaxes", "Moveaxis", "GetItem")
@@ -254,12 +255,14 @@ def _standardized(request: ExportRequest, heads: list[_Head]) -> tuple[ExportReq
     read = samples.spread(samples.samples_of(request.calibration, request.inputs), samples.MOST)
     request = dataclasses.replace(request, calibration=lambda: iter(read))  # a generator can be read once
     values: dict[_Head, list[np.ndarray]] = {head: [] for head in heads}
+    largest = dict.fromkeys(heads, 0.0)  # of the inputs
 
     def recording(head: _Head) -> Callable:
         own = head.layer.call
 
-        def call(*args: Any, **rest: Any) -> Any:
-            y = own(*args, **rest)
+        def call(x: Any, *args: Any, **rest: Any) -> Any:
+            y = own(x, *args, **rest)
+            largest[head] = max(largest[head], float(np.abs(numbers(x)).max(initial=0.0)))
             values[head].append(numbers(y).reshape(-1, y.shape[-1]))
             return y
 
@@ -271,9 +274,12 @@ def _standardized(request: ExportRequest, heads: list[_Head]) -> tuple[ExportReq
     for head in heads:
         columns = np.concatenate(values[head])
         mean, deviation = columns.mean(0), columns.std(0)
-        varies = deviation > 1e-6 * np.abs(columns).max(0)
+        step = 2 * largest[head] / (2**16 if request.precision == "int16x8" else 2**8)
+        least = _VISIBLE * step / np.sqrt(12) * np.linalg.norm(numbers(head.layer.kernel), axis=0)
+        varies = deviation > np.maximum(least, 1e-6 * np.abs(columns).max(0))
         if varies.any() and np.abs(columns).max() > _UNLIKE * deviation[varies].min():
-            steps[head] = _standardizing(head, np.where(varies, deviation, 1.0), mean)
+            scale = np.maximum(deviation, least)
+            steps[head] = _standardizing(head, np.where(scale > 0, scale, 1.0), mean)
     return request, steps
 
 

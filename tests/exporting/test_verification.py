@@ -113,6 +113,7 @@ def test_every_output_is_reported_and_broken_copies_are_withheld(two_outputs, pr
             judged = compare.compare(wanted, got, precision)
             explained = rounding.explains(judged.worst.usual, judged.worst.spread)
             assert not judged.acceptable or judged.worst.mean > explained, defect
+            assert max(moved) <= 0.6 or not judged.acceptable, defect
     assert len(defects) >= 2
     for figures in report.outputs.values():  # what rounding each tensor costs explains the good file
         assert figures["mean"] < rounding.explains(0.0, figures["spread"])

@@ -62,7 +62,7 @@ def _agrees(name, score, answers, y):
         assert abs((found == y).mean() - score) < 3 * np.sqrt(score * (1 - score) / len(y)) + 0.01
     else:  # bits a character; these pieces start from empty memory
         bits = -np.log2(np.take_along_axis(answers, y[..., None].astype(int), -1))[:, 20:].mean()
-        assert abs(bits - score) < 0.25  # 40 pieces
+        assert abs(bits - score) < 0.2
 
 
 @pytest.mark.parametrize("name", ["digits-nano", "speech-nano", "language-base"])
@@ -117,4 +117,4 @@ def test_a_card_tells_what_a_card_has_to_tell(card):
     assert (card["command"] + " show").startswith(f"python train.py {card['model']}")
     assert "/work" not in json.dumps(card)
     for file in registry.WEIGHTS.glob(f"{card['model']}-{card['preset']}*"):
-        assert file.stat().st_size < (2_000_000 if file.suffix == ".keras" else 1_000_000)
+        assert file.stat().st_size < 1_000_000

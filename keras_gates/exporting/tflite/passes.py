@@ -169,19 +169,29 @@ def share_stm_scale(model: schema.ModelT, context: PassContext) -> None:
 
 
 def share_output_scale(model: schema.ModelT, context: PassContext) -> None:
-    """Before a multiplication or addition with a constant (a BatchNormalization), the converter gives an LSTM's output a scale
-    that differs by some percent from that of its hidden state, although the operator stores the same numbers in both. The pass
-    gives the output the scale of the hidden state; elementwise operators take any.
+    """The calibration can see another range of an LSTM's output than of its hidden state, although the operator stores the same
+    numbers in both: before a multiplication or addition with a constant (a BatchNormalization), and in small models elsewhere.
+    Where only elementwise operators read the output, which take any scale, the pass gives it that of the hidden state; else
+    hidden state and STM get the scale of the output if that is the wider one, by up to two.
     """
     for graph in model.subgraphs:
         for operator in graph.operators:
             if operator_name(model, operator) != FUSED:
                 continue
             output = operator.outputs[0]
+            given, hidden = graph.tensors[output], graph.tensors[operator.intermediates[HIDDEN]]
             readers = [operator_name(model, each) for each in graph.operators if output in list(each.inputs)]
             if readers and output not in list(graph.outputs) and set(readers) <= {"MUL", "ADD", "SUB"}:
-                hidden = graph.tensors[operator.intermediates[HIDDEN]]
-                graph.tensors[output].quantization = copy.deepcopy(hidden.quantization)
+                given.quantization = copy.deepcopy(hidden.quantization)
+            elif scale_of(hidden) and scale_of(hidden) < scale_of(given) <= 2 * scale_of(hidden):
+                for tensor in (hidden, graph.tensors[operator.inputs[STATE]]):
+                    tensor.quantization = copy.deepcopy(given.quantization)
+
+
+def scale_of(tensor: schema.TensorT) -> float:
+    """Return a tensor's only scale; 0 if it has none."""
+    scales = getattr(tensor.quantization, "scale", None)
+    return float(scales[0]) if scales is not None and len(scales) == 1 else 0.0
 
 
 PASSES: tuple[Pass, ...] = (
@@ -192,7 +202,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("An LTM beyond ±10", remove_cell_clip),
     Pass("An LTM that stays under 0.5", limit_ltm_scale, lambda context: context.is_integer and not context.is_trained),
     Pass("STM calibrated as another constant", share_stm_scale, lambda context: context.is_integer),
-    Pass("An LSTM before a BatchNormalization", share_output_scale, lambda context: context.is_integer),
+    Pass("An LSTM whose output has another range", share_output_scale, lambda context: context.is_integer),
 )
 BEFORE_CONVERSION: tuple[tuple[str, Callable], ...] = (("Joined outputs", guarded),)
 KNOWN_LIMITS: tuple[tuple[str, str], ...] = (

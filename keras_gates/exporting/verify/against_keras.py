@@ -72,9 +72,10 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
     difference = _compared(request, held_out, wanted, result.predictions)
     is_usual = all(each.is_usual for each in difference.outputs)
     noise = _where_integers_lose(request, data) if request.is_integer and not is_usual else None
+    is_whole = noise is not None and lowering.name == "fused"  # unrolled steps round more tensors than it knows
     loss = "" if noise is None else noise.summary
     worst = difference.worst
-    allowed = worst.wrong if noise is None else min(worst.wrong, noise.explains(worst.usual, worst.spread))
+    allowed = min(worst.wrong, noise.explains(worst.usual, worst.spread)) if noise and is_whole else worst.wrong
     if not difference.acceptable or worst.mean > allowed:
         raise ExportError(
             f"the {request.precision} file ({lowering.name}) differs from Keras over {difference.samples} samples. {worst}; "
