@@ -181,8 +181,13 @@ def build(
         A `keras.Model`, not compiled.
 
     Raises:
-        UserError: the vocabulary is too large for pairs or triples of words, or the word vectors are too narrow.
+        UserError: `pairs` and `votes` are both above 0, the vocabulary is too large for pairs or triples of words, or the word
+            vectors are too narrow.
     """
+    if pairs and votes:
+        raise UserError(
+            f"pairs={pairs} and votes={votes} are two linear models, of which one is used; set one of them to 0"
+        )
     most = MOST_WORDS[vote_words if votes else 2] if votes or pairs else len(vocabulary)
     if len(vocabulary) > most:
         raise UserError(
@@ -191,56 +196,8 @@ def build(
         )
     text = keras.Input((), dtype="string", name="text")
     words = zoo_layers.Words(vocabulary, longest, name="words")(text)
-    output = classified(
-        words,
-        len(vocabulary),
-        classes,
-        width=width,
-        units=units,
-        directions=directions,
-        pooled=pooled,
-        dropout=dropout,
-        word_dropout=word_dropout,
-        pairs=pairs,
-        votes=votes,
-        vote_words=vote_words,
-        vote_dropout=vote_dropout,
-        path_dropout=path_dropout,
-        formulation=formulation,
-    )
-    model = keras.Model(text, output, name="text")
-    if vectors is not None:
-        model.get_layer("meaning").set_weights([word_vectors.fitting(vectors, width)])
-    return model
-
-
-def classified(
-    words: Any,
-    vocabulary: int,
-    classes: int = 2,
-    width: int = 32,
-    units: int = 64,
-    directions: int = 2,
-    pooled: bool = True,
-    dropout: float = 0.4,
-    word_dropout: float = 0.1,
-    pairs: int = 0,
-    votes: int = 0,
-    vote_words: int = 2,
-    vote_dropout: float = 0.5,
-    path_dropout: float = 0.0,
-    formulation: str = "standard",
-) -> Any:
-    """Return the probabilities (batch, classes) of word indices (batch, longest), as Keras tensors.
-
-    Args:
-        words: `keras.KerasTensor` of int32.
-        vocabulary: number of words.
-        classes, width, units, directions, pooled, dropout, word_dropout, pairs, votes, vote_words,
-            vote_dropout, path_dropout, formulation: as in `build`.
-    """
     layers = [
-        keras.layers.Embedding(vocabulary, width, mask_zero=not pooled, name="meaning"),
+        keras.layers.Embedding(len(vocabulary), width, mask_zero=not pooled, name="meaning"),
         keras.layers.Dropout(word_dropout, noise_shape=(None, None, 1), name="word_dropout"),
         keras.layers.Dropout(dropout * 0.8, name="meaning_dropout"),
     ]
@@ -252,19 +209,25 @@ def classified(
     stm = words
     for layer in layers:
         stm = layer(stm)
+    linear = None
     if pairs:
         linear = zoo_layers.PairVotes(classes, pairs, scale=6.0, name="pairs")(words)
         linear = keras.layers.Dropout(0.3, noise_shape=(None, None, 1), name="pair_dropout")(linear)
         linear = keras.ops.sum(linear, 1)
     elif votes:
         linear = zoo_layers.WordVotes(classes, votes, vote_words, vote_dropout, name="votes")(words)
+    if linear is None:
+        output = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class")(stm)
     else:
-        return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="class")(stm)
-    logits = keras.layers.Dense(classes, name="said")(stm)  # the name is in the shipped weights
-    if path_dropout:  # each path also learns to classify alone
-        logits = keras.layers.Dropout(path_dropout, noise_shape=(None, 1), name="path_dropout")(logits)
-        linear = keras.layers.Dropout(path_dropout, noise_shape=(None, 1), name="vote_path_dropout")(linear)
-    return keras.layers.Softmax(dtype="float32", name="class")(logits + linear)
+        logits = keras.layers.Dense(classes, name="said")(stm)  # the name is in the shipped weights
+        if path_dropout:  # each path also learns to classify alone
+            logits = keras.layers.Dropout(path_dropout, noise_shape=(None, 1), name="path_dropout")(logits)
+            linear = keras.layers.Dropout(path_dropout, noise_shape=(None, 1), name="vote_path_dropout")(linear)
+        output = keras.layers.Softmax(dtype="float32", name="class")(logits + linear)
+    model = keras.Model(text, output, name="text")
+    if vectors is not None:
+        model.get_layer("meaning").set_weights([word_vectors.fitting(vectors, width)])
+    return model
 
 
 def start(model: Any, data: Data) -> None:

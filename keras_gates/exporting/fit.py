@@ -56,7 +56,7 @@ class FitReport:
         model: The model's name or path.
         core: The processor, a key of `keras_gates.exporting.c99.cores.CORES`.
         measured: Flash, state, stack and instructions.
-        limits: What the model takes beside what there is; the processor if events per second are known.
+        limits: What the model takes, and what there is; the processor if events per second are known.
         cycles: Cycles per instruction that were assumed.
         ethos_u: Vela's estimate; None if there is none.
         note: Why there is none.

@@ -159,3 +159,8 @@ def test_a_text_model_starts_from_word_vectors_and_naive_bayes(tmp_path):
 def test_more_words_than_the_hash_has_room_for():
     with pytest.raises(UserError, match="at most 14,000 words, not 14,001: --set words=14000"):
         find("text").build(vocabulary=["", "[UNK]", *map(str, range(13_999))], votes=100, vote_words=3)
+
+
+def test_two_linear_models_are_refused():
+    with pytest.raises(UserError, match="set one of them to 0"):
+        find("text").build(pairs=8, votes=8)

@@ -24,7 +24,7 @@ class EthosU:
         cycles: Of the call: a whole sequence, or the events of a stream's call.
         sram: Bytes of SRAM.
         flash: Bytes of flash outside the chip.
-        npu, cpu: Operators that run on the Ethos-U, and on the processor beside it.
+        npu, cpu: Operators that run on the Ethos-U, and on the processor.
     """
 
     accelerator: str
