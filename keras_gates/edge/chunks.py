@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_gates.edge.tables import Table, decoded, need, table_of_text
+from keras_gates.edge.optional import need
+from keras_gates.edge.tables import Table, table_of_text
+from keras_gates.edge.text_files import decoded
 from keras_gates.edge.tflite import EdgeError
 
 LARGE = 300_000_000  # bytes; the cells of a text file take ten times as much in memory

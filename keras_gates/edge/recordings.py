@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates.edge.tables import Table, need
+from keras_gates.edge.optional import need
+from keras_gates.edge.tables import Table
 from keras_gates.edge.tflite import EdgeError
 
 TIME = ("time", "timestamp", "date", "datetime", "seconds", "t", "index", "ms", "millis", "time_ms")

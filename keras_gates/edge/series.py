@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_gates.edge.chunks import is_large, read_chunks
-from keras_gates.edge.tables import Table, need, read_table
+from keras_gates.edge.optional import need
+from keras_gates.edge.tables import Table, read_table
 from keras_gates.edge.tflite import EdgeError
 from keras_gates.edge.times import Times, filled, read_times, time_columns
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_gates.edge.tables import need
+from keras_gates.edge.optional import need
 from keras_gates.edge.tflite import EdgeError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")

@@ -6,10 +6,9 @@ line and cell an error is about.
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
-import zlib
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,32 +16,19 @@ from typing import Any
 
 import numpy as np
 
+from keras_gates.edge.optional import need
+from keras_gates.edge.text_files import content, decoded
 from keras_gates.edge.tflite import EdgeError
 
 SUFFIXES = (".csv", ".tsv", ".gz", ".xlsx", ".xls", ".ods", ".parquet")
 _SHEET_ROWS = 1_048_576  # of the largest sheet
+_ROW_NUMBER = re.compile(rb'<row [^>]*?\br="(\d+)"|rows-repeated="(\d+)"')  # of xlsx and of ods
 _SEPARATORS = ("\t", ";", "|", ",")  # the comma last: it also occurs in texts and as a decimal comma
-_ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp932", "gb18030", "euc_kr", "big5"]
-_FOREIGN = 0.3  # share of bytes beyond ASCII; with fewer, statistics guess Chinese for a degree sign
 _SPACES = re.compile(
     "[\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\u0085]"
 )  # TensorFlow splits at ASCII spaces only
 _GROUPS = {",": r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", ".": r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?"}
 _DECIMAL_COMMA = r"[+-]?(?:\d*|\d{1,3}(?:\.\d{3})+),\d+(?:[eE][+-]?\d+)?"
-
-
-def need(package: str, for_what: str) -> Any:
-    """Import an optional package.
-
-    Raises:
-        EdgeError: it is not installed; the message has the command.
-    """
-    import importlib
-
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise EdgeError(f'{for_what} needs {package}: pip install "keras-gates[files]"') from None
 
 
 @dataclass(frozen=True)
@@ -172,11 +158,8 @@ def read_table(path: str | Path, required: Sequence[str] = (), header: bool = Tr
     if kind == ".parquet":
         return _checked(Table(path, _typed(path, "read_parquet"), notes), required)
     if kind in (".xlsx", ".xls", ".ods"):
-        frame = _typed(
-            path, "read_excel", dtype=object, nrows=_SHEET_ROWS
-        )  # a damaged row number would be read for hours
-        return _checked(Table(path, frame, notes), required)
-    return _checked(table_of_text(decoded(_content(path), path, notes), path, header, notes), required)
+        return _checked(Table(path, _typed(path, "read_excel", dtype=object), notes), required)
+    return _checked(table_of_text(decoded(content(path), path, notes), path, header, notes), required)
 
 
 def table_of_text(text: str, path: Path, header: bool = True, notes: list[str] | None = None) -> Table:
@@ -217,13 +200,17 @@ def table_of_text(text: str, path: Path, header: bool = True, notes: list[str] |
 def _typed(path: Path, reader: str, **options: Any) -> Any:
     pandas = need("pandas", f"{path.suffix} files")
     try:
+        if reader == "read_excel" and _has_impossible_rows(
+            path
+        ):  # pandas would fill the gap for hours, or lose the rows behind it
+            raise EdgeError(f"{path} is damaged: it has more than the {_SHEET_ROWS:,} rows of a sheet; save it again")
         frame = getattr(pandas, reader)(path, **options)
+    except EdgeError:
+        raise
     except ImportError as error:
         raise EdgeError(f"{path}: {str(error).splitlines()[0]}") from None
     except Exception as error:  # each engine has its own errors for damaged files
         raise EdgeError(f"{path} cannot be read: {str(error)[:200] or type(error).__name__}; save it again") from None
-    if len(frame) == options.get("nrows"):  # the header is a row too
-        raise EdgeError(f"{path} is damaged: it has more than the {_SHEET_ROWS:,} rows of a sheet; save it again")
     frame.columns = [str(name).strip() for name in frame.columns]
     frame = frame.dropna(how="all")
     unnamed = [name for name in frame.columns if name.startswith("Unnamed:")]
@@ -231,61 +218,18 @@ def _typed(path: Path, reader: str, **options: Any) -> Any:
     return frame.drop(columns=unnamed)
 
 
-def _content(path: Path) -> bytes:
-    raw = path.read_bytes()
-    if raw[:2] != b"\x1f\x8b":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (OSError, EOFError, zlib.error) as error:
-        raise EdgeError(f"{path} is a damaged gzip file ({error}); copy it again") from None
-
-
-def decoded(raw: bytes, path: str | Path, notes: list[str] | None = None) -> str:
-    """Return the text of a file: UTF-8, UTF-16 or UTF-32 with a byte order mark, or the encoding that charset-normalizer finds.
-
-    Args:
-        raw: content of the file.
-        path: for the error.
-        notes: gets a sentence if the encoding is not UTF-8.
-
-    Raises:
-        EdgeError: the file is not text.
-    """
-    if raw[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
-        raise EdgeError(
-            f"{path} is an Excel or zip file under the name of a text file; name it .xlsx, or save it as CSV"
+def _has_impossible_rows(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):  # .xls, whose row numbers have 16 bits
+        return False
+    with zipfile.ZipFile(path) as book:
+        sheets = [name for name in book.namelist() if "worksheets/" in name or name == "content.xml"]
+        return any(
+            int(number) > _SHEET_ROWS
+            for name in sheets
+            for row in _ROW_NUMBER.findall(book.read(name))
+            for number in row
+            if number
         )
-    marks = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-    encoding = next((name for mark, name in marks.items() if raw.startswith(mark)), "utf-8-sig")
-    try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError as error:
-        if encoding != "utf-8-sig":
-            raise EdgeError(
-                f"{path} starts as {encoding} but is damaged at byte {error.start}; save it again"
-            ) from None
-        text, encoding = _guessed(raw, path)
-        if notes is not None:
-            line = raw.count(b"\n", 0, error.start) + 1
-            notes.append(f"not UTF-8 (line {line}): read as {encoding}; save it as UTF-8 if letters are wrong")
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise EdgeError(f"{path}, line {line}: a zero byte; expected text, save it as UTF-8")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _guessed(raw: bytes, path: str | Path) -> tuple[str, str]:
-    letters = [byte for byte in raw[:100_000] if byte > 127 or chr(byte).isalpha()]
-    if sum(byte > 127 for byte in letters) < _FOREIGN * len(letters):
-        try:
-            return raw.decode("cp1252"), "cp1252"
-        except UnicodeDecodeError:
-            pass
-    best = need("charset_normalizer", f"{path}, which is not UTF-8,").from_bytes(raw, cp_isolation=_ENCODINGS).best()
-    if best is None:
-        raise EdgeError(f"{path} is not text in UTF-8 or a known encoding; save it as UTF-8")
-    return str(best), best.encoding
 
 
 def _separator(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_gates.edge.tables import decoded
+from keras_gates.edge.text_files import decoded
 from keras_gates.edge.tflite import EdgeError
 from keras_gates.models.registry import UserError
 
