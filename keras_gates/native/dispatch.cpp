@@ -118,28 +118,45 @@ class Pool {
   int threads_ = 0;
 };
 
+// The threads of a framework's OpenMP, if it has one: GOMP_parallel. They wait in a loop for some milliseconds after each parallel
+// region, so threads of our own would share their processors with them.
+std::atomic<kg_team> team{nullptr};
+
+void work_of(void* job) { static_cast<Job*>(job)->work(); }
+
 // Never destroyed: its threads wait until the process ends. A forked child gets a new one, as threads are not forked.
 Pool* pool = nullptr;
 std::once_flag pool_once;
 void new_pool() { pool = new Pool; }
+void after_fork() {
+  new_pool();
+  team.store(nullptr);  // libgomp waits forever for threads that the parent had
+}
 
-template <class Function> bool parallel(int parts, const Function& function) {
+void make_pool() {
+  std::call_once(pool_once, [] {
+    new_pool();
+#if defined(__unix__) || defined(__APPLE__)
+    pthread_atfork(nullptr, nullptr, after_fork);
+#endif
+  });
+}
+
+template <class Function> bool parallel(int parts, int threads, const Function& function) {
   auto run = [](const void* context, int part) { (*static_cast<const Function*>(context))(part); };
   if (parts == 1) {
     function(0);
     return true;
   }
-  std::call_once(pool_once, [] {
-    new_pool();
-#if defined(__unix__) || defined(__APPLE__)
-    pthread_atfork(nullptr, nullptr, new_pool);
-#endif
-  });
+  make_pool();
   auto job = std::make_shared<Job>();
   job->run = run;
   job->context = &function;
   job->parts = parts;
-  pool->run(job);
+  if (kg_team run_team = team.load())
+    run_team(work_of, job.get(), (unsigned)(threads > parts ? threads : parts), 0);
+  else
+    pool->run(job);
   return !job->failed;
 }
 
@@ -185,6 +202,11 @@ int kg_use_instructions(const char* name) {
   return !set;
 }
 
+void kg_use_team(kg_team run_team) {
+  make_pool();
+  team.store(run_team);
+}
+
 void kg_spare_memory_from(int64_t bytes) { sparing_from.store(bytes); }
 
 int64_t kg_lstm_saved_size(const kg_lstm* call) { return instructions().saved_size(*call); }
@@ -194,7 +216,7 @@ int kg_lstm_forward(const kg_lstm* call, void* outputs, void* stm, void* ltm, vo
   const kg_instruction_set& set = instructions();
   Memory packed(set.pack_forward(*call));
   int parts = parts_of(*call);
-  return !parallel(parts, [&](int part) {
+  return !parallel(parts, call->threads, [&](int part) {
     int64_t first = call->batch * part / parts, end = call->batch * (part + 1) / parts;
     set.forward_rows(*call, packed.data, first, end - first, outputs, stm, ltm, saved);
   });
@@ -211,7 +233,7 @@ int kg_lstm_backward(const kg_lstm* call, const void* outputs, const void* saved
   Memory sums(kg_allocate(bytes * (size_t)parts));
   std::vector<void*> blocks;
   for (int part = 0; part < parts; part++) blocks.push_back((char*)sums.data + bytes * (size_t)part);
-  bool well = parallel(parts, [&](int part) {
+  bool well = parallel(parts, call->threads, [&](int part) {
     int64_t first = call->batch * part / parts, end = call->batch * (part + 1) / parts;
     memset(blocks[(size_t)part], 0, bytes);
     if (end > first)

@@ -61,6 +61,11 @@ int kg_lstm_backward(const kg_lstm* call, const void* outputs, const void* saved
 const char* kg_instructions();
 int kg_use_instructions(const char* name);
 
+// Run blocks of rows on the threads of an OpenMP library from now on: its `GOMP_parallel`, which calls a function with its
+// argument on a number of threads and waits for all; null for threads of our own, which a forked process has in any case.
+typedef void (*kg_team)(void (*function)(void*), void* argument, unsigned threads, unsigned flags);
+void kg_use_team(kg_team run_team);
+
 // From so many bytes of gate values over all steps on, only STM and LTM are saved and the backward pass computes the gates again.
 // For tests; between a forward pass and its backward pass it must not change.
 void kg_spare_memory_from(int64_t bytes);

@@ -75,5 +75,6 @@ def functions() -> ctypes.CDLL:
     core.kg_lstm_saved_size.restype = ctypes.c_int64
     core.kg_lstm_saved_size.argtypes = [ctypes.POINTER(Call)]
     core.kg_lstm_forward.argtypes = [ctypes.POINTER(Call), address, address, address, address]
+    core.kg_use_team.argtypes = [address]
     core.kg_lstm_backward.argtypes = [ctypes.POINTER(Call), *[address] * 5, ctypes.POINTER(Gradients)]
     return core

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -48,6 +50,21 @@ def why_not_here() -> str | None:
     return None
 
 
+@functools.cache
+def _core() -> ctypes.CDLL:
+    """Return the core, which works on the threads of PyTorch's OpenMP (libgomp, in its wheels for Linux) if there is one: they
+    wait in a loop for some milliseconds after each of PyTorch's operations, and would take threads of our own their processors.
+    """
+    core = functions()
+    for path in (Path(torch.__file__).parent / "lib").glob("libgomp*.so*"):
+        try:
+            team = ctypes.CDLL(str(path), os.RTLD_NOLOAD).GOMP_parallel  # only if it is the one that PyTorch has loaded
+        except (OSError, AttributeError):
+            continue
+        core.kg_use_team(ctypes.cast(team, ctypes.c_void_p))
+    return core
+
+
 def _call(
     arrays: Sequence[Any], mask: Any, present: int, sequences: bool, go_backwards: bool, zeros: bool, drawn: bool
 ) -> tuple[Call, list]:
@@ -73,9 +90,9 @@ def _forward(arrays: Sequence[Any], mask: Any, present: int, *options: bool) -> 
     call, (events, stm, *_) = _call(arrays, mask, present, *flags)
     outputs, last_stm, last_ltm, saved = _results(events, stm, call.sequences)
     if save:
-        saved = saved.new_empty(functions().kg_lstm_saved_size(call) * events.element_size())
+        saved = saved.new_empty(_core().kg_lstm_saved_size(call) * events.element_size())
     addresses = [tensor.data_ptr() for tensor in (outputs, last_stm, last_ltm)]
-    if functions().kg_lstm_forward(call, *addresses, saved.data_ptr() if save else None):
+    if _core().kg_lstm_forward(call, *addresses, saved.data_ptr() if save else None):
         raise MemoryError(NO_MEMORY)
     return outputs, last_stm, last_ltm, saved
 
@@ -116,7 +133,7 @@ def _gradients(
     for place, gradient in zip(there, gradients):
         to.arrays[place] = gradient.data_ptr() or ctypes.addressof(to)
     addresses = [None if result is None else result.data_ptr() for result in results]
-    if functions().kg_lstm_backward(call, *addresses, to):
+    if _core().kg_lstm_backward(call, *addresses, to):
         raise MemoryError(NO_MEMORY)
     return gradients
 

@@ -1,5 +1,8 @@
 """The native loop with PyTorch: compiled by torch.compile, left out of exported programs; numbers are tested in tests/loops."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from helpers import BACKEND, FEATURES, TIME, UNITS, WITHOUT_KERNEL, assert_close, data, numpy, randomise
@@ -111,3 +114,38 @@ def test_a_second_derivative_names_the_loop_that_has_one(layer):
     (slope,) = torch.autograd.grad(layer(events).square().sum(), events, create_graph=True)
     with pytest.raises(ValueError, match="portable"):
         slope.sum().backward()
+
+
+TEAM_AND_FORK = """
+import os, sys
+import numpy as np, torch
+from keras_gates import GateLSTM
+from keras_gates.native import torch_binding
+
+torch.set_num_threads(2)
+layer = GateLSTM(64, return_sequences=True)
+layer.build((None, None, 64))
+events = torch.tensor(np.random.default_rng(0).normal(size=(32, 40, 64)).astype("float32"), requires_grad=True)
+
+
+def slopes():
+    outputs = layer(events)
+    return [each.detach().numpy() for each in (outputs, *torch.autograd.grad(outputs.square().sum(), events))]
+
+
+assert layer.explain().name == "native"
+with_team = slopes()
+child = os.fork()
+if not child:
+    with torch.no_grad():
+        os._exit(not np.array_equal(layer(events).numpy(), with_team[0]))
+assert not os.waitpid(child, 0)[1]
+torch_binding._core().kg_use_team(None)
+for ours, theirs in zip(slopes(), with_team):
+    np.testing.assert_array_equal(ours, theirs)
+"""
+
+
+def test_pytorchs_threads_and_our_own_give_the_same_numbers_also_after_a_fork():
+    ended = subprocess.run([sys.executable, "-c", TEAM_AND_FORK], capture_output=True, text=True, timeout=300)
+    assert not ended.returncode, ended.stderr
