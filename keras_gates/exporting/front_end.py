@@ -52,7 +52,8 @@ def kept_outside(request: ExportRequest) -> Iterator[tuple[ExportRequest, list[s
     """Give the request for the graph without its front end, valid within the block, and notes for the report.
 
     Calibration and test data are passed through the front end. Models without such a layer are given as they are; so are those
-    whose metadata describe a front end of their own, and normalization and log-mel in other precisions than integers.
+    whose metadata describe a front end of their own, and normalization and log-mel in other precisions than integers, apart
+    from statistics that float16 cannot hold.
 
     Args:
         request: What was asked for.
@@ -64,8 +65,10 @@ def kept_outside(request: ExportRequest) -> Iterator[tuple[ExportRequest, list[s
     front = None
     if texts:
         front = _of_texts(request.model, texts[0])
-    elif request.is_integer and not request.float_operators and "frontend" not in (request.metadata or {}):
-        front = front_end_of(request.model)
+    elif not request.float_operators and "frontend" not in (request.metadata or {}):
+        halves = request.precision == "float16"
+        front = front_end_of(request.model) if request.is_integer or halves else None
+        front = None if front and halves and not _lost_in_float16(front) else front
     if front is None:
         yield request, []
         return
@@ -132,10 +135,19 @@ def front_end_of(model: keras.Model) -> FrontEnd | None:
         return None
     metadata = {"kind": "scale", "mean": mean.tolist(), "deviation": deviation.tolist(), "automatic": True}
     note = (
-        f"{layer.name} stays outside the integer graph: EdgeModel computes it; in C and in other runtimes pass "
+        f"{layer.name} stays outside the graph: EdgeModel computes it; in C and in other runtimes pass "
         "(value - mean) / deviation, as the metadata's front end says"
     )
     return FrontEnd(layer, output, metadata, lambda x: scaled(x, metadata), note)
+
+
+def _lost_in_float16(front: FrontEnd) -> bool:
+    """Return whether the layer's mean, rounded to float16, is off by more than a hundredth of a standard deviation."""
+    if front.metadata["kind"] != "scale":
+        return False
+    mean, deviation = (np.array(front.metadata[name]) for name in ("mean", "deviation"))
+    with np.errstate(over="ignore"):
+        return bool((np.abs(mean - mean.astype(np.float16)) > 0.01 * deviation).any())
 
 
 def _first_layer(model: keras.Model) -> tuple[keras.layers.Layer | None, Any, Any]:
