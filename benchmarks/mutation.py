@@ -267,10 +267,15 @@ def _drawn(count: int, seed: int, under: str) -> list[Mutant]:
     files = sorted(str(path.relative_to(package)) for path in package.rglob("*.py"))
     trees = {path: ast.parse((package / path).read_text(encoding="utf-8")) for path in files if path.startswith(FILES)}
     places: list[tuple[str, int]] = []
+    total = 0
     for path, tree in trees.items():
-        mutable = Places()
-        mutable.visit(tree)
-        places += [(path, number) for number in range(len(mutable.nodes)) if path.startswith(under)]
+        if path.startswith(under):
+            mutable = Places()
+            mutable.visit(tree)
+            total += len(mutable.nodes)
+            numbered = enumerate(mutable.nodes)
+            places += [(path, number) for number, (node, _) in numbered if _tests_of(recorded, path, node.lineno)]
+    print(f"of {total} places {len(places)} are run by a test of the selection; only these are mutated", flush=True)
     mutants = []
     for path, number in random.Random(seed).sample(places, min(count, len(places))):
         _, mutation, line = mutate(trees[path], number)

@@ -56,6 +56,26 @@ def test_a_class_of_the_users_own_is_left_alone():
     assert not integer_activation(Elu())
 
 
+class Own(layers.Layer):
+    """A negation and a clip to -1 … 1 that no functional model shows."""
+
+    def call(self, x):
+        return keras.ops.clip(-x, -1.0, 1.0) - keras.ops.negative(x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["cpu", "micro"])
+def test_negation_and_limits_in_a_layer_of_the_users_own_in_16_bits(tmp_path, target):
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(60, 6, 3)).astype("float32")
+    events = keras.Input((6, 3))
+    model = keras.Model(events, layers.Dense(2)(layers.LSTM(6)(Own()(events))))
+    report = export(model, tmp_path, ["tflite"], "int16x8", "sequence", target, calibration=x)
+    figures = report.outputs["prediction"]
+    assert figures["mean"] < 0.02 * figures["spread"]
+    assert not {"NEG", "RELU_N1_TO_1", "MINIMUM", "MAXIMUM"} & set(report.operators)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "precision"), [("softplus", "int8"), ("elu", "int8"), ("hard_silu", "int16x8")])
 def test_at_a_large_scale_in_integers_on_microcontrollers(tmp_path, name, precision):
