@@ -119,8 +119,8 @@ def calls_of(layer: keras.layers.Layer) -> int:
 
 
 def graph_nodes(model: keras.Model) -> list[Any]:
-    """Return every call of an operation in a functional model's graph: with `operation`, `input_tensors`, `arguments` and
-    `is_input`.
+    """Return every call of an operation in a functional model's graph: with `operation`, `input_tensors`, `outputs`,
+    `arguments` and `is_input`.
 
     Raises:
         ImportError: this version of Keras has no `Functional._nodes_by_depth`.

@@ -21,3 +21,13 @@ class GatesError(Exception):
 
 class InvalidArgument(GatesError, ValueError):
     """An argument that does not fit: the message says what was expected, what was given and what to do."""
+
+
+class WrongType(InvalidArgument, TypeError):
+    """An argument of another type than the function takes; `except TypeError` and `except ValueError` catch it."""
+
+
+class UnknownName(InvalidArgument, KeyError):
+    """A name that is not among those that there are; `except KeyError` and `except ValueError` catch it."""
+
+    __str__ = ValueError.__str__  # that of KeyError would put the sentence in quotation marks

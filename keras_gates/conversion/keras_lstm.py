@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras.layers import LSTM, RNN, Layer, LSTMCell
 
+from keras_gates._arguments import typed
 from keras_gates.conversion.arguments import Part, arguments_of
 from keras_gates.conversion.cloning import Exchange, exchange
 from keras_gates.layers.cell import GateLSTMCell
@@ -68,6 +69,7 @@ def to_keras(layer_or_model: Layer) -> Layer:
     return exchange(layer_or_model, _KerasOfGate())
 
 
+@typed
 def convert(layer_or_model: Layer, to: type) -> Layer:
     """Return the same layer or model with `GateLSTM(...)` instead of `keras.layers.RNN(GateLSTMCell(...))`, or the reverse.
 

@@ -12,10 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gates._arguments import typed
 from keras_gates.conversion.keras_lstm import from_keras, to_keras
 from keras_gates.layers.lstm import GateLSTM
 
 
+@typed
 def from_torch(module: Any, return_sequences: bool = True) -> keras.layers.Layer:
     """Return a `torch.nn.LSTM` as `GateLSTM`: one layer and direction as a layer, several as a model. Same numbers.
 
@@ -72,6 +74,7 @@ def from_torch(module: Any, return_sequences: bool = True) -> keras.layers.Layer
     return result
 
 
+@typed
 def to_torch(layer_or_model: keras.layers.Layer) -> Any:
     """Return a `GateLSTM`, or a sequential model of them, as one `torch.nn.LSTM(batch_first=True)`. Same numbers.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_gates._arguments import typed_with
 from keras_gates.edge import runtime
 from keras_gates.edge.description import Description, Port, describe
 from keras_gates.edge.fixed_log_mel import FixedLogMel
@@ -26,6 +27,7 @@ _FACTS = (
 )  # fmt: skip
 
 
+@typed_with(EdgeError)
 class EdgeModel:
     """A ``.tflite`` file, ready to predict and to stream.
 
@@ -64,7 +66,7 @@ class EdgeModel:
         probe: bool | None = None,
         engine: type[runtime.Runtime] = runtime.Runtime,
     ):
-        if not isinstance(num_threads, int) or num_threads < 1:
+        if num_threads < 1:
             raise EdgeError(f"num_threads must be a whole number of at least 1, got {num_threads!r}.")
         self.num_threads, self.engine = num_threads, engine
         self.data = path if isinstance(path, bytes) else _content(path)
@@ -138,7 +140,7 @@ class EdgeModel:
         >>> model.best(np.array([0.1, 0.7, 0.2]), top=2)  # doctest: +SKIP
         [('yes', 0.7), ('other', 0.2)]
         """
-        return best(self.labels, prediction, top)
+        return best(self.labels, numbers(prediction, "the prediction"), top)
 
     def events(self, raw: str | np.ndarray) -> np.ndarray:
         """Apply the file's external front end to one example.
@@ -327,8 +329,7 @@ class EdgeModel:
             self._called(own, {**columns, **{name: columns[name][:, start : start + stride] for name in timed}})
             for start in range(0, steps.pop(), stride)
         ]
-        warmup = self.description.warmup
-        if len(frames) <= warmup:
+        if len(frames) <= (warmup := self.description.warmup):
             raise EdgeError(f"expected more than {warmup * stride} time steps, before which no window is complete.")
         ports = [port for _, port in self.description.predictions]
         return [

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_gates._arguments import typed_with
 from keras_gates.edge.fixed_log_mel import FixedLogMel
 from keras_gates.edge.frontends import events_of, log_mel, scaled
 from keras_gates.edge.runtime import Runtime
@@ -31,6 +32,7 @@ class Detection:
     event: int
 
 
+@typed_with(EdgeError)
 class Stream:
     """Events one at a time; STM and LTM persist between calls and belong to this stream alone.
 
@@ -61,7 +63,7 @@ class Stream:
         self, runtime: Runtime, *, smooth: int = 1, threshold: float | None = None, background: Sequence[str] = ()
     ):
         description = runtime.description
-        if not isinstance(smooth, int) or smooth < 1:
+        if smooth < 1:
             raise EdgeError(f"smooth must be a whole number of at least 1, got {smooth!r}.")
         if unknown := set(background) - set(description.labels):
             raise EdgeError(f"background: the file has no label {sorted(unknown)}; it has {list(description.labels)}.")

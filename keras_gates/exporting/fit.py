@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_gates._arguments import typed
 from keras_gates.exporting.c99.cores import CORES
 from keras_gates.exporting.c99.ethos_u import EthosU, ethos_u
 from keras_gates.exporting.c99.graph import graph_of
@@ -95,6 +96,7 @@ class FitReport:
         return "\n".join(lines)
 
 
+@typed
 def fit_report(
     model: keras.Model | str | os.PathLike | bytes,
     flash: int | str = "256K",

@@ -32,6 +32,7 @@ class FrontEnd:
 
     Attributes:
         layer: the layer.
+        output: what it makes of the model's input, symbolically.
         metadata: the entry "frontend" of the file, as `keras_gates.edge.frontends` reads it.
         compute: an example without batch axis to what the layer makes of it; all texts at once to their tokens.
         note: a sentence for the report.
@@ -39,6 +40,7 @@ class FrontEnd:
     """
 
     layer: keras.layers.Layer
+    output: keras.KerasTensor
     metadata: dict[str, Any]
     compute: Callable[[Any], np.ndarray]
     note: str
@@ -50,7 +52,8 @@ def kept_outside(request: ExportRequest) -> Iterator[tuple[ExportRequest, list[s
     """Give the request for the graph without its front end, valid within the block, and notes for the report.
 
     Calibration and test data are passed through the front end. Models without such a layer are given as they are; so are those
-    whose metadata describe a front end of their own, and normalization and log-mel in other precisions than integers.
+    whose metadata describe a front end of their own, and normalization and log-mel in other precisions than integers, apart
+    from statistics that float16 cannot hold.
 
     Args:
         request: What was asked for.
@@ -62,8 +65,10 @@ def kept_outside(request: ExportRequest) -> Iterator[tuple[ExportRequest, list[s
     front = None
     if texts:
         front = _of_texts(request.model, texts[0])
-    elif request.is_integer and not request.float_operators and "frontend" not in (request.metadata or {}):
-        front = front_end_of(request.model)
+    elif not request.float_operators and "frontend" not in (request.metadata or {}):
+        halves = request.precision == "float16"
+        front = front_end_of(request.model) if request.is_integer or halves else None
+        front = None if front and halves and not _lost_in_float16(front) else front
     if front is None:
         yield request, []
         return
@@ -76,9 +81,9 @@ def kept_outside(request: ExportRequest) -> Iterator[tuple[ExportRequest, list[s
         else:
             block.enter_context(_compat.without_new_nodes(request.model))
             whole = _compat.functional_graph(request.model)  # a Sequential itself has no output
-            model = keras.Model(front.layer.output, whole.output, name=request.model.name)
+            model = keras.Model(front.output, whole.output, name=request.model.name)
             if front.vocabulary is not None:  # TextVectorization's int64 would become a CAST that TFLM and int16x8 lack
-                tokens = keras.Input(front.layer.output.shape[1:], dtype="int32")
+                tokens = keras.Input(front.output.shape[1:], dtype="int32")
                 model = keras.models.clone_model(model, input_tensors=tokens, clone_function=lambda layer: layer)
             inputs = inputs_of(model)
             if reference is not None:
@@ -114,43 +119,57 @@ def front_end_of(model: keras.Model) -> FrontEnd | None:
     Args:
         model: A built model.
     """
-    layer = _first_layer(model)
+    layer, taken, output = _first_layer(model)
     if layer is None:
         return None
     if keras.saving.get_registered_name(type(layer)) == _LOG_MEL:
         parameters = {name: value for name in _LOG_MEL_PARAMETERS if (value := getattr(layer, name)) is not None}
         metadata = {"kind": "log_mel", **parameters}
         note = f"{layer.name} stays outside the integer graph: the file takes the events that EdgeModel.events makes of sound"
-        return FrontEnd(layer, metadata, log_mel(metadata), note)
-    statistics = _statistics(layer)
+        return FrontEnd(layer, output, metadata, log_mel(metadata), note)
+    statistics = _statistics(layer, len(taken.shape))
     if statistics is None:
         return None
     mean, deviation = (np.asarray(each, np.float64).reshape(-1) for each in statistics)
-    if mean.shape != (layer.input.shape[-1],) or not (deviation > 0).all():
+    if mean.shape != (taken.shape[-1],) or not (deviation > 0).all():
         return None
     metadata = {"kind": "scale", "mean": mean.tolist(), "deviation": deviation.tolist(), "automatic": True}
     note = (
-        f"{layer.name} stays outside the integer graph: EdgeModel computes it; in C and in other runtimes pass "
+        f"{layer.name} stays outside the graph: EdgeModel computes it; in C and in other runtimes pass "
         "(value - mean) / deviation, as the metadata's front end says"
     )
-    return FrontEnd(layer, metadata, lambda x: scaled(x, metadata), note)
+    return FrontEnd(layer, output, metadata, lambda x: scaled(x, metadata), note)
 
 
-def _first_layer(model: keras.Model) -> keras.layers.Layer | None:
-    """Return the only layer that reads the model's only input."""
+def _lost_in_float16(front: FrontEnd) -> bool:
+    """Return whether the layer's mean, rounded to float16, is off by more than a hundredth of a standard deviation."""
+    if front.metadata["kind"] != "scale":
+        return False
+    mean, deviation = (np.array(front.metadata[name]) for name in ("mean", "deviation"))
+    with np.errstate(over="ignore"):
+        return bool((np.abs(mean - mean.astype(np.float16)) > 0.01 * deviation).any())
+
+
+def _first_layer(model: keras.Model) -> tuple[keras.layers.Layer | None, Any, Any]:
+    """Return the only layer that reads the model's only input, called once in the model, with that input and its output.
+
+    A layer that other models share has calls there too, so that its own `input` and `output` are those of another model.
+    """
     graph = _compat.functional_graph(model)
     if len(getattr(graph, "inputs", None) or ()) != 1:
-        return None
-    readers = [
-        layer
-        for layer in graph.layers
-        if not isinstance(layer, keras.layers.InputLayer) and any(x is graph.inputs[0] for x in _inputs(layer))
-    ]
-    return readers[0] if len(readers) == 1 else None
+        return None, None, None
+    taken, nodes = graph.inputs[0], _compat.graph_nodes(graph)
+    readers = [node for node in nodes if any(x is taken for x in node.input_tensors)]
+    if len(readers) != 1 or not isinstance(readers[0].operation, keras.layers.Layer):
+        return None, None, None
+    layer = readers[0].operation
+    if len(readers[0].outputs) != 1 or sum(node.operation is layer for node in nodes) != 1:
+        return None, None, None
+    return layer, taken, readers[0].outputs[0]
 
 
 def _of_texts(model: keras.Model, name: str) -> FrontEnd:
-    layer = _first_layer(model)
+    layer, _, output = _first_layer(model)
     config: dict[str, Any] = {}
     if layer is not None and type(layer) is keras.layers.TextVectorization:
         config = layer.get_config()
@@ -180,23 +199,16 @@ def _of_texts(model: keras.Model, name: str) -> FrontEnd:
     def tokens(texts: Any) -> np.ndarray:
         return np.asarray(keras.ops.convert_to_numpy(layer(texts.astype(str) if texts.dtype == object else texts)))
 
-    return FrontEnd(layer, metadata, tokens, note, vocabulary)
+    return FrontEnd(layer, output, metadata, tokens, note, vocabulary)
 
 
-def _inputs(layer: keras.layers.Layer) -> list[Any]:
-    try:
-        return keras.tree.flatten(layer.input)
-    except (AttributeError, ValueError):  # called several times: it is no front end
-        return []
-
-
-def _statistics(layer: keras.layers.Layer) -> tuple[Any, Any] | None:
-    """Return mean and standard deviation that the layer subtracts and divides by, one number per channel."""
+def _statistics(layer: keras.layers.Layer, rank: int) -> tuple[Any, Any] | None:
+    """Return mean and standard deviation by which a layer standardizes `rank` axes, one number per channel."""
     if type(layer) is keras.layers.Normalization:
-        if layer.invert or tuple(layer.axis or ()) not in ((-1,), (len(layer.input.shape) - 1,)):
+        if layer.invert or tuple(layer.axis or ()) not in ((-1,), (rank - 1,)):
             return None
         return _numbers(layer.mean), np.maximum(np.sqrt(_numbers(layer.variance)), keras.backend.epsilon())
-    if type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, len(layer.input.shape) - 1):
+    if type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, rank - 1):
         deviation = np.sqrt(_numbers(layer.moving_variance) + layer.epsilon)
         deviation = deviation / (_numbers(layer.gamma) if layer.scale else 1.0)
         return _numbers(layer.moving_mean) - (_numbers(layer.beta) * deviation if layer.center else 0.0), deviation

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_gates import _files
+from keras_gates._arguments import typed
 from keras_gates.exporting import front_end, output_units, saved_model, subprocess_worker
 from keras_gates.exporting.build import Built, build
 from keras_gates.exporting.lowering.stream_layers import stride_of
@@ -25,6 +26,7 @@ from keras_gates.quantization.aware import file_numbers, float_model, is_quantiz
 from keras_gates.quantization.layers import LayerNumbers
 
 
+@typed
 @leaves_model_unchanged
 def export(
     model: keras.Model,

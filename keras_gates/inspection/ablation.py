@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_gates._arguments import typed
 from keras_gates._compat import compile_arguments
 from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.explained import kind_of_prediction
@@ -24,6 +25,7 @@ HELD = (*FACTORS, "learned", "kept", "remembered", "used")
 KERAS_NAMES = {"input": "ignore", "output": "use", "cell": "candidate"}
 
 
+@typed
 @leaves_model_unchanged
 def ablate(
     model: keras.layers.Layer, *, x: Any = None, layers: Sequence[str] | None = None, **held: str | float
@@ -146,6 +148,7 @@ def _hold(value: str | float, mean: np.ndarray | None) -> Callable[[Any], Any]:
     return lambda factor: ops.full_like(factor, number)
 
 
+@typed
 @leaves_model_unchanged
 def worth_of_gates(
     model: keras.Model,
@@ -186,6 +189,13 @@ def worth_of_gates(
     4
     """
     check_examples(model, x, "worth_of_gates")
+    if isinstance(y, list) and not any(hasattr(each, "shape") for each in y):
+        y = np.asarray(y)
+    targets, examples = keras.tree.flatten(y), len(keras.tree.flatten(x)[0])
+    if not targets or any(getattr(each, "shape", ())[:1] != (examples,) for each in targets):
+        raise InvalidArgument(
+            f"worth_of_gates: y must be an array of {examples} targets, one per example of x, got {y!r:.60}."
+        )
     usual = None if getattr(model, "compiled", False) else _usual_scores(model, x, y)
 
     def score(one: keras.Model) -> dict[str, float]:

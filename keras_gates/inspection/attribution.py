@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gates._arguments import typed
 from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.event_passes import EventPasses
 from keras_gates.inspection.explained import Explained
@@ -20,6 +21,7 @@ OF = ("log-odds", "prediction")
 STEPS, OTHERS = 8, 4  # gradients per neutral example; other examples that are neutral by default
 
 
+@typed
 @leaves_model_unchanged
 def influence(
     model: keras.layers.Layer,

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gates._arguments import typed
 from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.attribution import influence
 
@@ -44,6 +45,7 @@ class Horizon:
         return f'<p>{text}</p><svg width="{width}" height="{height}" role="img" aria-label="{text}">{bars}</svg>'
 
 
+@typed
 def memory_horizon(
     model: keras.layers.Layer,
     x: Any,

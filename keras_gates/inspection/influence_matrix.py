@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gates._arguments import typed
 from keras_gates.inspection.attribution import STEPS, attributed, neutral_events
 from keras_gates.inspection.event_passes import EventPasses
 from keras_gates.layers.unchanged import leaves_model_unchanged
@@ -56,6 +57,7 @@ class InfluenceMatrix:
         )
 
 
+@typed
 @leaves_model_unchanged
 def influence_matrix(
     model: keras.layers.Layer,

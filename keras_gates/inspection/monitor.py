@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gates._arguments import typed
 from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.attribution import influence
 from keras_gates.inspection.summary import GATES, Complaint, complaints, gate_statistics
@@ -23,6 +24,7 @@ class GateWarning(UserWarning):
     """Something about the gates looks wrong."""
 
 
+@typed
 class GateMonitor(keras.callbacks.Callback):
     """A callback that records statistics of the gates while a model trains, and warns in words with what to try.
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gates._arguments import typed
 from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.inputs import check_examples
 from keras_gates.inspection.tracing import trace
@@ -33,6 +34,7 @@ class Unit:
     held_out: float
 
 
+@typed
 def find_units(
     model: keras.layers.Layer,
     data: Any,

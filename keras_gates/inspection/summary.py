@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gates._arguments import typed
 from keras_gates.inspection.trace_data import WORDS, LayerTrace
 from keras_gates.inspection.tracing import trace
 
@@ -105,6 +106,7 @@ def complaints(layer: str, stats: dict[str, float], reach: float | None = None) 
     return result
 
 
+@typed
 def gate_summary(model: keras.layers.Layer, x: Any) -> str:
     """Summarize as text which gates are open on average: one line per layer.
 

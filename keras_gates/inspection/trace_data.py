@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates._errors import InvalidArgument
+from keras_gates._arguments import typed
+from keras_gates._errors import InvalidArgument, UnknownName
 from keras_gates._files import replace_file
 
 FACTORS = ("ignore", "candidate", "forget", "use", "U")
@@ -28,6 +29,7 @@ WORDS = {
 }
 
 
+@typed
 class LayerTrace(Mapping):
     """What one recurrent layer did: a mapping from names to arrays, which are also attributes (`layer.forget`).
 
@@ -65,7 +67,7 @@ class LayerTrace(Mapping):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.arrays:
-            raise KeyError(f"{self.name} has no {name!r}; it has: {', '.join(self.arrays)}")
+            raise UnknownName(f"{self.name} has no {name!r}; it has: {', '.join(self.arrays)}")
         return self.arrays[name]
 
     def __getattr__(self, name: str) -> np.ndarray:
@@ -161,6 +163,7 @@ class LayerTrace(Mapping):
         return held
 
 
+@typed
 class Trace(Mapping):
     """A model's recurrent layers by name, each a `LayerTrace`, and the model's prediction.
 
@@ -187,7 +190,7 @@ class Trace(Mapping):
 
     def __getitem__(self, name: str) -> LayerTrace:
         if name not in self.layers:
-            raise KeyError(f"there is no layer {name!r} in this trace; it has: {', '.join(self.layers)}")
+            raise UnknownName(f"there is no layer {name!r} in this trace; it has: {', '.join(self.layers)}")
         return self.layers[name]
 
     def __getattr__(self, name: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_gates._arguments import typed
 from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.hooks import (
     NamedStep,
@@ -37,6 +38,7 @@ from keras_gates.layers.unchanged import leaves_model_unchanged
 _MEMORIES = {"used": "stm", "remembered": "ltm"}
 
 
+@typed
 @leaves_model_unchanged
 def trace(
     model: keras.layers.Layer,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
+from keras_gates._arguments import real
 from keras_gates._compat import dropout_cell
 from keras_gates.layers.arguments import (
     FORMAT,
@@ -148,8 +149,8 @@ class GateLSTMCell(keras.layers.Layer, DropoutRNNCell):
         super().__init__(**kwargs)
         self.units = positive_integer(units, "units", type(self).__name__)
         self.formulation = known_formulation(formulation, type(self).__name__)
-        self.dropout = min(1.0, max(0.0, dropout))
-        self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
+        self.dropout = min(1.0, max(0.0, real(dropout, "dropout", type(self).__name__)))
+        self.recurrent_dropout = min(1.0, max(0.0, real(recurrent_dropout, "recurrent_dropout", type(self).__name__)))
         self.seed = seed
         self.implementation = 1 if self.recurrent_dropout else implementation
         if self.implementation == 1:

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_gates._arguments import typed
+
 
 def joint_columns(initializer: Callable, blocks: tuple[int, ...], units: int) -> Callable:
     """Return an initializer that draws the joint kernel of all four gates and keeps the columns of `blocks`.
@@ -55,6 +57,7 @@ def forget_bias_of_one(initializer: Callable, units: int) -> Callable:
     return draw
 
 
+@typed
 def start_with_span(layer: keras.layers.Layer, span: float) -> None:
     """Set the biases of a new layer so that its LTM (cell state) holds what it learned for 1 … `span` time steps.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_gates._arguments import typed
 from keras_gates._compat import flatten_layers, functional_graph
 from keras_gates._errors import InvalidArgument
 from keras_gates._patch import patched
@@ -30,6 +31,7 @@ from keras_gates.quantization.ranges import Ranges, is_mask, ranges_of
 ARITHMETICS = ("litert", "tflm")
 
 
+@typed
 @leaves_model_unchanged
 def quantize_aware(
     model: keras.Model,

@@ -13,7 +13,9 @@ from keras import layers
 
 from keras_gates import GateLSTM, export
 from keras_gates.edge import EdgeError, EdgeModel
-from keras_gates.exporting.front_end import front_end_of
+from keras_gates.exporting.front_end import front_end_of, kept_outside
+from keras_gates.exporting.model_inputs import inputs_of
+from keras_gates.exporting.options import ExportRequest
 from keras_gates.models.layers.logmel import LogMel
 
 MEAN, DEVIATION = np.array([101325.0, 20.0, 0.0]), np.array([5.0, 2.0, 1.0])
@@ -31,6 +33,29 @@ def batch_normalized():
     layer.build((None, 8, 3))
     layer.set_weights([np.array(each) for each in ([2, 1, 0.5], [0.5, 0, -1], MEAN, DEVIATION**2)])
     return layer
+
+
+@pytest.mark.slow
+def test_a_model_whose_normalization_another_shares_is_exported(tmp_path):
+    keras.utils.set_random_seed(0)
+    layer = normalized()
+    first, _ = model_of(layer), model_of(layer)
+    export(first, tmp_path, ["tflite"], "int8", calibration=X)
+    assert share(first, EdgeModel(tmp_path / "model.tflite").predict(X)) < 0.15
+
+
+def test_a_normalization_that_models_share_stays_outside_in_each():
+    """`layer.input` and `layer.output` are those of the model that called it last."""
+    layer = normalized()
+    first = model_of(layer)
+    last = model_of(layer)
+    keras.Model((wide := keras.Input((5, 4, 3))), layer(wide))
+    for model in (first, last):
+        front = front_end_of(model)
+        np.testing.assert_allclose(front.metadata["mean"], X.mean((0, 1)), rtol=1e-5)
+    events = keras.Input((8, 3))
+    twice = keras.Model(events, layers.LSTM(2)(layer(layer(events))))  # outside, both calls would be left out
+    assert front_end_of(twice) is None
 
 
 def model_of(layer):
@@ -83,6 +108,15 @@ def test_the_front_end_computes_what_the_layer_does(make):
     x = X.astype("float64")  # in float32 the pressure has steps of 0.008
     wanted = keras.ops.convert_to_numpy(layer(x))[0]
     np.testing.assert_allclose(front.compute(x[0]), wanted, atol=2e-2)
+
+
+@pytest.mark.parametrize("offset", [0.0, 101325.0])
+def test_in_float16_statistics_stay_outside_that_it_cannot_hold(offset):
+    """Its largest number is 65504, and it has steps of 32 there."""
+    model = model_of(layers.Normalization(mean=[offset, 1.0, 2.0], variance=[25.0, 1.0, 1.0]))
+    request = ExportRequest(model=model, inputs=inputs_of(model), precision="float16")
+    with kept_outside(request) as (inner, notes):
+        assert bool(notes) == ("frontend" in (inner.metadata or {})) == bool(offset)
 
 
 def test_what_is_no_front_end_is_left_in_the_model():

@@ -77,6 +77,28 @@ ENDS = {
 }
 
 
+def test_a_column_that_the_file_loses_is_found_in_the_units_of_the_model():
+    """One that varies by 0.001 beside others that vary by 1: what rounding may change of these is more than all of it."""
+    want = Z[:, None, -1] * np.float32([0.001, 1, 1])
+    have = want.copy()
+    have[..., 0] = 0
+    assert compare.compare(list(want[:, None]), list(have[:, None]), "int8").outputs[0].hidden is None
+    lost = compare.lost_column(want * DEVIATION, have * DEVIATION)
+    assert lost.place == (0,)
+    np.testing.assert_allclose(lost.spread, np.abs(want[..., 0] - want[..., 0].mean()).mean(), rtol=1e-4)
+    assert compare.lost_column(want, want) is None
+
+
+@pytest.mark.slow
+def test_the_report_warns_of_a_column_that_is_lost(tmp_path):
+    keras.utils.set_random_seed(1)
+    model = column(layers.Rescaling(DEVIATION, MEAN))
+    head = model.layers[-2]
+    head.set_weights([head.kernel.numpy() * [1e-3, 1, 1], [0, 0, 0]])
+    report = export(model, tmp_path, ["tflite"], "int8", calibration=Z)
+    assert any("column [0]" in warning and "in the model's units" in warning for warning in report.warnings)
+
+
 def request_of(model, **options):
     return ExportRequest(model=model, inputs=inputs_of(model), precision="int8", calibration=Z, **options)
 

@@ -39,7 +39,7 @@ def test_other_functions_check_their_input_too(model):
         keras_gates.ablate(model, x=X[0], forget="mean")
     with pytest.raises(GatesError, match="without the batch axis"):
         keras_gates.find_units(model, X[0], lambda example: np.arange(5))
-    with pytest.raises(TypeError, match="trace: expected a Keras model, got a str"):
+    with pytest.raises(TypeError, match=r"trace: model must be a Keras model, got 'model.keras' \(str\)"):
         keras_gates.trace("model.keras", X)
 
 

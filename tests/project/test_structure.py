@@ -31,9 +31,9 @@ MAY_IMPORT = {
     "models": {"inspection", "exporting", *BELOW_EXPORTING},
     "cli": {"models", "inspection", "exporting", *BELOW_EXPORTING},
 }
-EDGE_MAY_IMPORT = {"keras_gates._errors", "keras_gates._files", "keras_gates._quiet"}
+EDGE_MAY_IMPORT = {"keras_gates._arguments", "keras_gates._errors", "keras_gates._files", "keras_gates._quiet"}
 # These stand below every package and may not import one. `_registration` names the modules that it imports by strings.
-PRIVATE = {"_compat", "_errors", "_files", "_patch", "_quiet", "_registration"}
+PRIVATE = {"_arguments", "_compat", "_errors", "_files", "_patch", "_quiet", "_registration"}
 
 
 def sources(package):

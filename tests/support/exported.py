@@ -1,6 +1,7 @@
 """Small models and their exported files, each made once a test run: what the tests of the device side run."""
 
 import functools
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ VOCABULARY = ["", "[UNK]", "turn", "it", "off", "on"]
 BINS = 12
 FRONTEND = {"kind": "log_mel", "sample_rate": 8000, "frame": 256, "hop": 128, "bins": BINS}
 X = np.random.default_rng(0).normal(size=(40, TIME, FEATURES)).astype("float32")
+KEPT = os.environ.get("KERAS_GATES_EXPORTED")  # a folder whose files are taken as they are: benchmarks/mutation.py
 FOLDER = tempfile.TemporaryDirectory(prefix="keras_gates_exported_")
 
 
@@ -110,5 +112,7 @@ def exported(name):
         metadata["frontend"] = FRONTEND
     if name == "several":
         metadata = {}
-    export(model, Path(FOLDER.name, name), formats=["tflite"], metadata=metadata, **arguments)
-    return Exported(model, Path(FOLDER.name, name))
+    folder = Path(KEPT or FOLDER.name, name)
+    if not (folder / "model.tflite").exists():
+        export(model, folder, formats=["tflite"], metadata=metadata, **arguments)
+    return Exported(model, folder)

@@ -21,6 +21,7 @@ _BELOW_ONE = (1.97834293, -1.76871075, 1.12330877, -0.33381367)  # 2 t / (1 + t)
 _LOGARITHM = (0.98663874, -0.40720176, 0.11459554)  # log(1 + t): 9e-4
 _MISH = (1.0, -0.97616183, 0.77728071, -0.31549069)  # of 1, v, v², v³: 1 / (1 + v), exact at 0
 _STEEPNESS = 0.6
+_SOFTSIGN = ((0.225, 2.5), (0.441, 0.6), (0.2653, 0.14), (0.079, 0.015))  # sum of a · tanh(b · x): 6e-3
 _NORMAL = (0.66020453, -0.05135089, -0.10885364)  # of t, t³, t⁵, t = tanh(0.6 x): the normal distribution less 0.5
 
 
@@ -39,7 +40,7 @@ def integer_activation(layer: Any, tflm16: bool = False) -> list[Change]:
     form = forms.get(type(layer).__name__.lower())
     if form is None or not type(layer).__module__.startswith("keras."):
         return []
-    arguments = {"alpha": layer.alpha} if hasattr(layer, "alpha") else {}
+    arguments = {name: getattr(layer, name) for name in ("alpha", "threshold") if hasattr(layer, name)}
     return [(layer, "call", functools.partial(_called, form, arguments))]
 
 
@@ -89,6 +90,22 @@ def hard_silu(x: Any) -> Any:
     return x * (tf.nn.relu(line + 0.5) - tf.nn.relu(line - 0.5))
 
 
+def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """Return x nearer to 0 by the threshold, 0 within it."""
+    return tf.nn.relu(x - threshold) - tf.nn.relu(x * -1.0 - threshold)
+
+
+def tanh_shrink(x: Any) -> Any:
+    """Return x - tanh(x)."""
+    return x - tf.tanh(x)
+
+
+def softsign(x: Any) -> Any:
+    """Return x / (1 + |x|)."""
+    parts = [height * tf.tanh(slope * x) for height, slope in _SOFTSIGN]
+    return (parts[0] + parts[1]) + (parts[2] + parts[3])
+
+
 def _polynomial(t: Any, coefficients: Sequence[float]) -> Any:
     return t * _horner(t, coefficients)
 
@@ -103,6 +120,7 @@ def _horner(t: Any, coefficients: Sequence[float]) -> Any:
 
 _FORMS: dict[str, Callable] = {
     "elu": elu, "celu": elu, "selu": selu, "softplus": softplus, "log_sigmoid": log_sigmoid, "logsigmoid": log_sigmoid,
-    "mish": mish, "gelu": gelu,
+    "mish": mish, "gelu": gelu, "soft_shrink": soft_shrink, "softshrink": soft_shrink, "tanh_shrink": tanh_shrink,
+    "tanhshrink": tanh_shrink, "softsign": softsign,
 }  # fmt: skip
 _FORMS_TFLM16: dict[str, Callable] = {"hard_silu": hard_silu, "hardsilu": hard_silu}

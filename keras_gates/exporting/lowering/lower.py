@@ -159,8 +159,6 @@ class _Trace:
                 name = type(operation).__name__
                 if name in _JOINING:
                     changes += _joining_changes(operation, self.lowered.guard)
-                elif name == "Negative" and self.lowered.guard:  # NEG has no integer kernel
-                    changes.append((operation, "call", lambda x: x * -1.0))
                 else:
                     if self.lowered.guard and not isinstance(operation, keras.layers.Layer):
                         changes += integer_activation(operation, self.lowered.tflm16)

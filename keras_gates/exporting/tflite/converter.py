@@ -18,6 +18,7 @@ from keras_gates.exporting.lowering.signatures import LoweredSignature
 from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite import checks, flatbuffer
+from keras_gates.exporting.tflite.graph import without_clips, without_negations
 from keras_gates.exporting.tflite.passes import PassContext, run_passes
 from keras_gates.exporting.tflite.trained_scales import write_trained
 
@@ -61,6 +62,10 @@ def convert(
     precision = "int8" if int16_fused else request.precision
     with tempfile.TemporaryDirectory(prefix="keras_gates_") as folder:
         signatures.save(request.model, signature, folder)
+        if request.is_integer:
+            without_negations(folder)
+        if request.precision == "int16x8":
+            without_clips(folder)
         data = str(Path(folder, "calibration.npz")) if calls else None
         if calls:
             np.savez(str(data), **_stacked(calls))

@@ -17,6 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from keras_gates.exporting.lowering.wrappers import guarded
 from keras_gates.exporting.tflite.checks import FUSED, HIDDEN, LTM, STATE, operator_name
 from keras_gates.exporting.tflite.flatbuffer import add_buffer
+from keras_gates.exporting.tflite.graph import without_clips, without_negations
 from keras_gates.exporting.tflite.int16 import to_int16
 from keras_gates.exporting.tflite.outputs import widen
 
@@ -204,7 +205,11 @@ PASSES: tuple[Pass, ...] = (
     Pass("STM calibrated as another constant", share_stm_scale, lambda context: context.is_integer),
     Pass("An LSTM whose output has another range", share_output_scale, lambda context: context.is_integer),
 )
-BEFORE_CONVERSION: tuple[tuple[str, Callable], ...] = (("Joined outputs", guarded),)
+BEFORE_CONVERSION: tuple[tuple[str, Callable], ...] = (
+    ("Joined outputs", guarded),
+    ("Negation in integers", without_negations),
+    ("Limits in 16 bits", without_clips),
+)
 KNOWN_LIMITS: tuple[tuple[str, str], ...] = (
     (
         "WHILE in integers",

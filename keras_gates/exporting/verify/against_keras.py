@@ -96,6 +96,7 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
         for each in difference.outputs
         if each.hidden
     ]
+    warnings += _lost_in_units(request, difference, wanted, result.predictions)
     if only_tflm:
         notes.append("LiteRT has no 16-bit kernel for the fused operator: verified in TFLM only")
     elif request.target == "micro" and not tflm.available():
@@ -118,6 +119,22 @@ def verify(request: ExportRequest, lowering: Lowering, file: TFLiteFile, feeder:
         notes,
         warnings,
     )
+
+
+def _lost_in_units(
+    request: ExportRequest, difference: Difference, wanted: list[list[np.ndarray]], got: list[list[np.ndarray]]
+) -> list[str]:
+    """Return a warning for every output that has units outside the graph and a column of which the file lost the variation."""
+    warnings = []
+    for place, (output, units) in enumerate(zip(difference.outputs, request.units)):
+        if units is None or output.hidden:
+            continue
+        want, have = ([units.of(each[place]) for each in outputs] for outputs in (wanted, got))
+        if (lost := compare.lost_column(want, have)) is not None:
+            warnings.append(
+                f"{output.name}, {lost}, in the model's units: {request.precision} loses it. Use a finer precision for it"
+            )
+    return warnings
 
 
 def _compared(

@@ -300,17 +300,41 @@ def _of_output(name: str, want: np.ndarray, have: np.ndarray, limits: Limits, ro
     )
 
 
+def lost_column(want: Sequence[np.ndarray], have: Sequence[np.ndarray]) -> Column | None:
+    """Return the column whose variation the file lost most of; None if there is none.
+
+    For outputs whose columns have a scale each, outside the graph: what `compare` allows for the rounding of a large value
+    hides there a column that varies little.
+
+    Args:
+        want, have: Per sample the output in the model's units, of Keras and of the file.
+    """
+    difference, spread, largest = _by_column(np.stack(want), np.stack(have))
+    lost = (difference > VARIATION * spread) & (spread > 1e-6 * largest)
+    if not lost.any():
+        return None
+    share = np.where(lost, difference / np.maximum(spread, 1e-30), 0.0)
+    place = tuple(int(i) for i in np.unravel_index(np.argmax(share), share.shape))
+    wrong = float(VARIATION * spread[place])
+    return Column(place, *(float(each[place]) for each in (difference, spread, largest)), wrong)
+
+
+def _by_column(want: np.ndarray, have: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean difference, spread and largest value of every column; `want` is (samples, 1, …)."""
+    shape = want.shape[3:] or want.shape[2:]  # the axis after the batch is time, unless it is the only one
+    want, have = (np.moveaxis(each.reshape(-1, *shape).astype(np.float64), 0, -1) for each in (want, have))
+    spread = np.abs(want - want.mean(-1, keepdims=True)).mean(-1)
+    difference = np.where(np.isfinite(have), np.abs(want - have), np.inf).mean(-1)
+    return difference, spread, np.abs(want).max(-1, initial=0.0)
+
+
 def _columns(want: np.ndarray, have: np.ndarray, limits: Limits, rounding: float) -> tuple[Column, Column | None]:
     """Return the worst column, and the worst whose spread the file lost; `want` is (samples, 1, …).
 
     A mean over all of them would hide a series with a small spread behind one with a large spread.
     """
-    shape = want.shape[3:] or want.shape[2:]  # the axis after the batch is time, unless it is the only one
-    want, have = (np.moveaxis(each.reshape(-1, *shape).astype(np.float64), 0, -1) for each in (want, have))
-    spread = np.abs(want - want.mean(-1, keepdims=True)).mean(-1)
-    difference = np.where(np.isfinite(have), np.abs(want - have), np.inf).mean(-1)
-    largest = np.abs(want).max(-1, initial=0.0)
-    floor = limits.floor * np.maximum(largest, np.clip(np.abs(want).max(initial=0.0), 1e-2, 1.0))
+    difference, spread, largest = _by_column(want, have)
+    floor = limits.floor * np.maximum(largest, np.clip(largest.max(initial=0.0), 1e-2, 1.0))
     wrong = VARIATION * spread + floor + 100 * rounding
 
     def at(share: np.ndarray) -> Column:

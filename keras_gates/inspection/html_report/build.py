@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gates._arguments import typed
 from keras_gates._files import write_text
 from keras_gates.inspection.attribution import STEPS, attributed, neutral_events
 from keras_gates.inspection.event_passes import EventPasses
@@ -34,6 +35,7 @@ MOST_PATCHED = 4  # examples of which each is patched into each other
 PATCHED_EVENTS = 16
 
 
+@typed
 @leaves_model_unchanged
 def report(
     model: keras.layers.Layer,

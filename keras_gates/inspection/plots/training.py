@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_gates._arguments import typed
 from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.plots.style import CURVES, new_figure
 from keras_gates.inspection.plots.text import plain
 
 
+@typed
 def plot_curves(history: Any, names: Sequence[str] | None = None, *, epochs: Sequence[int] | None = None) -> Any:
     """Draw learning curves: a panel for each quantity, training and validation.
 
@@ -61,6 +63,7 @@ def plot_curves(history: Any, names: Sequence[str] | None = None, *, epochs: Seq
     return figure
 
 
+@typed
 def plot_confusion(
     predicted: Sequence[int] | np.ndarray, actual: Sequence[int] | np.ndarray, labels: Sequence[str]
 ) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_gates._arguments import real
 from keras_gates.layers.base_gate import WeightedGate
 from keras_gates.layers.gates import ForgetGate, LearnGate, UseGate
 
@@ -29,7 +30,7 @@ class _LayerNormalised(WeightedGate):
 
     def __init__(self, units: int, *args: Any, epsilon: float = 1e-3, **kwargs: Any) -> None:
         super().__init__(units, *args, **kwargs)
-        self.epsilon = epsilon
+        self.epsilon = real(epsilon, "epsilon", type(self).__name__)
 
     def build(self, event_shape: tuple, stm_shape: tuple | None = None) -> None:
         super().build(event_shape)

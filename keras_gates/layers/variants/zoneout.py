@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_gates._arguments import real
 from keras_gates.layers.gates import RememberGate, UseGate
 
 
@@ -15,7 +16,7 @@ class _Zoneout(keras.layers.Layer):
 
     def __init__(self, units: int, *args: Any, rate: float = 0.1, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(units, *args, **kwargs)
-        if not 0 <= rate < 1:
+        if not 0 <= real(rate, "rate", type(self).__name__) < 1:
             raise ValueError(f"{type(self).__name__}: `rate` must be from 0 to below 1, got {rate!r}.")
         self.rate, self.seed = rate, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
