@@ -10,6 +10,7 @@ from keras_gates.exporting.c99.fixed_point import (
     decompose,
     exact_pair,
     folded,
+    hard_swish_table,
     limits,
     sigmoid_table,
     softmax_table,
@@ -253,5 +254,13 @@ def activation(program: Program, node: Node) -> None:
     x, y = node.input(0), node.output
     answers = sigmoid_table if node.kind == "LOGISTIC" else tanh_table
     table = program.table(node.kind.lower(), answers(program.arithmetic, x.scale, x.zero, y.scale, y.zero), "int8_t")
+    call = program.use("lookup_int8")
+    program.call(node, f"{call}({table}, {program.place(x)}, {program.size(x)}, {program.place(y)});")
+
+
+def hard_swish(program: Program, node: Node) -> None:
+    """HARD_SWISH, as a table of all 256 answers."""
+    x, y = node.input(0), node.output
+    table = program.table("hard_swish", hard_swish_table(x.scale, x.zero, y.scale, y.zero), "int8_t")
     call = program.use("lookup_int8")
     program.call(node, f"{call}({table}, {program.place(x)}, {program.size(x)}, {program.place(y)});")

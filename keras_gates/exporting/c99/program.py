@@ -61,6 +61,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "logistic_float": ("gates_float",),
     "tanh_float": ("gates_float",),
     "log_float": ("logarithm",),
+    "hard_swish_float": ("clamp_float",),
     "window": ("arithmetic",),
     "conv_int16": ("scale64", "dots64", "window"),
     "depthwise_int8": ("scale", "window"),

@@ -16,7 +16,7 @@ from keras_gates.exporting.c99.graph import Graph, Node, Value
 from keras_gates.exporting.report import ExportError
 
 _POINTWISE = {"MUL", "ADD", "SUB", "MINIMUM", "MAXIMUM", "FLOOR_MOD", "LESS", "SELECT", "SELECT_V2", "LOGISTIC", "TANH"}
-_POINTWISE |= {"RELU", "NEG", "DIV", "QUANTIZE", "DEQUANTIZE", "SQUARE", "LOG"}
+_POINTWISE |= {"RELU", "NEG", "DIV", "QUANTIZE", "DEQUANTIZE", "SQUARE", "LOG", "HARD_SWISH"}
 _IMAGES = {"CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
 _SAME = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}  # another shape of the same items
 
