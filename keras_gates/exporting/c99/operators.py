@@ -7,6 +7,7 @@ from collections.abc import Callable
 from keras_gates.exporting.c99 import operators_float as real
 from keras_gates.exporting.c99 import operators_int8 as int8
 from keras_gates.exporting.c99 import operators_int16 as int16
+from keras_gates.exporting.c99 import operators_loop as loop
 from keras_gates.exporting.c99 import operators_window as windows
 from keras_gates.exporting.c99 import shapes
 from keras_gates.exporting.c99.graph import Node
@@ -27,6 +28,9 @@ MOVES: dict[str, Emit] = {
     "REDUCE_MAX": shapes.maximum,
     "SELECT": shapes.select,
     "SELECT_V2": shapes.select,
+    "LOOP": loop.begin,
+    "LOOP_END": loop.end,
+    "PUT": loop.put,
 }
 INT8: dict[str, Emit] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": int8.lstm,
