@@ -123,6 +123,8 @@ def windows(dtype):
     if dtype != "int16":  # neither runtime has it
         file.apply("HARD_SWISH", (file.input,), (1, 7, 6, 3), scale and scale * 0.4, -101, 1)
         file.apply("HARD_SWISH", (average,), (1, 3, 3, 3), scale and scale * 1.3, 17, 1)
+    finer = scale and scale * 0.7
+    file.apply("LEAKY_RELU", (file.input,), (1, 7, 6, 3), finer, 31, 2, options=["LeakyReluOptions"], alpha=0.3)
     axes = file.tensor((2,), "int32", data=np.array([1, 2], "int32"))
     finer = scale and scale * 0.3
     file.apply("MEAN", (file.input, axes), (1, 3), finer, 3, 2, options=["ReducerOptions"], keepDims=False)
@@ -130,6 +132,13 @@ def windows(dtype):
         negative = file.apply("NEG", (file.input,), (1, 7, 6, 3), version=1)
         divisors = file.tensor((3,), "float32", data=np.array([1.7, -3.1, 0.9], "float32"))
         file.apply("DIV", (negative, divisors), (1, 7, 6, 3), version=1, options=["DivOptions"])
+        for kind in ("EXP", "ELU", "ABS"):
+            file.apply(kind, (file.input,), (1, 7, 6, 3), version=1)
+        for kind in ("LESS", "GREATER", "GREATER_EQUAL"):
+            less = file.apply(kind, (file.input, negative), (1, 7, 6, 3), version=1, dtype="bool")
+            file.graph.outputs = file.graph.outputs[:-1]
+            three = (less, file.input, negative)
+            file.apply("SELECT_V2", three, (1, 7, 6, 3), version=1, options=["SelectV2Options"])
     else:
         real = file.apply("DEQUANTIZE", (file.input,), (1, 7, 6, 3), version=2, dtype="float32")
         file.apply("QUANTIZE", (real,), (1, 7, 6, 3), scale * 0.77, 9, version=1, options=["QuantizeOptions"])

@@ -14,6 +14,7 @@ from keras_gates.exporting.c99.graph import Node, Options, Part, Value
 from keras_gates.exporting.report import ExportError
 
 Pairs = list[tuple[Value, Value]]
+_UNCOUNTED = "the C takes a loop that counts up to a constant only; export with lowering='unrolled'."
 
 
 def flat(nodes: Sequence[Node]) -> tuple[list[Node], Pairs]:
@@ -38,7 +39,11 @@ def flat(nodes: Sequence[Node]) -> tuple[list[Node], Pairs]:
 
 
 def _loop(node: Node) -> tuple[list[Node], Pairs]:
-    body = _with_constants(node.parts[1], node.inputs)
+    condition, inside = node.parts
+    sides = (node.inputs, node.outputs, condition.inputs, inside.inputs, inside.outputs)
+    if len({len(side) for side in sides}) > 1 or None in node.inputs:
+        raise ExportError("a WHILE and its body take different numbers of tensors: the file is damaged; export again.")
+    body = _with_constants(inside, node.inputs)
     if any(inner.kind == "WHILE" for inner in body.nodes):
         raise ExportError("the C has no loop within a loop; export with target='micro' or lowering='unrolled'.")
     nodes, same = _lists_in_place(body)
@@ -47,19 +52,17 @@ def _loop(node: Node) -> tuple[list[Node], Pairs]:
     results: list[Value] = []
     kept: list[Value] = []
     for start, old, new, end in zip(node.inputs, body.inputs, body.outputs, node.outputs, strict=True):
-        if start is None:
-            raise ExportError("a WHILE lacks an input: the file is damaged; export again.")
-        if new is not old:
+        if start is not None and new is not old:
             if new in body.inputs:
                 raise ExportError("the C has no loop that moves one state to another; export with lowering='unrolled'.")
             starts, inputs, results = [*starts, start], [*inputs, old], [*results, new]
             same.append((end, old))
-        elif old.data is None:
+        elif start is not None and old.data is None:
             same += [(old, start), (end, old)]
             kept.append(old)
     steps = Options({"steps": _steps(node, body)})
     begin = Node(node.number, "LOOP", tuple(starts), tuple(inputs), (), steps)
-    close = Node(body.nodes[-1].number + 1, "LOOP_END", (*results, *kept), tuple(inputs), (), Options())
+    close = Node(node.number, "LOOP_END", (*results, *kept), tuple(inputs), (), Options())
     return [begin, *nodes, close], same
 
 
@@ -89,14 +92,17 @@ def _steps(node: Node, body: Part) -> int:
         start = None if counter is None else node.inputs[counter]
         more = None if counter is None else makers.get(body.outputs[counter].index)
         if start is None or start.data is None or more is None or more.kind != "ADD" or counter is None:
-            raise ExportError("the C takes a loop that counts up to a constant only; export with lowering='unrolled'.")
+            raise ExportError(_UNCOUNTED)
         one = next(iter(value for value in more.inputs if value is not body.inputs[counter]), None)
-        if more.input(0) is not body.inputs[counter] or one is None or one.data is None or int(one.data) < 1:
+        if more.input(0) is not body.inputs[counter] or one is None or one.data is None or one.data.min() < 1:
             raise ExportError(
                 "the C takes a loop that adds a constant to its counter only; export with lowering='unrolled'."
             )
-        steps.append(max(0, -((int(start.data) - int(test.constant(1))) // int(one.data))))
-    return min(steps, default=0)
+        first, last, step = (int(data.reshape(-1)[0]) for data in (start.data, test.constant(1), one.data))
+        steps.append(max(0, -((first - last) // step)))
+    if not steps:
+        raise ExportError(_UNCOUNTED)
+    return min(steps)
 
 
 def _lists_in_place(body: Part) -> tuple[list[Node], Pairs]:
@@ -113,6 +119,8 @@ def _lists_in_place(body: Part) -> tuple[list[Node], Pairs]:
         whole, step = before.input(0), _step(before, makers)
         readers = [each for each in body.nodes if whole in each.inputs]
         if step is None or behind.input(0) is not whole or readers != [before, behind] or whole not in body.inputs:
+            continue
+        if node.input(1).shape != (1, *whole.shape[1:]):
             continue
         nodes[place] = replace(node, kind="PUT", inputs=(whole, node.inputs[1], step))
         same.append((node.output, whole))

@@ -30,8 +30,9 @@ def end(program: Program, node: Node) -> None:
 
 
 def put(program: Program, node: Node) -> None:
-    """PUT: an item into a list of outputs."""
-    item, step = node.input(1), program.place(node.input(2))
+    """PUT: an item into a list of outputs; a step behind its end makes the call fail."""
+    item, step, length = node.input(1), program.place(node.input(2)), program.shape(node.output)[0]
+    program.call(node, f"if (*({step}) < 0 || *({step}) >= {length})\n        return -1;")
     place = f"{program.place(node.output)} + *({step}) * {program.size(item)}"
     program.call(node, f"memcpy({place}, {program.place(item)}, {_bytes(program, item)});")
 

@@ -18,7 +18,21 @@ from keras_gates.exporting.c99.loops import flat
 from keras_gates.exporting.report import ExportError
 
 _POINTWISE = {"MUL", "ADD", "SUB", "MINIMUM", "MAXIMUM", "FLOOR_MOD", "LESS", "SELECT", "SELECT_V2", "LOGISTIC", "TANH"}
-_POINTWISE |= {"RELU", "NEG", "DIV", "QUANTIZE", "DEQUANTIZE", "SQUARE", "LOG", "HARD_SWISH"}
+_POINTWISE |= {
+    "RELU",
+    "NEG",
+    "DIV",
+    "QUANTIZE",
+    "DEQUANTIZE",
+    "SQUARE",
+    "LOG",
+    "HARD_SWISH",
+    "LEAKY_RELU",
+    "EXP",
+    "ELU",
+    "ABS",
+    "GREATER",
+}
 _IMAGES = {"CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
 _SAME = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}  # another shape of the same items
 
