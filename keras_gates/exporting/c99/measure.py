@@ -80,6 +80,10 @@ def _measured(folder: Path, c99: C99, core: Core) -> Measured:
     counting = ["-icount", "shift=0", "-nographic", "-semihosting-config", "enable=on,target=native"]
     printed = _run(folder, [*core.emulator, *counting, "-kernel", "measure.elf"])
     ticks, stack, state = map(int, printed.split())
+    if not ticks:
+        raise ExportError(
+            f"the {core.title}'s counter stands still in this version of {core.emulator[0]}; measure another core."
+        )
     instructions = round(ticks * _NANOSECONDS / core.clock / _CALLS / events)
     per_second = None
     if c99.listens:
