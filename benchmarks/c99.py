@@ -1,6 +1,7 @@
 """C99 without a runtime: bit equality over the zoo, flash and RAM on Cortex-M processors.
 
-python benchmarks/c99.py equal            # every int8 file, both arithmetics, sequences that differ
+python benchmarks/c99.py equal            # every int8 file, both arithmetics: sequences that differ (results/c99_equal.json)
+python benchmarks/c99.py equal --floats F # also the float32 files that `c99_speed.py --floats F` exported
 python benchmarks/c99.py random           # 200 random models through both arithmetics; benchmarks/results/c99_random.json
 python benchmarks/c99.py random --kept F  # the same for the files that `benchmarks/export.py random --kept F` left
 python benchmarks/c99.py cores            # the self-test under qemu, flash, state and stack per processor
@@ -50,26 +51,42 @@ def pointers(arrays: list[np.ndarray]) -> list[ctypes.c_void_p]:
     return [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
 
 
-def equal(pattern: str, sequences: int) -> None:
-    """Print, per file and arithmetic, how many sequences differ in any byte."""
-    state = ctypes.create_string_buffer(1 << 20)
-    for path in sorted(ROOT.joinpath("models/weights").glob(f"{pattern}-int8.tflite")):
-        for arithmetic in ("litert", "tflm"):
-            data = path.read_bytes()
+def equal(pattern: str, sequences: int, floats: Path | None) -> dict[str, dict[str, object]]:
+    """Print and return, per file and arithmetic, how many sequences differ in any byte, or by how much floats differ.
+
+    Args:
+        pattern: Of the zoo's names.
+        sequences: Random ones per file.
+        floats: Folder with NAME-float32.tflite, as `c99_speed.py --floats` leaves it.
+    """
+    rows: dict[str, dict[str, object]] = {}
+    files = sorted(ROOT.joinpath("models/weights").glob(f"{pattern}-int8.tflite"))
+    for path in [*files, *(sorted(floats.glob(f"{pattern}-float32.tflite")) if floats else ())]:
+        for arithmetic in ("litert", "tflm") if path in files else ("litert",):
+            name = f"{path.stem}, {arithmetic}"
             try:
-                with tempfile.TemporaryDirectory() as folder:
-                    write_c99(data, folder, arithmetic=arithmetic)
-                    library = compiled(Path(folder), "model", FLAGS)
+                rows[name] = _compared_over(path.read_bytes(), arithmetic, sequences)
             except ExportError as error:
-                print(f"{path.stem:26s} {arithmetic:6s} {error}")
-                continue
-            graph = graph_of(data)
-            samples, wrong = random_inputs(graph, sequences, seed=1), 0
-            for sample, expected in zip(samples, answers(data, graph, arithmetic, samples)):
-                outputs = [np.empty(v.shape, v.dtype) for v in graph.outputs]
-                library.model_run(state, *pointers([*sample, *outputs]))
-                wrong += any((a != b).any() for a, b in zip(outputs, expected))
-            print(f"{path.stem:26s} {arithmetic:6s} {wrong} of {sequences} sequences differ", flush=True)
+                rows[name] = {"refused": str(error)}
+            print(name, rows[name], flush=True)
+    return rows
+
+
+def _compared_over(data: bytes, arithmetic: str, sequences: int) -> dict[str, object]:
+    graph, state = graph_of(data), ctypes.create_string_buffer(1 << 20)
+    with tempfile.TemporaryDirectory() as folder:
+        write_c99(data, folder, arithmetic=arithmetic)
+        library = compiled(Path(folder), "model", FLAGS)
+    samples, wrong, difference, largest = random_inputs(graph, sequences, seed=1), 0, 0.0, 0.0
+    for sample, expected in zip(samples, answers(data, graph, arithmetic, samples)):
+        outputs = [np.empty(v.shape, v.dtype) for v in graph.outputs]
+        library.model_run(state, *pointers([*sample, *outputs]))
+        wrong += any((a != b).any() for a, b in zip(outputs, expected))
+        difference = max(difference, *(float(np.abs(a.astype(float) - b).max()) for a, b in zip(outputs, expected)))
+        largest = max(largest, *(float(np.abs(b.astype(float)).max()) for b in expected))
+    if graph.outputs[0].dtype == "float32":
+        return {"sequences": sequences, "difference": difference, "largest output": largest}
+    return {"sequences": sequences, "different": wrong}
 
 
 def random_models(first: int, count: int, log: Path, kept: Path | None) -> None:
@@ -203,6 +220,7 @@ def main() -> None:
     options.add_argument("what", choices=("equal", "random", "cores"))
     options.add_argument("files", nargs="*", help=".tflite files for cores; a pattern of zoo names for equal")
     options.add_argument("--sequences", type=int, default=20)
+    options.add_argument("--floats", type=Path, help="folder with float32 files, for equal")
     options.add_argument("--first", type=int, default=2000, help="first seed of the random models")
     options.add_argument("--count", type=int, default=200, help="random models")
     options.add_argument("--kept", type=Path, help="folder where exported random models stay, to use again")
@@ -211,7 +229,10 @@ def main() -> None:
         log = ROOT / "benchmarks" / "results" / "c99_random.json"
         random_models(chosen.first, chosen.count, log, chosen.kept)
     elif chosen.what == "equal":
-        equal(chosen.files[0] if chosen.files else "*", chosen.sequences)
+        rows = equal(chosen.files[0] if chosen.files else "*", chosen.sequences, chosen.floats)
+        text = ",\n".join(f" {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
+        if not chosen.files:
+            (ROOT / "benchmarks" / "results" / "c99_equal.json").write_text(f"{{\n{text}\n}}\n")
     else:
         weights = ROOT / "models" / "weights"
         files = chosen.files or [str(weights / f"{name}-int8.tflite") for name in ("gesture-nano", "speech-nano")]

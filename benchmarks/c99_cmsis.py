@@ -18,7 +18,7 @@ import numpy as np
 from keras_gates.exporting.c99.cores import CORES, Core, core_of
 from keras_gates.exporting.c99.fixed_point import decompose, limits
 from keras_gates.exporting.c99.graph import Graph, Node, graph_of
-from keras_gates.exporting.c99.measure import _start
+from keras_gates.exporting.c99.measure import linked
 from keras_gates.exporting.c99.program import array
 from keras_gates.exporting.c99.source import source_of
 
@@ -143,7 +143,7 @@ def compared(graph: Graph, sources: Path, core: Core | None) -> str:
         (folder / "main.c").write_text(MAIN.format(arrays="\n".join(arrays), body="".join(parts)))
         files = [sources / "Source" / f"{each}.c" for each in SOURCES.split()]
         flags = ["-std=gnu11", "-O1", "-w", f"-I{sources / 'Include'}", "main.c", *map(str, files), "-o", "main"]
-        command = ["gcc", *flags, "-lm"] if core is None else [*core.compiler, *flags, *_start(core)]
+        command = ["gcc", *flags, "-lm"] if core is None else [*core.compiler, *flags, *linked(core)]
         subprocess.run(command, cwd=folder, check=True)
         run = ["./main"]
         if core is not None:

@@ -1,9 +1,10 @@
 """The same int8 file in TensorFlow Lite Micro on an emulated Cortex-M, with its own kernels and with CMSIS-NN, beside our C.
 
-python benchmarks/c99_tflm.py SOURCES [FILE.tflite ...] [--core m4]
+python benchmarks/c99_tflm.py SOURCES [FILE.tflite ...] [--core m4] [--cmsis]
 
+Without files: the nano preset of every model that TFLM runs with one input, and speech-base (benchmarks/results/c99_tflm.json).
 SOURCES is a folder with checkouts: tflite-micro, CMSIS-NN, flatbuffers (the version that TFLM's schema names, v25.9.23),
-gemmlowp, ruy. Printed per file: flash with the model and without it, RAM, instructions per sequence, and how many output
+gemmlowp, ruy. Per file: flash with the model and without it, RAM, instructions per sequence and event, and how many output
 integers of three random sequences differ from TFLM on x86-64, to which our C with arithmetic="tflm" is bit-equal. Flags of a
 release: -Os, error texts stripped, functions that are not called removed.
 """
@@ -11,6 +12,7 @@ release: -Os, error texts stripped, functions that are not called removed.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import tempfile
@@ -20,21 +22,23 @@ from string import Template
 import numpy as np
 
 from keras_gates.exporting.c99.cores import CORES, Core, core_of
-from keras_gates.exporting.c99.graph import graph_of
+from keras_gates.exporting.c99.graph import C_TYPES, graph_of
 from keras_gates.exporting.c99.measure import measure
 from keras_gates.exporting.c99.reference import answers, random_inputs
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / "keras_gates" / "exporting" / "c99" / "templates"
 SEQUENCES = 3
-ARENA = 32 << 10
+SHIPPED = ("gesture-nano", "digits-nano", "speech-nano", "language-nano", "forecast-etth1-nano", "speech-base")
+OURS = ("flash", "state", "stack", "instructions")
+ARENA = 64 << 10
 FLAGS = ["-Os", "-DNDEBUG", "-ffunction-sections", "-fdata-sections", "-fno-exceptions", "-w"]
 FLAGS += ["-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_STRIP_ERROR_STRINGS", "-DTF_LITE_DISABLE_X86_NEON"]
 PLUS = ["-std=c++17", "-fno-rtti", "-fno-threadsafe-statics", "-fno-unwind-tables"]
 # the operators of these files, and what they need
 KERNELS = """unidirectional_sequence_lstm fully_connected fully_connected_common softmax softmax_common mul mul_common add
 add_common sub sub_common strided_slice strided_slice_common reduce reduce_common lstm_eval lstm_eval_common kernel_util
-micro_tensor_utils"""
+micro_tensor_utils gather concatenation reshape reshape_common"""
 METHODS = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
     "FULLY_CONNECTED": "AddFullyConnected",
@@ -44,6 +48,9 @@ METHODS = {
     "SUB": "AddSub",
     "STRIDED_SLICE": "AddStridedSlice",
     "REDUCE_MAX": "AddReduceMax",
+    "GATHER": "AddGather",
+    "CONCATENATION": "AddConcatenation",
+    "RESHAPE": "AddReshape",
 }
 MAIN = """
 #include <cstdio>
@@ -81,7 +88,8 @@ $methods
     if (interpreter.Invoke() != kTfLiteOk) return 2;
     const uint32_t ticks = (before - systick[2]) & 0xFFFFFF;
     std::printf("%u %u", (unsigned)ticks, (unsigned)interpreter.arena_used_bytes());
-    for (size_t i = 0; i < out->bytes / sizeof(int16_t); ++i) std::printf(" %d", out->data.i16[i]);
+    const size_t wide = out->type == kTfLiteInt16 ? sizeof(int16_t) : sizeof(int8_t);
+    for (size_t i = 0; i < out->bytes / wide; ++i) std::printf(" %d", wide == 2 ? out->data.i16[i] : out->data.int8[i]);
     std::printf("\\n");
   }
 #endif
@@ -143,7 +151,7 @@ def measured(data: bytes, core: Core, objects: list[Path], command: list[str]) -
         folder = Path(name)
         text = f"alignas(16) static const unsigned char model_bytes[] = {{{', '.join(map(str, data))}}};\n"
         shape = f"[{SEQUENCES}][{samples[0][0].size}]"
-        text += f"#ifndef BARE\nstatic const signed char inputs{shape} = {{{', '.join(rows)}}};\n#endif\n"
+        text += f"#ifndef BARE\nstatic const {C_TYPES[graph.inputs[0].dtype]} inputs{shape} = {{{', '.join(rows)}}};\n#endif\n"
         (folder / "data.h").write_text(text)
         (folder / "main.cc").write_text(Template(MAIN).substitute(words))
         every = [folder / "main.cc", *objects, "-Wl,--gc-sections", f"-I{folder}"]
@@ -172,11 +180,11 @@ def main() -> None:
     options.add_argument("sources", type=Path)
     options.add_argument("files", nargs="*", type=Path)
     options.add_argument("--core", default="m4", choices=[name for name in CORES if name != "rv32"])
+    options.add_argument("--cmsis", action="store_true", help="with CMSIS-NN's kernels as well")
     chosen = options.parse_args()
-    core = core_of(chosen.core)
-    weights = ROOT / "models" / "weights"
-    shipped = [weights / f"{name}-int8.tflite" for name in ("gesture-nano", "speech-nano", "speech-base")]
-    for cmsis in (False, True):
+    core, rows = core_of(chosen.core), {}
+    shipped = [ROOT / "models" / "weights" / f"{name}-int8.tflite" for name in SHIPPED]
+    for cmsis in (False, True) if chosen.cmsis else (False,):
         objects = built(chosen.sources, core, cmsis, chosen.sources / f"build-{chosen.core}")
         for path in chosen.files or shipped:
             data = path.read_bytes()
@@ -184,11 +192,18 @@ def main() -> None:
             samples = random_inputs(graph, SEQUENCES, seed=1)
             wanted = np.array([each[0].reshape(-1) for each in answers(data, graph, "tflm", samples)])
             row, got = measured(data, core, objects, compiler(chosen.sources, core, cmsis, True))
-            print(f"{path.stem} on a {core.title}, {'CMSIS-NN' if cmsis else 'its own kernels'}: {row}; ", end="")
-            largest = int(np.abs(got - wanted).max())
-            print(f"{int((got != wanted).sum())} of {got.size} outputs differ, by at most {largest}", flush=True)
+            row["instructions per event"] = round(row["instructions per sequence"] / graph.inputs[0].shape[1])
+            row["different outputs"], row["of"] = int((got != wanted).sum()), got.size
+            row["by at most"] = int(np.abs(got - wanted).max())
+            name = f"{path.stem} on a {core.title}"
+            rows[f"{name}, TFLM, {'CMSIS-NN' if cmsis else 'its own kernels'}"] = row
             if not cmsis:
-                print(f"  our C: {measure(data, chosen.core)}", flush=True)
+                rows[f"{name}, C"] = {key: getattr(measure(data, chosen.core), key) for key in OURS}
+            for key in list(rows)[-1 if cmsis else -2 :]:
+                print(f"{key}: {rows[key]}", flush=True)
+    if not chosen.files:
+        text = ",\n".join(f" {json.dumps(key)}: {json.dumps(row)}" for key, row in sorted(rows.items()))
+        (ROOT / "benchmarks" / "results" / "c99_tflm.json").write_text(f"{{\n{text}\n}}\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What an export costs and gives: sizes, latency by lowering, arena; and many random models through it.
 
-python benchmarks/export.py figures [--json FILE]      the figures of docs/export.md
+python benchmarks/export.py figures [--floats FOLDER]  the figures of docs/export.md; benchmarks/results/export_figures.json
 python benchmarks/export.py random 200 [--first 0]     random models: how many agree, what refuses, what differs
 python benchmarks/export.py random 600 --structures    models of every structure in every mode and precision
 python benchmarks/export.py verification FOLDER        files of `random --kept FOLDER`, and broken copies: which are withheld
@@ -19,6 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+RESULTS = Path(__file__).parent / "results"
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests/support"), str(Path(__file__).resolve().parent)]
 
 
@@ -188,8 +189,13 @@ def _compared(seed: int, case: Any, data: bytes, draws: int) -> list[dict[str, A
     return rows
 
 
-def figures(path: str | None) -> None:
-    """LSTM(64) over 100 steps of 16 features: bytes, error, latency, arena; fused against Keras' own unrolled export."""
+def figures(path: Path, floats: Path | None) -> None:
+    """LSTM(64) over 100 steps of 16 features: bytes, error, latency, arena; fused against Keras' own unrolled export, and C.
+
+    Args:
+        path: Where the figures are written as JSON.
+        floats: Folder for the zoo's files in float32, exported if missing: then every model of the zoo runs in LiteRT and in C.
+    """
     import c99_speed
     import export as importable
     import keras
@@ -241,11 +247,13 @@ def figures(path: str | None) -> None:
     ratios = np.array(seconds["dynamic Keras unrolled"]) / np.array(seconds["dynamic sequence cpu"])
     found["Keras unrolled / fused, dynamic"] = {"times as fast (median of ratios)": round(float(np.median(ratios)), 2)}
     for key in ("float32 sequence cpu", "int8 sequence micro"):
-        found[f"C99 beside LiteRT, {key}"] = c99_speed.measured(files[key], 50)
+        found[f"C, {key}"] = c99_speed.measured(files[key], 50)
+    for file in c99_speed.all_files(floats) if floats else ():
+        if not file.stem.startswith("lstm64"):
+            found[f"C, {file.stem}"] = c99_speed.measured(file.read_bytes(), 15)
     for key, values in found.items():
         print(f"{key:32} {values}")
-    if path:
-        Path(path).write_text(json.dumps(found, indent=1) + "\n")
+    path.write_text("{\n" + ",\n".join(f" {json.dumps(key)}: {json.dumps(found[key])}" for key in found) + "\n}\n")
 
 
 def interleaved(files: dict[str, bytes], event: object, rounds: int) -> dict[str, list[float]]:
@@ -306,10 +314,13 @@ def main() -> None:
     judged.add_argument("--structures", action="store_true")
     judged.add_argument("--log", type=Path, default=Path("runs/verification.jsonl"))
     measured = commands.add_parser("figures")
-    measured.add_argument("--json")
+    measured.add_argument("--json", type=Path, default=RESULTS / "export_figures.json")
+    measured.add_argument(
+        "--floats", type=Path, help="folder of the zoo in float32: every model in LiteRT and in C as well"
+    )
     arguments = parser.parse_args()
     if arguments.command == "figures":
-        figures(arguments.json)
+        figures(arguments.json, arguments.floats)
     elif arguments.command == "verification":
         verification(arguments.kept, arguments.draws, arguments.log, arguments.structures)
     else:

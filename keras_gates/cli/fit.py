@@ -15,7 +15,7 @@ from keras_gates.cli import keras_files
 from keras_gates.edge import EdgeError
 from keras_gates.exporting.c99.cores import CORES
 from keras_gates.exporting.c99.ethos_u import ACCELERATOR
-from keras_gates.exporting.fit import FitReport, fit_report, size_of
+from keras_gates.exporting.fit import FitReport, exported, fit_report, size_of
 from keras_gates.exporting.report import ExportError
 
 
@@ -29,7 +29,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--flash", default="256K", help="bytes for code and weights (default: %(default)s)")
     options.add_argument("--ram", default="64K", help="bytes for state and stack (default: %(default)s)")
     options.add_argument("--clock", default="80MHz", help="of the processor (default: %(default)s)")
-    options.add_argument("--core", default="m4", choices=tuple(CORES), help="Cortex-M or RISC-V (default: %(default)s)")
+    cores = "Cortex-M or RISC-V; all prints a table of them (default: %(default)s)"
+    options.add_argument("--core", default="m4", choices=(*CORES, "all"), help=cores)
     options.add_argument("--rate", type=float, help="events per second; sound has its own")
     options.add_argument(
         "--cycles", type=float, default=1.5, help="cycles per instruction, an estimate (default: %(default)s)"
@@ -49,11 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after ``keras-gates fit``; None takes those of the process.
 
     Returns:
-        Exit status: 0 if the model fits, 1 if it does not, 2 with the reason on standard error if that cannot be said.
+        Exit status: 0 if the model fits (all cores), 1 if it does not, 2 with the reason on standard error if that cannot be
+        said.
     """
     options = parser().parse_args(argv)
     try:
-        report = _report(options, _model(options), options.accelerator)
+        model = _model(options)
+        if options.core == "all":
+            return _all_cores(options, model)
+        report = _report(options, model, options.accelerator)
         largest = None if report.fits or options.quiet else _largest(options)
     except (ExportError, EdgeError, OSError) as error:
         if options.verbose:
@@ -69,13 +74,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if report.fits else 1
 
 
-def _report(options: argparse.Namespace, model: Any, accelerator: str | None) -> FitReport:
+def _all_cores(options: argparse.Namespace, model: Any) -> int:
+    """Print a line per core, and return the exit status."""
+    data = model if isinstance(model, bytes) else exported(model)
+    reports = [_report(options, data, None, core) for core in CORES]
+    if options.json:
+        print(json.dumps({report.core: _values(report, None) for report in reports}))
+    elif not options.quiet:
+        print(f"{'':13}{'fits':6}{'flash':>9}{'RAM':>8}{'instructions per event':>24}{'per second of sound':>21}")
+        for report in reports:
+            measured, sound = report.measured, report.measured.per_second
+            print(
+                f"{CORES[report.core].title:13}{'yes' if report.fits else 'no':6}{measured.flash:9,}{measured.ram:8,}"
+                f"{measured.instructions:24,}{'' if sound is None else f'{sound:,}':>21}"
+            )
+    return 0 if all(report.fits for report in reports) else 1
+
+
+def _report(options: argparse.Namespace, model: Any, accelerator: str | None, core: str | None = None) -> FitReport:
     return fit_report(
         model,
         options.flash,
         options.ram,
         options.clock,
-        options.core,
+        core or options.core,
         rate=options.rate,
         cycles=options.cycles,
         accelerator=accelerator,

@@ -221,10 +221,6 @@ def test_a_token_out_of_range_fails_the_call(tmp_path):
 def test_a_file_without_c_is_refused_in_one_sentence_and_nothing_is_written(tmp_path):
     out = tmp_path / "out"
     with pytest.raises(
-        ExportError, match=r"^the C takes a file with one signature and no loops: .*lowering='unrolled'\.$"
-    ):
-        write_c99((DATA / "while.tflite").read_bytes(), out)
-    with pytest.raises(
         ExportError, match=r"^the file mixes float32 and int8 .*: export with precision='int8' or 'float32'.$"
     ):
         write_c99((WEIGHTS / "digits-rows-dynamic.tflite").read_bytes(), out)
@@ -255,7 +251,8 @@ def test_export_writes_it(tmp_path):
         pytest.skip("export traces with TensorFlow")
     from keras_gates import GateLSTM, export
 
-    x = np.random.default_rng(0).normal(size=(20, 6, 3)).astype("float32")
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(60, 6, 3)).astype("float32")
     model = keras.Sequential([keras.Input((6, 3)), GateLSTM(4), keras.layers.Dense(2, activation="softmax")])
     report = export(model, tmp_path, ("c99",), "int8", calibration=x)
     assert report.files["c99"] == str(tmp_path / "c99")

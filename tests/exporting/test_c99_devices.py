@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("ai_edge_litert", reason="the answers come from ai-edge-litert")
+from test_c99_packed import with_small_weights
+from test_c99_windows import windows
+
+from keras_gates.exporting.c99.cores import CORES
+from keras_gates.exporting.c99.measure import linked
 from keras_gates.exporting.c99.write import write_c99
 
 ROOT = Path(__file__).parents[2]
@@ -71,3 +76,24 @@ def test_the_selftest_passes_on_an_emulated_risc_v_core(tmp_path, file):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "passed" in result.stdout + result.stderr  # picolibc writes to the latter
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", ["m0", "m4", "rv32"])
+@pytest.mark.parametrize("kind", ["windows", "packed", "loops"])
+def test_other_operators_on_emulated_cores(tmp_path, kind, core):
+    chosen = CORES[core]
+    if missing := [tool for tool in chosen.tools if shutil.which(tool) is None]:
+        pytest.skip(f"needs {' and '.join(missing)}: {chosen.packages}")
+    data = {
+        "windows": lambda: windows("int8"),  # convolutions, pooling, means, hard SiLU
+        "packed": lambda: with_small_weights((ROOT / "models/weights/show-lstm-int8.tflite").read_bytes()),
+        "loops": (ROOT / "tests" / "data" / "two_loops.tflite").read_bytes,  # float32
+    }[kind]()
+    write_c99(data, tmp_path)
+    program = [*chosen.compiler, "-Os", *STRICT[:-1], "model.c", "selftest.c", *linked(chosen), "-o", "selftest.elf"]
+    subprocess.run(program, cwd=tmp_path, check=True)
+    board = [*chosen.emulator, "-nographic", "-semihosting-config", "enable=on,target=native", "-kernel"]
+    result = subprocess.run([*board, "selftest.elf"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "passed" in result.stdout + result.stderr

@@ -1,5 +1,6 @@
 """`keras-gates fit`: sizes from the linker, instructions and stack from an emulator; the same as GNU's tools say."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -113,6 +114,26 @@ def test_the_command_answers_and_names_the_largest_preset(capsys):
     assert text.startswith("no: ")
     assert "too many" in text
     assert "the largest preset that fits: speech-nano" in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not all(map(shutil.which, CORES["rv32"].tools)),
+    reason="needs Debian's gcc-riscv64-unknown-elf, picolibc-riscv64-unknown-elf and qemu-system-misc",
+)
+def test_the_command_compares_all_cores(capsys):
+    assert main(["fit", "speech-nano", "--core", "all", "--clock", "80MHz"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert "per second of sound" in head
+    assert [line.split()[0] for line in lines] == [core.title for core in CORES.values()]
+    assert all(int(line.split()[4].replace(",", "")) > 100_000 for line in lines)  # every core's counter counts
+    measured = measure(zoo("speech-nano"), "m0")
+    numbers = [int(text.replace(",", "")) for text in lines[0].split()[2:]]
+    assert numbers == [measured.flash, measured.ram, measured.instructions, measured.per_second]
+    assert main(["fit", "speech-nano", "--core", "all", "--flash", "43000", "--json"]) == 1  # the M0's does not fit
+    fits = {core: values["fits"] for core, values in json.loads(capsys.readouterr().out).items()}
+    assert not fits["m0"]
+    assert fits["m4"]
 
 
 def test_what_cannot_be_answered_is_one_sentence(capsys, tmp_path):

@@ -9,6 +9,7 @@ pytest.importorskip("ai_edge_litert", reason="the answers come from ai-edge-lite
 from ai_edge_litert import schema_py_generated as schema
 from test_c99 import SANITIZED, Compiled, make
 
+from keras_gates.exporting.c99.fixed_point import hard_swish_table
 from keras_gates.exporting.c99.graph import graph_of
 from keras_gates.exporting.c99.reference import answers, random_inputs
 from keras_gates.exporting.c99.write import write_c99
@@ -119,6 +120,11 @@ def windows(dtype):
     file.pool("MAX_POOL_2D", average, (1, 2, 2, 3), 2, 2, **steps | {"padding": VALID, "strideH": 1, "strideW": 1})
     scale = file.scale(file.input)
     file.apply("RELU", (file.input,), (1, 7, 6, 3), scale and scale * 0.61, -128, 2)
+    if dtype != "int16":  # neither runtime has it
+        file.apply("HARD_SWISH", (file.input,), (1, 7, 6, 3), scale and scale * 0.4, -101, 1)
+        file.apply("HARD_SWISH", (average,), (1, 3, 3, 3), scale and scale * 1.3, 17, 1)
+    finer = scale and scale * 0.7
+    file.apply("LEAKY_RELU", (file.input,), (1, 7, 6, 3), finer, 31, 2, options=["LeakyReluOptions"], alpha=0.3)
     axes = file.tensor((2,), "int32", data=np.array([1, 2], "int32"))
     finer = scale and scale * 0.3
     file.apply("MEAN", (file.input, axes), (1, 3), finer, 3, 2, options=["ReducerOptions"], keepDims=False)
@@ -126,6 +132,13 @@ def windows(dtype):
         negative = file.apply("NEG", (file.input,), (1, 7, 6, 3), version=1)
         divisors = file.tensor((3,), "float32", data=np.array([1.7, -3.1, 0.9], "float32"))
         file.apply("DIV", (negative, divisors), (1, 7, 6, 3), version=1, options=["DivOptions"])
+        for kind in ("EXP", "ELU", "ABS"):
+            file.apply(kind, (file.input,), (1, 7, 6, 3), version=1)
+        for kind in ("LESS", "GREATER", "GREATER_EQUAL"):
+            less = file.apply(kind, (file.input, negative), (1, 7, 6, 3), version=1, dtype="bool")
+            file.graph.outputs = file.graph.outputs[:-1]
+            three = (less, file.input, negative)
+            file.apply("SELECT_V2", three, (1, 7, 6, 3), version=1, options=["SelectV2Options"])
     else:
         real = file.apply("DEQUANTIZE", (file.input,), (1, 7, 6, 3), version=2, dtype="float32")
         file.apply("QUANTIZE", (real,), (1, 7, 6, 3), scale * 0.77, 9, version=1, options=["QuantizeOptions"])
@@ -158,6 +171,20 @@ def test_every_operator_equals_the_runtime(tmp_path, dtype, arithmetic):
             else:
                 np.testing.assert_array_equal(got, wanted)
     assert min(map(len, different)) >= 15
+
+
+@pytest.mark.parametrize("scale", [0.003, 0.02, 3 / 128, 0.11, 0.9, 40.0])
+def test_hard_silu_equals_the_runtime_at_every_integer(scale):
+    file, draw = File("int8", (1, 256)), np.random.default_rng(1)
+    file.graph.tensors[file.input].quantization.scale = [scale]
+    every = np.arange(-128, 128, dtype="int8")[None]
+    for part in (0.1, 0.5, 1.0, 1.4):
+        file.apply("HARD_SWISH", (file.input,), (1, 256), scale * part, int(draw.integers(-128, 128)), 1)
+    graph = graph_of(file.data)
+    (wanted,) = answers(file.data, graph, "litert", [[every]])
+    for node, expected in zip(graph.nodes, wanted, strict=True):
+        x, y = node.input(0), node.output
+        assert hard_swish_table(x.scale, x.zero, y.scale, y.zero) == expected.ravel().tolist()
 
 
 def test_tokens_may_become_64_bits_for_a_comparison(tmp_path):

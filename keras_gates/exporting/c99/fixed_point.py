@@ -145,8 +145,43 @@ def _tanh(x: int, radius: int, multiplier: int, shift: int) -> int:
     return max(-128, min(127, divide(y if a >= 0 else -y, 24)))
 
 
-def _saturated(x: int) -> int:
-    return max(-(2**31), min(2**31 - 1, x))
+def hard_swish_table(scale: np.float32, zero: int, out_scale: np.float32, out_zero: int) -> list[int]:
+    """Return x * relu6(x + 3) / 6 of every int8 from -128 to 127, through 16 bits as both runtimes compute it.
+
+    Args:
+        scale, zero: Quantization of the input.
+        out_scale, out_zero: Quantization of the output.
+
+    Raises:
+        ExportError: The output's scale is under 1/128 of the input's, which the runtimes refuse.
+    """
+    fine = np.float32(1 / 128) * scale
+    to_output, right = decompose(float(fine / out_scale))
+    to_gate, shift = decompose(float(fine / (np.float32(3) / np.float32(32768))))
+    if right > 0:
+        raise ExportError("HARD_SWISH with an output scale under 1/128 of the input's: calibrate on real inputs.")
+    values = []
+    for x in range(-128, 128):
+        wide = (x - zero) << 7
+        gate = _saturated(wide << max(shift - 1, 0), 15)
+        gate = _times15(gate, _short(to_gate))
+        gate = _saturated(gate << 1, 15) if shift > 0 else divide(gate, -shift)
+        product = (gate + 2**15 >> 1) * _times15(wide, _short(to_output))
+        y = divide(abs(product) // 2**15 * (-1 if product < 0 else 1), -right) + out_zero
+        values.append(max(-128, min(127, y)))
+    return values
+
+
+def _short(multiplier: int) -> int:
+    return 0x7FFF if multiplier >= 0x7FFF7FFF else multiplier + 2**15 >> 16
+
+
+def _times15(a: int, b: int) -> int:
+    return a * b + 2**14 >> 15 if a * b >= 0 else -(2**14 - 1 - a * b >> 15)
+
+
+def _saturated(x: int, bits: int = 31) -> int:
+    return max(-(2**bits), min(2**bits - 1, x))
 
 
 def exact_pair(real: float, low: int, high: int) -> tuple[int, int]:

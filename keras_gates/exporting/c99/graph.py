@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_gates.edge.description import Description, Port, describe
 from keras_gates.edge.packed import unpacked
-from keras_gates.edge.tflite import EdgeError, Operator, read
+from keras_gates.edge.tflite import EdgeError, Operator, Subgraph, TFLite, read
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite.flatbuffer import load
 
@@ -66,6 +66,7 @@ class Node:
         kind: Its name in the schema.
         inputs, outputs, intermediates: Its tensors; None is an absent optional input.
         options: Its options by their name in the schema.
+        parts: Of a WHILE its condition and its body.
     """
 
     number: int
@@ -74,6 +75,7 @@ class Node:
     outputs: tuple[Value, ...]
     intermediates: tuple[Value, ...]
     options: Options
+    parts: tuple[Part, ...] = ()
 
     def input(self, place: int) -> Value:
         """Return an input that must be there."""
@@ -93,6 +95,20 @@ class Node:
     def output(self) -> Value:
         """Its first output."""
         return self.outputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One graph of a file; its tensors and operators are numbered behind those of the graphs before it.
+
+    Attributes:
+        nodes: Operators in the order of execution.
+        inputs, outputs: Its tensors by place.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
 
 
 def check_lstm(node: Node) -> None:
@@ -137,7 +153,7 @@ def graph_of(data: bytes) -> Graph:
         data: Bytes of the ``.tflite``.
 
     Raises:
-        ExportError: It is damaged, has several signatures, a loop, a batch above 1 or a type without C.
+        ExportError: It is damaged, has several signatures, a batch above 1 or a type without C.
     """
     try:
         file = read(data)
@@ -150,43 +166,18 @@ def graph_of(data: bytes) -> Graph:
         raise ExportError(
             "the file differs from what export wrote (its checksum does not match): copy or export it again."
         )
-    if len(file.signatures) > 1 or len(file.subgraphs) > 1:
+    if len(file.signatures) > 1:
         raise ExportError(
-            "the C takes a file with one signature and no loops: export with target='micro' or lowering='unrolled'."
+            f"the C takes a file with one signature, this one has {', '.join(sorted(file.signatures))}: export it again, "
+            "keras_gates writes one per file."
         )
     if description.batch != 1:
         raise ExportError(
             f"the C runs one sequence at a time, this file takes {description.batch}: export with batch=1."
         )
-    model = load(data)
-    tensors = model.subgraphs[0].tensors
-    values = [
-        _value(place, tensor, parsed.dtype, model.buffers[tensor.buffer].data)
-        for place, (tensor, parsed) in enumerate(zip(tensors, file.subgraphs[0].tensors, strict=True))
-    ]
-    for parsed in file.subgraphs[0].operators:  # constants in float16 are constants in float32
-        if parsed.name == "DEQUANTIZE" and values[parsed.inputs[0]].dtype == "float16":
-            half = values[parsed.inputs[0]].data
-            if half is None:
-                raise ExportError("the C has no float16 activations; export in float32 or int8.")
-            values[parsed.outputs[0]] = replace(values[parsed.outputs[0]], data=half.astype(np.float32))
-    _share_casts(file.subgraphs[0].operators, values)
-    nodes = tuple(
-        Node(
-            number,
-            parsed.name,
-            tuple(None if i < 0 else values[i] for i in parsed.inputs),
-            tuple(values[i] for i in parsed.outputs),
-            tuple(values[i] for i in parsed.intermediates),
-            Options({} if operator.builtinOptions is None else vars(operator.builtinOptions)),
-        )
-        for number, (parsed, operator) in enumerate(
-            zip(file.subgraphs[0].operators, model.subgraphs[0].operators, strict=True)
-        )
-        if (parsed.name != "DEQUANTIZE" or values[parsed.outputs[0]].data is None)
-        and not (parsed.name == "CAST" and values[parsed.outputs[0]] is values[parsed.inputs[0]])
-    )
-    if _mixed(nodes):
+    first, values = _parts(load(data), file)
+    nodes = first.nodes
+    if _mixed([*nodes, *(inner for node in nodes for part in node.parts for inner in part.nodes)]):
         raise ExportError(
             "the file mixes float32 and int8 (precision='dynamic', or float_operators), the C has one type throughout: "
             "export with precision='int8' or 'float32'."
@@ -205,6 +196,58 @@ def graph_of(data: bytes) -> Graph:
         if value.dtype not in C_TYPES:
             raise ExportError(f"the C has no type for an input or output of {value.dtype}; export in int8 or float32.")
     return Graph(nodes, inputs, outputs, memory, ports, description)
+
+
+def _parts(model: Any, file: TFLite) -> tuple[Part, list[Value]]:
+    """Return the first graph, whose WHILE operators have the others as parts, and its tensors."""
+    parts: dict[int, Part] = {}
+    for place in reversed(range(len(file.subgraphs))):  # the loops before what runs them
+        parsed, own = file.subgraphs[place], model.subgraphs[place]
+        before = file.subgraphs[:place]
+        values = _values(model, parsed, own, sum(len(each.tensors) for each in before))
+        nodes = _nodes(parsed, own, values, sum(len(each.operators) for each in before))
+        nodes = [_with_parts(node, parts) if node.kind == "WHILE" else node for node in nodes]
+        ends = (tuple(values[i] for i in indices) for indices in (parsed.inputs, parsed.outputs))
+        parts[place] = Part(tuple(nodes), *ends)
+    return parts[0], values
+
+
+def _with_parts(node: Node, parts: dict[int, Part]) -> Node:
+    places = node.options["condSubgraphIndex"], node.options["bodySubgraphIndex"]
+    if not set(places) <= set(parts):
+        raise ExportError("a WHILE without a condition or body: the file is damaged; export again.")
+    return replace(node, parts=tuple(parts[place] for place in places))
+
+
+def _values(model: Any, parsed: Subgraph, own: Any, offset: int) -> list[Value]:
+    values = [
+        _value(offset + place, tensor, each.dtype, model.buffers[tensor.buffer].data)
+        for place, (tensor, each) in enumerate(zip(own.tensors, parsed.tensors, strict=True))
+    ]
+    for operator in parsed.operators:  # constants in float16 are constants in float32
+        if operator.name == "DEQUANTIZE" and values[operator.inputs[0]].dtype == "float16":
+            half = values[operator.inputs[0]].data
+            if half is None:
+                raise ExportError("the C has no float16 activations; export in float32 or int8.")
+            values[operator.outputs[0]] = replace(values[operator.outputs[0]], data=half.astype(np.float32))
+    _share_casts(parsed.operators, values)
+    return values
+
+
+def _nodes(parsed: Subgraph, own: Any, values: list[Value], offset: int) -> list[Node]:
+    return [
+        Node(
+            offset + number,
+            operator.name,
+            tuple(None if i < 0 else values[i] for i in operator.inputs),
+            tuple(values[i] for i in operator.outputs),
+            tuple(values[i] for i in operator.intermediates),
+            Options({} if full.builtinOptions is None else vars(full.builtinOptions)),
+        )
+        for number, (operator, full) in enumerate(zip(parsed.operators, own.operators, strict=True))
+        if (operator.name != "DEQUANTIZE" or values[operator.outputs[0]].data is None)
+        and not (operator.name == "CAST" and values[operator.outputs[0]] is values[operator.inputs[0]])
+    ]
 
 
 def _mixed(nodes: Sequence[Node]) -> bool:

@@ -76,10 +76,14 @@ def _measured(folder: Path, c99: C99, core: Core) -> Measured:
     script = [] if core.is_arm else ["-T", str(_TEMPLATES / "board.ld")]
     _run(folder, [*gcc, "bare.c", "model.c", *script, *bare, "-o", "bare.elf"])
     sizes = _run(folder, [core.compiler[0].replace("-gcc", "-size"), "bare.elf"]).splitlines()[1].split()
-    _run(folder, [*gcc, "model.c", "measure.c", *_start(core), "-o", "measure.elf"])
+    _run(folder, [*gcc, "model.c", "measure.c", *linked(core), "-o", "measure.elf"])
     counting = ["-icount", "shift=0", "-nographic", "-semihosting-config", "enable=on,target=native"]
     printed = _run(folder, [*core.emulator, *counting, "-kernel", "measure.elf"])
     ticks, stack, state = map(int, printed.split())
+    if not ticks:
+        raise ExportError(
+            f"the {core.title}'s counter stands still in this version of {core.emulator[0]}; measure another core."
+        )
     instructions = round(ticks * _NANOSECONDS / core.clock / _CALLS / events)
     per_second = None
     if c99.listens:
@@ -87,8 +91,12 @@ def _measured(folder: Path, c99: C99, core: Core) -> Measured:
     return Measured(int(sizes[0]) + int(sizes[1]), state, stack, instructions, per_second)
 
 
-def _start(core: Core) -> list[str]:
-    """What links a program that prints, with its start."""
+def linked(core: Core) -> list[str]:
+    """Return what links a program that prints, with its start.
+
+    Args:
+        core: The processor.
+    """
     if core.is_arm:
         memory = {"FLASH": core.flash, "RAM": core.ram, "RAM_SIZE": _RAM}
         start = [

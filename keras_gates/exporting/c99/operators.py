@@ -7,6 +7,7 @@ from collections.abc import Callable
 from keras_gates.exporting.c99 import operators_float as real
 from keras_gates.exporting.c99 import operators_int8 as int8
 from keras_gates.exporting.c99 import operators_int16 as int16
+from keras_gates.exporting.c99 import operators_loop as loop
 from keras_gates.exporting.c99 import operators_window as windows
 from keras_gates.exporting.c99 import shapes
 from keras_gates.exporting.c99.graph import Node
@@ -27,6 +28,9 @@ MOVES: dict[str, Emit] = {
     "REDUCE_MAX": shapes.maximum,
     "SELECT": shapes.select,
     "SELECT_V2": shapes.select,
+    "LOOP": loop.begin,
+    "LOOP_END": loop.end,
+    "PUT": loop.put,
 }
 INT8: dict[str, Emit] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": int8.lstm,
@@ -38,6 +42,8 @@ INT8: dict[str, Emit] = {
     "SOFTMAX": int8.softmax,
     "LOGISTIC": int8.activation,
     "TANH": int8.activation,
+    "HARD_SWISH": int8.hard_swish,
+    "LEAKY_RELU": int8.leaky_relu,
     "RELU": int8.relu,
     "SUM": int8.total,
     "MEAN": int8.total,
@@ -59,6 +65,7 @@ INT16: dict[str, Emit] = {
     "LOGISTIC": int16.activation,
     "TANH": int16.activation,
     "RELU": int8.relu,
+    "LEAKY_RELU": int8.leaky_relu,
     "MEAN": int8.total,
     "CONV_2D": windows.conv_int16,
     "DEPTHWISE_CONV_2D": windows.depthwise,
@@ -85,6 +92,14 @@ FLOAT: dict[str, Emit] = {
     "RELU": real.unary,
     "QUANTIZE": real.quantize,
     "NEG": real.unary,
+    "HARD_SWISH": real.unary,
+    "EXP": real.unary,
+    "ELU": real.unary,
+    "ABS": real.unary,
+    "LEAKY_RELU": real.leaky_relu,
+    "LESS": real.binary,
+    "GREATER": real.binary,
+    "GREATER_EQUAL": real.binary,
     "DEPTHWISE_CONV_2D": windows.depthwise_float,
     "AVERAGE_POOL_2D": windows.pool,
     "MAX_POOL_2D": windows.pool,

@@ -12,6 +12,7 @@ from keras_gates.exporting.report import ExportError
 _LIMITS = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 _EXPRESSIONS = {"ADD": "l + r", "SUB": "l - r", "MUL": "l * r", "DIV": "l / r"}
 _EXPRESSIONS |= {"MAXIMUM": "l > r ? l : r", "MINIMUM": "l < r ? l : r"}
+_EXPRESSIONS |= {"LESS": "(int8_t)(l < r)", "GREATER": "(int8_t)(l > r)", "GREATER_EQUAL": "(int8_t)(l >= r)"}
 
 
 def lstm(program: Program, node: Node) -> None:
@@ -38,14 +39,14 @@ def lstm(program: Program, node: Node) -> None:
 
 
 def binary(program: Program, node: Node) -> None:
-    """ADD, SUB, MUL, DIV, MAXIMUM and MINIMUM."""
+    """ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM and comparisons."""
     low, high = float_limits(node) if node.kind in ("ADD", "SUB", "MUL", "DIV") else ("-FLT_MAX", "FLT_MAX")
     expression, name = _EXPRESSIONS[node.kind], f"{node.kind.lower()}_float"
     if (low, high) != ("-FLT_MAX", "FLT_MAX"):
         program.use("clamp_float")
         expression = f"clamp_float({expression}, {low}, {high})"
         name += f"_{node.options['fusedActivationFunction']}"
-    program.use_binary(name, "float32", expression)
+    program.use_binary(name, "float32", expression, node.output.dtype)
     places = ", ".join(program.place(value) for value in (node.input(0), node.input(1), node.output))
     program.call(node, f"{name}({places}, {pair(program, node)});")
 
@@ -94,10 +95,17 @@ def total(program: Program, node: Node) -> None:
 
 
 def unary(program: Program, node: Node) -> None:
-    """LOGISTIC, TANH, SQUARE, LOG, RELU and NEG."""
+    """LOGISTIC, TANH, SQUARE, LOG, RELU, NEG, HARD_SWISH, EXP, ELU and ABS."""
     x = node.input(0)
     call = program.use(f"{node.kind.lower()}_float")
     program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(node.output)});")
+
+
+def leaky_relu(program: Program, node: Node) -> None:
+    """LEAKY_RELU."""
+    x, alpha = node.input(0), f"{float(np.float32(node.options['alpha']))!r}f"
+    call = program.use("leaky_float")
+    program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {alpha}, {program.place(node.output)});")
 
 
 def dequantize(program: Program, node: Node) -> None:

@@ -10,6 +10,7 @@ from keras_gates.exporting.c99.fixed_point import (
     decompose,
     exact_pair,
     folded,
+    hard_swish_table,
     limits,
     sigmoid_table,
     softmax_table,
@@ -248,10 +249,33 @@ def relu(program: Program, node: Node) -> None:
     program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(y)}, {q});")
 
 
+def leaky_relu(program: Program, node: Node) -> None:
+    """LEAKY_RELU; also of int16.
+
+    Raises:
+        ExportError: Its slope is negative.
+    """
+    x, y, slope = node.input(0), node.output, np.float32(node.options["alpha"])
+    if slope < 0:
+        raise ExportError(f"the C has LEAKY_RELU of integers with a slope from 0 on, this file has {slope}.")
+    pairs = decompose(float(x.scale / y.scale)), decompose(float(x.scale * slope / y.scale))
+    q = program.array(f"quantization{node.number}", [x.zero, y.zero, *pairs[0], *pairs[1]], "int32_t")
+    call = program.use(f"leaky_{x.dtype}")
+    program.call(node, f"{call}({program.place(x)}, {program.size(x)}, {program.place(y)}, {q});")
+
+
 def activation(program: Program, node: Node) -> None:
     """LOGISTIC and TANH, as a table of all 256 answers."""
     x, y = node.input(0), node.output
     answers = sigmoid_table if node.kind == "LOGISTIC" else tanh_table
     table = program.table(node.kind.lower(), answers(program.arithmetic, x.scale, x.zero, y.scale, y.zero), "int8_t")
+    call = program.use("lookup_int8")
+    program.call(node, f"{call}({table}, {program.place(x)}, {program.size(x)}, {program.place(y)});")
+
+
+def hard_swish(program: Program, node: Node) -> None:
+    """HARD_SWISH, as a table of all 256 answers."""
+    x, y = node.input(0), node.output
+    table = program.table("hard_swish", hard_swish_table(x.scale, x.zero, y.scale, y.zero), "int8_t")
     call = program.use("lookup_int8")
     program.call(node, f"{call}({table}, {program.place(x)}, {program.size(x)}, {program.place(y)});")

@@ -61,6 +61,11 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "logistic_float": ("gates_float",),
     "tanh_float": ("gates_float",),
     "log_float": ("logarithm",),
+    "hard_swish_float": ("clamp_float",),
+    "exp_float": ("exponential",),
+    "elu_float": ("exponential",),
+    "leaky_int8": ("scale",),
+    "leaky_int16": ("scale",),
     "window": ("arithmetic",),
     "conv_int16": ("scale64", "dots64", "window"),
     "depthwise_int8": ("scale", "window"),
@@ -155,7 +160,8 @@ class Program:
         state: Members of NAME_state that persist from event to event.
         room: Items of scratch memory for one operator, by C type: the gates of a layer, an input in 16 bits.
         helpers: Texts of the helper functions in use, by name, each after what it calls.
-        tables: Names of the constant tables so far, by their type and items.
+        arrays: Names of the constant arrays so far, by their definition without the name.
+        depth: Number of loops around the next statement.
     """
 
     name: str
@@ -169,7 +175,8 @@ class Program:
     state: list[str] = field(default_factory=list)
     room: dict[str, int] = field(default_factory=dict)
     helpers: dict[str, str] = field(default_factory=dict)
-    tables: dict[tuple[str, tuple[int, ...]], str] = field(default_factory=dict)
+    arrays: dict[str, str] = field(default_factory=dict)
+    depth: int = 0
 
     @property
     def micro(self) -> bool:
@@ -196,6 +203,7 @@ class Program:
 
     def call(self, node: Node, text: str) -> None:
         """Append a statement for an operator."""
+        text = ("    " * self.depth + text).replace("\n", "\n" + "    " * self.depth)
         (self.end if node in self.schedule.end else self.events).append(text)
 
     def scratch(self, kind: str, count: int) -> str:
@@ -204,16 +212,16 @@ class Program:
         return "s->room"
 
     def array(self, name: str, values: Any, kind: str) -> str:
-        """Define a constant array and return its name."""
-        self.constants.append(array(name, values, kind))
-        return name
+        """Define a constant array, unless one has the same items (unrolled steps share weights); return its name."""
+        text = array("", values, kind)
+        if text not in self.arrays:
+            self.arrays[text] = name
+            self.constants.append(array(name, values, kind))
+        return self.arrays[text]
 
     def table(self, name: str, values: list[int], kind: str) -> str:
-        """Define a constant array that several operators may share, and return its name."""
-        key = (kind, tuple(values))
-        if key not in self.tables:
-            self.tables[key] = self.array(f"{name}_table{len(self.tables)}", values, kind)
-        return self.tables[key]
+        """Define a constant array that several operators may share, under a name of its own, and return that."""
+        return self.array(f"{name}_table{len(self.arrays)}", values, kind)
 
     def struct(self, name: str, kind: str, fields: str) -> str:
         """Define a constant struct and return its address."""

@@ -8,15 +8,31 @@ else along time (reversal, another time resolution, lengths) runs whole.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from keras_gates.exporting.c99.graph import Graph, Node, Value
+from keras_gates.exporting.c99.loops import flat
 from keras_gates.exporting.report import ExportError
 
 _POINTWISE = {"MUL", "ADD", "SUB", "MINIMUM", "MAXIMUM", "FLOOR_MOD", "LESS", "SELECT", "SELECT_V2", "LOGISTIC", "TANH"}
-_POINTWISE |= {"RELU", "NEG", "DIV", "QUANTIZE", "DEQUANTIZE", "SQUARE", "LOG"}
+_POINTWISE |= {
+    "RELU",
+    "NEG",
+    "DIV",
+    "QUANTIZE",
+    "DEQUANTIZE",
+    "SQUARE",
+    "LOG",
+    "HARD_SWISH",
+    "LEAKY_RELU",
+    "EXP",
+    "ELU",
+    "ABS",
+    "GREATER",
+}
 _IMAGES = {"CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
 _SAME = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}  # another shape of the same items
 
@@ -52,19 +68,21 @@ class _NotByEvent(Exception):
 
 def schedule(graph: Graph) -> Schedule:
     """Return the schedule of a graph."""
-    nodes = [node for node in graph.nodes if node.kind not in _SAME]
-    same = [(node.output, node.input(0)) for node in graph.nodes if node.kind in _SAME]
+    every, same = flat(graph.nodes)
+    nodes = [node for node in every if node.kind not in _SAME]
+    same += [(node.output, node.input(0)) for node in every if node.kind in _SAME]
+    shapes = _shapes(graph, every)
     if graph.memory:
-        return Schedule(_shapes(graph), nodes, [], same, by_call=True)
+        return Schedule(shapes, nodes, [], same, by_call=True)
     try:
         return _by_event(graph)
     except _NotByEvent as reason:
-        return Schedule(_shapes(graph), nodes, [], same, whole=str(reason))
+        return Schedule(shapes, nodes, [], same, whole=str(reason))
 
 
-def _shapes(graph: Graph) -> dict[int, tuple[int, ...]]:
+def _shapes(graph: Graph, nodes: Sequence[Node]) -> dict[int, tuple[int, ...]]:
     shapes = {value.index: value.shape for value in (*graph.inputs, *graph.outputs)}
-    for node in graph.nodes:
+    for node in nodes:
         shapes |= {value.index: value.shape for value in (*node.inputs, *node.outputs) if value is not None}
     return shapes
 
@@ -75,7 +93,9 @@ def _by_event(graph: Graph) -> Schedule:
         raise _NotByEvent("it takes lengths, or an input without time")
     if len({value.shape[1] for value in graph.inputs}) != 1:
         raise _NotByEvent("its inputs have different numbers of time steps")
-    result = Schedule(_shapes(graph), [], [], [], set(), set())
+    if any(node.kind == "WHILE" for node in graph.nodes):
+        raise _NotByEvent("it has a loop over whole sequences")
+    result = Schedule(_shapes(graph, graph.nodes), [], [], [], set(), set())
     ended: set[int] = set()
     for node in graph.nodes:
         _place(node, axis, ended, result)

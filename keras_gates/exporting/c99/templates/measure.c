@@ -26,7 +26,7 @@ static uint32_t ticks(void)
 static uint32_t ticks(void)
 {
     static volatile uint32_t *const systick = (volatile uint32_t *)0xE000E010;
-    if (!systick[0])
+    if (!(systick[0] & 1)) /* the bit of the clock may be set from the start */
         systick[1] = 0xFFFFFF, systick[2] = 0, systick[0] = 5;
     return 0u - systick[2]; /* it counts down */
 }

@@ -1,0 +1,5 @@
+static void abs_float(const float *x, int32_t n, float *y)
+{
+    for (int32_t i = 0; i < n; ++i)
+        y[i] = x[i] < 0 ? -x[i] : x[i];
+}
