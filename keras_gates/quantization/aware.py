@@ -12,6 +12,7 @@ from keras_gates._errors import InvalidArgument
 from keras_gates._patch import patched
 from keras_gates.layers.unchanged import leaves_model_unchanged
 from keras_gates.quantization.arithmetic import has_float64
+from keras_gates.quantization.article import QuantizedArticleLSTM
 from keras_gates.quantization.folding import folded
 from keras_gates.quantization.layers import LayerNumbers, QuantizedLayer
 from keras_gates.quantization.numbers import WEIGHT_BITS, Scale
@@ -26,6 +27,7 @@ from keras_gates.quantization.plan import (
     unsupported,
 )
 from keras_gates.quantization.ranges import Ranges, is_mask, ranges_of
+from keras_gates.quantization.recurrent import QuantizedRecurrence
 
 ARITHMETICS = ("litert", "tflm")
 
@@ -41,7 +43,7 @@ def quantize_aware(
 ) -> keras.Model:
     """Return a model that trains with `fit` and computes what its integer file will compute.
 
-    Embedding, LSTM (`GateLSTM` of the standard formulation, `keras.layers.LSTM`, `Bidirectional` of these), Dense, Conv1D,
+    Embedding, LSTM (`GateLSTM`, `keras.layers.LSTM`, `Bidirectional` of the standard formulation), Dense, Conv1D,
     DepthwiseConv1D and averages over time get int8 weights and activations with the roundings of the runtime's reference
     kernels; gradients pass the roundings unchanged. Normalizations between them become part of their weights. Layers before the
     first of these (a Normalization, a log-mel) stay in float, outside the integers. Ranges of activations are those of
@@ -83,6 +85,7 @@ def quantize_aware(
     wrappers = _wrappers(graph, ranges, options)
     if not wrappers:
         raise InvalidArgument(f"quantize_aware: {model.name} has nothing to quantize; in integers are {SERVED}.")
+    _check_one_formulation(list(wrappers.values()))
     new = keras.models.clone_model(model, clone_function=lambda layer: wrappers.get(id(layer)) or _again(layer))
     for layer in _with_weights(graph):
         _copy_weights(layer, _float_layer(new.get_layer(layer.name)))
@@ -123,6 +126,21 @@ def _wrappers(graph: keras.Model, ranges: Ranges, options: dict[str, Any]) -> di
         ended |= set(outputs) if after or is_final(layer) else set()
         grids |= dict.fromkeys(outputs, scale)
     return wrappers
+
+
+def _check_one_formulation(wrappers: list[QuantizedLayer]) -> None:
+    """Raise if layers of both formulations are in a model: the file of one takes single events, that of the other sequences."""
+    article = [layer.name for layer in wrappers if isinstance(layer, QuantizedArticleLSTM)]
+    standard = [
+        layer.name
+        for layer in wrappers
+        if isinstance(layer, QuantizedRecurrence) and not isinstance(layer, QuantizedArticleLSTM)
+    ]
+    if article and standard:
+        raise InvalidArgument(
+            f"quantize_aware: {article[0]} is of the article's formulation, whose integer file takes one event per call, and "
+            f"{standard[0]} is not; build every GateLSTM of a model with the same formulation."
+        )
 
 
 def is_quantize_aware(model: keras.Model) -> bool:

@@ -19,13 +19,15 @@ class LayerNumbers:
 
     Attributes:
         layer: its name.
-        kind: "embedding", "lstm", "dense", "conv", "depthwise" or "mean".
+        kind: "embedding", "lstm", "article", "dense", "conv", "depthwise" or "mean".
         kernel: float weights by which its operator is recognised, `(inputs, outputs)`; None for a mean.
         input: scale of its input; None for an embedding.
         output: scale of its output.
         constants: integers of the weights, by name.
         scales: scales of the weights, by the same names.
         cell: scale of an LSTM's cell state.
+        kernels: of the article's formulation, which has several operators: `kernel` of each, by name.
+        activations: likewise the scales of what is computed inside a time step, by name.
     """
 
     layer: str
@@ -36,6 +38,8 @@ class LayerNumbers:
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     scales: dict[str, np.ndarray] = field(default_factory=dict)
     cell: float | None = None
+    kernels: dict[str, np.ndarray] = field(default_factory=dict)
+    activations: dict[str, Scale] = field(default_factory=dict)
 
 
 class QuantizedLayer(keras.layers.Layer):

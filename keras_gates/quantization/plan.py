@@ -9,7 +9,8 @@ import keras
 
 from keras_gates._compat import calls_of
 from keras_gates._errors import InvalidArgument
-from keras_gates.layers.standard import why_not_standard
+from keras_gates.layers.standard import is_article, why_not_standard
+from keras_gates.quantization.article import OF_STEP, QuantizedArticleLSTM
 from keras_gates.quantization.layers import QuantizedLayer
 from keras_gates.quantization.numbers import Scale, cell_scale
 from keras_gates.quantization.ranges import Range, Ranges, is_mask, recurrent_parts
@@ -41,7 +42,7 @@ _KINDS: dict[type, type[QuantizedLayer]] = {
 }
 _SUMS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
 SERVED = (
-    "Embedding, LSTM (standard formulation), Bidirectional, Dense, Conv1D, DepthwiseConv1D, pooling over time, and "
+    "Embedding, LSTM, Bidirectional, Dense, Conv1D, DepthwiseConv1D, pooling over time, and "
     "normalizations directly before or behind them"
 )
 
@@ -51,7 +52,7 @@ def kind_of(operation: Any) -> type[QuantizedLayer] | None:
     if isinstance(operation, keras.layers.Embedding) and type(operation).call is keras.layers.Embedding.call:
         return QuantizedEmbedding
     if isinstance(operation, keras.layers.RNN):
-        return QuantizedLSTM
+        return QuantizedArticleLSTM if is_article(operation.cell) else QuantizedLSTM
     return _KINDS.get(type(operation))
 
 
@@ -106,6 +107,10 @@ def planned(layer: Any, known: Scale | None, ranges: Ranges) -> Planned:
     x = keras.tree.flatten(layer.input)[0]
     source = _of(ranges.tensors[id(x)]) if known is None else known
     parts = recurrent_parts(layer)
+    if kind_of(layer) is QuantizedArticleLSTM:
+        scales = {name: _of(ranges.steps[id(layer)][name]) for name in (*OF_STEP, "cell", "hidden")}
+        every = {name: scale.to_list() for name, scale in {"input": source, **scales}.items()}
+        return Planned(every, scales["hidden"], known is None)
     if parts:
         seen = Range()
         for part in parts:
@@ -183,6 +188,8 @@ def _why_not_both_ways(layer: keras.layers.Bidirectional, others: list[Any]) -> 
     if layer.merge_mode != "concat":
         return f"joins its directions by {layer.merge_mode!r} instead of 'concat'"
     for part in (layer.forward_layer, layer.backward_layer):
+        if is_article(part.cell):
+            return "runs the article's formulation backwards, whose integer file runs forwards, event by event"
         if reason := _why_not_recurrent(part, others):
             return reason
     return ""
@@ -190,7 +197,10 @@ def _why_not_both_ways(layer: keras.layers.Bidirectional, others: list[Any]) -> 
 
 def _why_not_recurrent(layer: Any, others: list[Any]) -> str:
     cell = layer.cell
-    if reason := why_not_standard(cell):
+    if is_article(cell):
+        if layer.go_backwards or others:
+            return "is of the article's formulation, whose integer file runs forwards, event by event, without masks"
+    elif reason := why_not_standard(cell):
         return f"cannot be in integers: {reason}"
     if cell.dropout or cell.recurrent_dropout:
         return "has dropout inside; put a Dropout layer before it"

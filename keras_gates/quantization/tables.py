@@ -33,6 +33,24 @@ def gate_table(kind: str, bits: int, arithmetic: str = "litert") -> np.ndarray:
     return (_of_tflm if arithmetic == "tflm" else _of_litert)(kind, a, bits).astype(np.float32)
 
 
+@lru_cache(maxsize=64)
+def byte_table(kind: str, scale: float, zero: int, arithmetic: str = "litert") -> np.ndarray:
+    """Return the int8 sigmoid (in steps of 1/256 from -128 on) or tanh (of 1/128) of every int8, from -128 on.
+
+    Args:
+        kind: "sigmoid" or "tanh".
+        scale, zero: Of the input.
+        arithmetic: "litert", which fills its table in float32.
+    """
+    assert arithmetic == "litert", "TFLM computes these by another polynomial"
+    reals = np.float32(scale) * (np.arange(-128, 128) - zero).astype(np.float32)
+    if kind == "sigmoid":
+        steps = np.float32(1) / (np.float32(1) + np.exp(-reals)) * np.float32(256)
+        return np.clip(np.floor(steps + np.float32(0.5)) - 128, -128, 127).astype(np.float32)
+    steps = np.tanh(reals) * np.float32(128)
+    return np.clip(np.trunc(steps + np.copysign(np.float32(0.5), steps)), -128, 127).astype(np.float32)
+
+
 def _of_litert(kind: str, a: np.ndarray, bits: int) -> np.ndarray:
     y = _two_over_one_plus_exp(-np.abs(a), bits + (kind == "tanh"))
     if kind == "sigmoid":

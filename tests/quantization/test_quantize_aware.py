@@ -114,7 +114,10 @@ def test_calibration_of_every_kind(events):
 
 
 REFUSED = {
-    "article": (lambda: classifier(keras_gates.GateLSTM(4, formulation="article", return_sequences=True)), "article"),
+    "both formulations": (
+        lambda: classifier(keras_gates.GateLSTM(4, formulation="article", return_sequences=True)),
+        "same formulation",
+    ),
     "own gate": (
         lambda: classifier(keras_gates.GateLSTM(4, forget=keras_gates.OpenForgetGate(4), return_sequences=True)),
         "not the built-in one",

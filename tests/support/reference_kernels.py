@@ -78,3 +78,37 @@ def answers(data, samples, lengths=None, kernels="reference", continued=False):
             interpreter.invoke()
             rows.append(interpreter.get_tensor(target["index"]))
     return np.concatenate(rows).astype(int), *target["quantization"]
+
+
+def step_answers(data, samples, kernels="reference"):
+    """Return what a one-step file answers to every event of each sample, memories handed on: integers, scale and zero point.
+
+    Args:
+        data: Bytes of the file.
+        samples: `(samples, time, features)`, or tokens `(samples, time)`.
+        kernels: LiteRT's "reference" or "default" ones.
+    """
+    resolver = OpResolverType.BUILTIN_REF if kernels == "reference" else OpResolverType.AUTO
+    interpreter = Interpreter(model_content=data, experimental_op_resolver_type=resolver)
+    interpreter.allocate_tensors()
+    outputs = {place["name"]: place for place in interpreter.get_output_details()}
+    memories = [place for place in interpreter.get_input_details() if f"{place['name']}_next" in outputs]
+    names = {place["name"] for place in memories}
+    (source,) = [place for place in interpreter.get_input_details() if place["name"] not in names]
+    (target,) = [place for name, place in outputs.items() if name.removesuffix("_next") not in names]
+    rows = []
+    for sample in samples:
+        for place in memories:
+            interpreter.set_tensor(place["index"], np.full(place["shape"], place["quantization"][1], place["dtype"]))
+        row = []
+        for event in sample:
+            if source["dtype"] == np.int8:
+                scale, zero = source["quantization"]
+                event = np.clip(np.rint(event.astype("float64") / scale) + zero, -128, 127)
+            interpreter.set_tensor(source["index"], np.asarray(event, source["dtype"]).reshape(source["shape"]))
+            interpreter.invoke()
+            row.append(interpreter.get_tensor(target["index"])[0].astype(int))
+            for place in memories:
+                interpreter.set_tensor(place["index"], interpreter.get_tensor(outputs[f"{place['name']}_next"]["index"]))
+        rows.append(row)
+    return np.array(rows), *target["quantization"]
