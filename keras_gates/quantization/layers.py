@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_gates.quantization.arithmetic import has_float64
-from keras_gates.quantization.numbers import WEIGHT_BITS, Scale
+from keras_gates.quantization.numbers import ACTIVATION_BITS, WEIGHT_BITS, Scale
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class QuantizedLayer(keras.layers.Layer):
     Args:
         layer: The float layer, or its config.
         scales: Of its activations, by name: `[scale, zero point]`, and of a cell state its scale.
-        precision: "int8" or "int4", of its weights.
+        precision: "int8", "int4" or "int16x8".
         arithmetic: "litert" or "tflm", whose roundings are computed.
         exact_training: Whether training too computes every rounding of the kernels; else only inference does.
         raw_input: Whether the input comes from outside the integer graph, and is to be rounded to its scale.
@@ -79,17 +79,22 @@ class QuantizedLayer(keras.layers.Layer):
         """Bits of the kernels."""
         return WEIGHT_BITS[self.precision]
 
+    @property
+    def activation_bits(self) -> int:
+        """Bits of the activations."""
+        return ACTIVATION_BITS[self.precision]
+
     def scale_of(self, name: str) -> Scale:
         """Return the scale of an activation, "input", "output" or "hidden"."""
         scale, zero = self.scales[name]
-        return Scale(float(scale), int(zero))
+        return Scale(float(scale), int(zero), self.activation_bits)
 
     def is_exact(self, training: bool | None) -> bool:
         """Return whether to compute every rounding of the kernels."""
         return has_float64() and (self.exact_training or not training)
 
     def input_numbers(self, x: Any, training: bool | None) -> Any:
-        """Return the layer's input as int8 numbers.
+        """Return the layer's input as whole numbers.
 
         In training the values of a layer before it are taken as they are: dropout scales them off the grid and out of range.
         """

@@ -107,8 +107,10 @@ def step_answers(data, samples, kernels="reference"):
                 event = np.clip(np.rint(event.astype("float64") / scale) + zero, -128, 127)
             interpreter.set_tensor(source["index"], np.asarray(event, source["dtype"]).reshape(source["shape"]))
             interpreter.invoke()
-            row.append(interpreter.get_tensor(target["index"])[0].astype(int))
+            row.append(interpreter.get_tensor(target["index"]).astype(int).reshape(-1))
             for place in memories:
-                interpreter.set_tensor(place["index"], interpreter.get_tensor(outputs[f"{place['name']}_next"]["index"]))
+                interpreter.set_tensor(
+                    place["index"], interpreter.get_tensor(outputs[f"{place['name']}_next"]["index"])
+                )
         rows.append(row)
     return np.array(rows), *target["quantization"]

@@ -32,6 +32,7 @@ _SAME_NUMBERS = (
     "EXPAND_DIMS",
     "MUL",
 )  # MUL: of the input alone, by a constant
+_ACTIVATIONS = (schema.TensorType.INT8, schema.TensorType.INT16)
 _OWN_SCALE = ("SOFTMAX", "LOGISTIC", "TANH")  # fixed by the operator
 
 
@@ -39,7 +40,7 @@ def write_trained(model: schema.ModelT, layers: Sequence[LayerNumbers]) -> None:
     """Write what `layers` hold into the first graph of a file, in place.
 
     Args:
-        model: A converted int8 file.
+        model: A converted file of integers.
         layers: Of the model that it was converted from.
 
     Raises:
@@ -88,7 +89,9 @@ def _products(
                 products[name] = operator
                 break
     if missing := layer.kernels.keys() - products.keys():
-        raise ExportError(f"{layer.layer}: no operator of the file has the weights of {min(missing)}; report this model.")
+        raise ExportError(
+            f"{layer.layer}: no operator of the file has the weights of {min(missing)}; report this model."
+        )
     for name, operator in products.items():
         for place, constant in ((1, name), (2, f"{name}_bias")):
             if place < len(operator.inputs) and operator.inputs[place] >= 0 and constant in layer.constants:
@@ -183,7 +186,7 @@ def _pass_on(model: schema.ModelT, graph: schema.SubGraphT, scales: dict[int, Sc
         for index in [*operator.inputs[:1], *operator.outputs] if name not in _OWN_SCALE else []:
             tensor = graph.tensors[index]
             known = index in scales or index in own
-            if tensor.type == schema.TensorType.INT8 and not known and _stored(model, tensor) is None:
+            if tensor.type in _ACTIVATIONS and not known and _stored(model, tensor) is None:
                 raise ExportError(
                     f"{name}: no scale was trained for one of its tensors; the model has something between its layers of "
                     "integers that quantize_aware does not know. Report this model."
@@ -194,7 +197,7 @@ def _factor(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.Oper
     """Return the one number that a MUL multiplies by; None if it is no constant."""
     for index in operator.inputs:
         numbers, tensor = _stored(model, graph.tensors[index]), graph.tensors[index]
-        if numbers is not None and numbers.size == 1 and tensor.type == schema.TensorType.INT8:
+        if numbers is not None and numbers.size == 1 and tensor.type in _ACTIVATIONS:
             return float(tensor.quantization.scale[0]) * (int(numbers[0]) - int(tensor.quantization.zeroPoint[0]))
     return None
 
@@ -205,7 +208,7 @@ def _set(tensor: schema.TensorT, scale: Scale) -> None:
 
 def _stored(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray | None:
     """Return a constant's values; None for a tensor that is none."""
-    types = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "<i4"}
+    types = {schema.TensorType.INT8: "int8", schema.TensorType.INT16: "<i2", schema.TensorType.INT32: "<i4"}
     data = model.buffers[tensor.buffer].data
     if data is None or not len(data) or tensor.type not in types:
         return None
