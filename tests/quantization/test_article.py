@@ -87,6 +87,11 @@ def test_what_the_one_step_file_cannot_run_is_refused(layer, words):
         keras_gates.quantize_aware(model, calibration=EVENTS)
 
 
+def test_the_arithmetic_is_that_of_litert():
+    with pytest.raises(keras_gates.InvalidArgument, match="LiteRT's arithmetic only"):
+        keras_gates.quantize_aware(stacked(), calibration=EVENTS, arithmetic="tflm")
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export traces with TensorFlow")
 def test_a_layer_that_needs_the_whole_sequence_is_named_by_the_export(tmp_path):
     layers = [
