@@ -144,8 +144,8 @@ def _check_article(wrappers: list[QuantizedLayer], arithmetic: str) -> None:
     ]
     if article and arithmetic == "tflm":
         raise InvalidArgument(
-            f"quantize_aware: {article[0]} is of the article's formulation, which has LiteRT's arithmetic only, not TFLM's; leave "
-            "arithmetic out."
+            f"quantize_aware: {article[0]} is of the article's formulation, which has LiteRT's arithmetic only, not TFLM's; "
+            "leave arithmetic out."
         )
     if article and standard:
         raise InvalidArgument(
