@@ -90,7 +90,7 @@ def quantize_aware(
     wrappers = _wrappers(graph, ranges, options)
     if not wrappers:
         raise InvalidArgument(f"quantize_aware: {model.name} has nothing to quantize; in integers are {SERVED}.")
-    _check_article(list(wrappers.values()), arithmetic)
+    _check_one_formulation(list(wrappers.values()))
     new = keras.models.clone_model(model, clone_function=lambda layer: wrappers.get(id(layer)) or _again(layer))
     for layer in _with_weights(graph):
         _copy_weights(layer, _float_layer(new.get_layer(layer.name)))
@@ -133,20 +133,14 @@ def _wrappers(graph: keras.Model, ranges: Ranges, options: dict[str, Any]) -> di
     return wrappers
 
 
-def _check_article(wrappers: list[QuantizedLayer], arithmetic: str) -> None:
-    """Raise if layers of both formulations are in a model, since the file of one takes single events, that of the other
-    sequences; or if the article's is wanted in TFLM's arithmetic."""
+def _check_one_formulation(wrappers: list[QuantizedLayer]) -> None:
+    """Raise if layers of both formulations are in a model: the file of one takes single events, that of the other sequences."""
     article = [layer.name for layer in wrappers if isinstance(layer, QuantizedArticleLSTM)]
     standard = [
         layer.name
         for layer in wrappers
         if isinstance(layer, QuantizedRecurrence) and not isinstance(layer, QuantizedArticleLSTM)
     ]
-    if article and arithmetic == "tflm":
-        raise InvalidArgument(
-            f"quantize_aware: {article[0]} is of the article's formulation, which has LiteRT's arithmetic only, not TFLM's; "
-            "leave arithmetic out."
-        )
     if article and standard:
         raise InvalidArgument(
             f"quantize_aware: {article[0]} is of the article's formulation, whose integer file takes one event per call, and "

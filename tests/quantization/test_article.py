@@ -87,9 +87,14 @@ def test_what_the_one_step_file_cannot_run_is_refused(layer, words):
         keras_gates.quantize_aware(model, calibration=EVENTS)
 
 
-def test_the_arithmetic_is_that_of_litert():
-    with pytest.raises(keras_gates.InvalidArgument, match="LiteRT's arithmetic only"):
-        keras_gates.quantize_aware(stacked(), calibration=EVENTS, arithmetic="tflm")
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export traces with TensorFlow")
+def test_the_arithmetic_of_tflm(tmp_path):
+    pytest.importorskip("tflite_micro")
+    aware = keras_gates.quantize_aware(stacked(), calibration=EVENTS, arithmetic="tflm")
+    keras_gates.export(aware, tmp_path, ["tflite"], "int8", target="micro")
+    numbers, scale, zero = step_answers((tmp_path / "model.tflite").read_bytes(), EVENTS, "tflm")
+    np.testing.assert_array_equal(np.rint(aware.predict(EVENTS, verbose=0) / scale + zero), numbers[:, -1])
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export traces with TensorFlow")
