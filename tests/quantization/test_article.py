@@ -35,8 +35,8 @@ def randomized(model):
 @pytest.mark.parametrize(
     ("build", "precision"),
     [
-        (stacked, "int8"),
-        pytest.param(per_event, "int8", marks=pytest.mark.slow),
+        (per_event, "int8"),
+        pytest.param(stacked, "int8", marks=pytest.mark.slow),
         pytest.param(stacked, "int4", marks=pytest.mark.slow),
     ],
 )
