@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -25,7 +26,6 @@ from trained_in_integers import _names, _scores
 
 import keras_gates
 from keras_gates._compat import functional_graph
-from keras_gates._patch import patched
 from keras_gates.layers.standard import weights_of
 from keras_gates.models import registry
 from keras_gates.models.training import integers
@@ -109,7 +109,7 @@ def rows_of(stem: str, examples: int, source: str | None) -> dict[str, Any]:
     test, calibration = data.arrays("test", examples), data.spread("train", integers.CALIBRATION)[0]
 
     def aware(see: Callable | None = None) -> keras.Model:
-        with patched([(Range, "see", see)] if see else []):
+        with mock.patch.object(Range, "see", see or Range.see):
             return keras_gates.quantize_aware(registry.load(*_names(stem)), calibration=calibration)
 
     def score(model: keras.Model) -> float:
