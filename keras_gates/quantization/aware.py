@@ -79,7 +79,7 @@ def quantize_aware(
     (5, 2)
     """
     if arithmetic is None:
-        arithmetic = "tflm" if precision == "int16x8" else "litert"
+        arithmetic = "tflm" if isinstance(precision, str) and precision == "int16x8" else "litert"
     _check(model, precision, arithmetic, calibration)
     for operation in functional_graph(model).operations:
         refuse(operation)
