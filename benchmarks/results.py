@@ -112,12 +112,12 @@ def _section(card: dict[str, Any]) -> list[str]:
 
 def _trained(card: dict[str, Any]) -> list[str]:
     """What training in integers is worth, with its command."""
-    if not card.get("trained"):
+    if not any(rows.get("seeds") for rows in card.get("trained", {}).values()):
         return []
     lines = ["Trained further in integers ([how](../quantization.md)), on the same test examples:", ""]
     lines += ["| weights | before | after |", "|---|---|---|"]
     for kind, label in WEIGHTS.items():
-        if kind in card["trained"]:
+        if card["trained"].get(kind, {}).get("seeds"):
             lines.append(f"| {label} | {' | '.join(trained_scores(card['trained'][kind]))} |")
     command = f"python benchmarks/trained_in_integers.py {card['model']}-{card['preset']}"
     return [*lines, "", "```bash", command, "```", ""]
@@ -125,8 +125,11 @@ def _trained(card: dict[str, Any]) -> list[str]:
 
 def trained_scores(rows: dict[str, Any]) -> tuple[str, str]:
     """A model's score in integers before training in them, and after it."""
+    if "before" not in rows:
+        return "–", "–"
     key = next(key for key in SCORE_OF_FILE if key in rows["before"])
-    return number(rows["before"][key], key), spread([each[key] for each in rows["seeds"].values()], key)
+    seeds = [each[key] for each in rows["seeds"].values()]
+    return number(rows["before"][key], key), spread(seeds, key) if seeds else "–"
 
 
 def integers(all_cards: list[dict[str, Any]]) -> list[str]:
@@ -140,18 +143,22 @@ def integers(all_cards: list[dict[str, Any]]) -> list[str]:
         "| model | preset | examples | float | int8 | int8, trained | 4 bits, not trained | 4 bits, trained | flash |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
+    refused: list[str] = []
     for card in all_cards:
         rows = {row["precision"]: row for row in card["exports"]}
         if "refused" in rows.get("int8", {"refused": ""}):
             continue
         trained = card.get("trained", {})
         scored = [f"{rows['int8']['samples']:,}", *scores(rows["int8"])]
-        scored.append(trained_scores(trained["int8"])[1] if "int8" in trained else "–")
-        scored += trained_scores(trained["int4"]) if "int4" in trained else ("–", "–")
+        scored.append(trained_scores(trained.get("int8", {}))[1])
+        scored += trained_scores(trained.get("int4", {}))
+        if reason := trained.get("int4", {}).get("refused"):
+            refused.append(f"- {card['model']} {card['preset']}: {reason}")
         lines.append(
             f"| {card['model']} | {card['preset']} | {' | '.join(scored)} | {_flash(trained.get('int4', {}))} |"
         )
-    return [*lines, "", "A dash: not measured. `forecast` and `language`: lower is better."]
+    lines += ["", "A dash: not trained, or not measured. `forecast` and `language`: lower is better."]
+    return [*lines, "", "What `quantize_aware` refuses:", "", *refused] if refused else lines
 
 
 def _flash(rows: dict[str, Any]) -> str:

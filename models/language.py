@@ -234,9 +234,15 @@ def device(model: Any, precision: str = "float32") -> DeviceModel:
         model: a model of `build`.
         precision: of the .tflite file.
     """
-    characters = all(len(token) == 1 for token in model.get_layer("alphabet").vocabulary[1:])
+    characters = all(len(token) == 1 for token in _alphabet(model).vocabulary[1:])
     frontend = {"standardize": None, "split": "character" if characters else "whitespace"}
     return DeviceModel(with_batch(model, None), lambda numbers: numbers, {"frontend": frontend})
+
+
+def _alphabet(model: Any) -> Any:
+    """Return the layer that knows the vocabulary; a layer trained in integers holds it."""
+    layer = model.get_layer("alphabet")
+    return getattr(layer, "layer", layer)
 
 
 def compile(model: Any, recipe: Any, steps: int | None) -> None:
@@ -333,7 +339,7 @@ def write(model: Any, start: str, count: int = 200, temperature: float = 0.8, se
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0; got {temperature}")
-    alphabet = model.get_layer("alphabet")
+    alphabet = _alphabet(model)
     characters = all(len(token) == 1 for token in alphabet.vocabulary[1:])
     numbers = alphabet.numbers(start if characters else start.split())
     if not len(numbers):

@@ -45,6 +45,7 @@ def build(request: ExportRequest) -> Built:
     data = calibration.split(request)
     traced = signatures.trace_calls(request.model, request.inputs, request.batch, data.steps, data.right_padded)
     lowering = rules.choose(request, traced.calls, data.held_out[0])
+    rules.check_trained(request, lowering)
     signature = signatures.signature_of(request, lowering, traced, data.steps)
     feeder = Feeder(request.inputs, signature, request.batch)
     steps = signature.events or data.steps

@@ -108,11 +108,7 @@ def export(
     trained: tuple[LayerNumbers, ...] = ()
     reference = None
     if is_quantize_aware(model):
-        if precision != "int8":
-            raise ExportError(
-                f"{model.name} was trained in integers and exports with precision='int8', not {precision!r}. For another one, "
-                "export keras_gates.quantization.aware.float_model(model)."
-            )
+        _check_trained(model, precision, target)
         trained, reference, model = tuple(file_numbers(model)), model, float_model(model)
     if mode == "stream" and steps is None and stride_of(model) > 1:
         steps = stride_of(model)
@@ -149,6 +145,21 @@ def export(
             ) from error
         raise
     return report
+
+
+def _check_trained(model: keras.Model, precision: str, target: str) -> None:
+    """Raise if a model trained in integers is to be written with others."""
+    expected = "int16x8" if precision_of(model) == "int16x8" else "int8"
+    if precision != expected:
+        raise ExportError(
+            f"{model.name} was trained in integers and exports with precision={expected!r}, not {precision!r}. For another one, "
+            "export keras_gates.quantization.aware.float_model(model)."
+        )
+    if expected == "int16x8" and target != "micro":
+        raise ExportError(
+            f"{model.name} was trained in TFLM's arithmetic of 16 bits, in which LiteRT has no LSTM; export it with "
+            "target='micro'."
+        )
 
 
 def _check_packed(model: keras.Model, formats: Sequence[str]) -> None:

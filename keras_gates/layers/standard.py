@@ -27,11 +27,22 @@ def why_not_standard(cell: Any) -> str:
     return ""
 
 
-def weights_of(cell: Any) -> tuple[Any, Any, Any]:
-    """Return the weights of a standard LSTM as tensors, columns ignore, forget, candidate, use.
+def is_article(cell: Any) -> bool:
+    """Return whether a cell computes the article's formulation with the built-in gates and activations.
 
     Args:
-        cell: A cell for which `why_not_standard` is empty.
+        cell: A recurrent cell of any class.
+    """
+    if type(cell) is not GateLSTMCell or cell.formulation != "article" or not cell.is_plain:
+        return False
+    return cell.activation is keras.activations.tanh and cell.recurrent_activation is keras.activations.sigmoid
+
+
+def weights_of(cell: Any) -> tuple[Any, Any, Any]:
+    """Return the weights of an LSTM's gates as tensors, columns ignore, forget, candidate, use.
+
+    Args:
+        cell: A cell for which `why_not_standard` is empty, or of the article's formulation.
 
     Returns:
         Kernel `(features, 4 * units)`, recurrent kernel `(units, 4 * units)`, and bias `(4 * units,)` or None.

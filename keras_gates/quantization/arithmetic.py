@@ -1,6 +1,6 @@
 """The integer operators' arithmetic on tensors: products, roundings, and gradients that pass them unchanged.
 
-Integers are held in floats: int8 products of up to 1,000 addends in float32 (exact below 2^24), what follows in float64. The
+Integers are held in floats: int8 products of up to 1,000 addends in float32 (exact below 2^24), others in float64. The
 steps are those of TensorFlow Lite's reference kernels and of gemmlowp's ``fixedpoint.h``, whose roundings decide single bits.
 """
 
@@ -71,12 +71,29 @@ def rescaled(x: Any, real: Any) -> Any:
         x: Tensor of whole numbers, float64.
         real: Positive factors, float64, of a shape that broadcasts to `x`.
     """
+    multiplier, shift = _decomposed(real)
+    once = _floor(x * _power(ops.maximum(shift, 0.0)) * multiplier * 2.0**-31 + 0.5)
+    return nearest(once * _power(ops.minimum(shift, 0.0)))
+
+
+def rescaled64(x: Any, real: Any) -> Any:
+    """Return whole numbers times a factor as TFLM rescales sums of 64 bits: a factor of 15 bits, rounded once, halves up.
+
+    Args:
+        x: Tensor of whole numbers, float64.
+        real: Positive factors, float64, of a shape that broadcasts to `x`.
+    """
+    multiplier, shift = _decomposed(real)
+    short = ops.minimum(_floor((multiplier + 2.0**15) * 2.0**-16), 32767.0)
+    return _floor(x * short * _power(shift - 15.0) + 0.5)
+
+
+def _decomposed(real: Any) -> tuple[Any, Any]:
+    """Return a multiplier of 31 bits and a power of two."""
     shift = _floor(ops.log(real) * float(1 / np.log(2.0))) + 1.0
     multiplier = _multiplier(real, shift)  # the logarithm may be one too low or too high at powers of two
     shift = shift + ops.cast(multiplier >= 2.0**31, "float64") - ops.cast(multiplier < 2.0**30, "float64")
-    multiplier = _multiplier(real, shift)
-    once = _floor(x * _power(ops.maximum(shift, 0.0)) * multiplier * 2.0**-31 + 0.5)
-    return nearest(once * _power(ops.minimum(shift, 0.0)))
+    return _multiplier(real, shift), shift
 
 
 def _multiplier(real: Any, shift: Any) -> Any:
@@ -88,11 +105,11 @@ def _power(n: Any) -> Any:
     return ops.take(ops.convert_to_tensor(_POWERS, dtype="float64"), ops.cast(n, "int32") + 128)
 
 
-def product(x: Any, weights: Any, exact: bool) -> Any:
-    """Return `x @ weights` of whole numbers, exact in float64 if wanted."""
+def product(x: Any, weights: Any, exact: bool, bits: int = 8) -> Any:
+    """Return `x @ weights` of whole numbers, exact in float64 if wanted; `x` has so many bits, the weights 8."""
     if not exact:
         return ops.matmul(x, weights)
-    if weights.shape[0] > _MOST_ADDENDS:
+    if bits > 8 or weights.shape[0] > _MOST_ADDENDS:
         return ops.matmul(wide(x), wide(weights))
     return wide(ops.matmul(x, weights))
 

@@ -13,9 +13,10 @@ from keras_gates._errors import InvalidArgument
 from keras_gates._patch import patched
 from keras_gates.layers.unchanged import leaves_model_unchanged
 from keras_gates.quantization.arithmetic import has_float64
+from keras_gates.quantization.article import QuantizedArticleLSTM
 from keras_gates.quantization.folding import folded
 from keras_gates.quantization.layers import LayerNumbers, QuantizedLayer
-from keras_gates.quantization.numbers import WEIGHT_BITS, Scale
+from keras_gates.quantization.numbers import ACTIVATION_BITS, WEIGHT_BITS, Scale
 from keras_gates.quantization.plan import (
     MOVING,
     SERVED,
@@ -27,6 +28,7 @@ from keras_gates.quantization.plan import (
     unsupported,
 )
 from keras_gates.quantization.ranges import Ranges, is_mask, ranges_of
+from keras_gates.quantization.recurrent import QuantizedRecurrence
 
 ARITHMETICS = ("litert", "tflm")
 
@@ -38,24 +40,27 @@ def quantize_aware(
     precision: str = "int8",
     calibration: Any = None,
     *,
-    arithmetic: str = "litert",
+    arithmetic: str | None = None,
     exact_training: bool = False,
 ) -> keras.Model:
     """Return a model that trains with `fit` and computes what its integer file will compute.
 
-    Embedding, LSTM (`GateLSTM` of the standard formulation, `keras.layers.LSTM`, `Bidirectional` of these), Dense, Conv1D,
+    Embedding, LSTM (`GateLSTM`, `keras.layers.LSTM`, `Bidirectional` of the standard formulation), Dense, Conv1D,
     DepthwiseConv1D and averages over time get int8 weights and activations with the roundings of the runtime's reference
     kernels; gradients pass the roundings unchanged. Normalizations between them become part of their weights. Layers before the
     first of these (a Normalization, a log-mel) stay in float, outside the integers. Ranges of activations are those of
     `calibration`, and fixed.
-    `keras_gates.export(trained, out, precision="int8")` then needs no calibration data.
+    `keras_gates.export(trained, out, precision="int8")` then needs no calibration data. One of "int16x8" is exported with that
+    precision and `target="micro"`.
 
     Args:
         model: A built functional or sequential model in float32. It is not changed.
-        precision: "int8", or "int4" for kernels from -7 to 7 with int8 activations.
+        precision: "int8"; "int4" for kernels from -7 to 7 with int8 activations; "int16x8" for int8 kernels with activations of
+            16 bits, in TFLM's arithmetic: its LSTM operator is the only one of them.
         calibration: Whole sequences of real inputs, about a hundred: an array `(samples, time, …)`, a dict of arrays, a list
             of sequences or a `tf.data.Dataset`.
         arithmetic: Whose roundings: "litert" (LiteRT's reference kernels; C99 as exported) or "tflm" (TensorFlow Lite Micro).
+            None is "tflm" for int16x8, else "litert".
         exact_training: Train with every rounding of the kernels. By default `fit` computes sums and activations in float and
             rounds each once, which is faster and differs by a few steps of int8 at most; inference is exact in either case
             (on JAX only with `jax_enable_x64`).
@@ -75,6 +80,8 @@ def quantize_aware(
     >>> keras.ops.shape(aware(events[:5]))
     (5, 2)
     """
+    if arithmetic is None:
+        arithmetic = "tflm" if isinstance(precision, str) and precision == "int16x8" else "litert"
     _check(model, precision, arithmetic, calibration)
     for operation in functional_graph(model).operations:
         refuse(operation)
@@ -85,6 +92,7 @@ def quantize_aware(
     wrappers = _wrappers(graph, ranges, options)
     if not wrappers:
         raise InvalidArgument(f"quantize_aware: {model.name} has nothing to quantize; in integers are {SERVED}.")
+    _check_one_formulation(list(wrappers.values()))
     new = keras.models.clone_model(model, clone_function=lambda layer: wrappers.get(id(layer)) or _again(layer))
     for layer in _with_weights(graph):
         _copy_weights(layer, _float_layer(new.get_layer(layer.name)))
@@ -104,7 +112,7 @@ def _wrappers(graph: keras.Model, ranges: Ranges, options: dict[str, Any]) -> di
         if kind is not None and after:
             raise InvalidArgument(unsupported(layer, "comes after a softmax or sigmoid, which only may end a model"))
         if kind is not None:
-            plan = planned(layer, scale, ranges)
+            plan = planned(layer, scale, ranges, ACTIVATION_BITS[options["precision"]])
             own: dict[str, Any] = {
                 **options,
                 "raw_input": plan.raw_input,
@@ -125,6 +133,21 @@ def _wrappers(graph: keras.Model, ranges: Ranges, options: dict[str, Any]) -> di
         ended |= set(outputs) if after or is_final(layer) else set()
         grids |= dict.fromkeys(outputs, scale)
     return wrappers
+
+
+def _check_one_formulation(wrappers: list[QuantizedLayer]) -> None:
+    """Raise if layers of both formulations are in a model: the file of one takes single events, that of the other sequences."""
+    article = [layer.name for layer in wrappers if isinstance(layer, QuantizedArticleLSTM)]
+    standard = [
+        layer.name
+        for layer in wrappers
+        if isinstance(layer, QuantizedRecurrence) and not isinstance(layer, QuantizedArticleLSTM)
+    ]
+    if article and standard:
+        raise InvalidArgument(
+            f"quantize_aware: {article[0]} is of the article's formulation, whose integer file takes one event per call, and "
+            f"{standard[0]} is not; build every GateLSTM of a model with the same formulation."
+        )
 
 
 def is_quantize_aware(model: keras.Model) -> bool:
@@ -175,11 +198,6 @@ def _float_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _check(model: Any, precision: str, arithmetic: str, calibration: Any) -> None:
-    if isinstance(precision, str) and precision == "int16x8":
-        raise InvalidArgument(
-            "quantize_aware: activations of 16 bits leave nothing to train for; export the float model with "
-            "precision='int16x8' and calibration data."
-        )
     if not isinstance(precision, str) or precision not in WEIGHT_BITS:
         raise InvalidArgument(
             f"quantize_aware: precision must be one of {', '.join(WEIGHT_BITS)}, got {precision!r:.60}; data are calibration=…"
@@ -187,6 +205,10 @@ def _check(model: Any, precision: str, arithmetic: str, calibration: Any) -> Non
     if arithmetic not in ARITHMETICS:
         raise InvalidArgument(
             f"quantize_aware: arithmetic must be one of {', '.join(ARITHMETICS)}, got {arithmetic!r:.60}."
+        )
+    if precision == "int16x8" and arithmetic != "tflm":
+        raise InvalidArgument(
+            "quantize_aware: LiteRT runs no LSTM operator with activations of 16 bits; leave arithmetic out, or pass 'tflm'."
         )
     if not isinstance(model, keras.Model) or not hasattr(functional_graph(model), "operations") or not model.built:
         raise InvalidArgument(

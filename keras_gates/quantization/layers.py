@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_gates.quantization.arithmetic import has_float64
-from keras_gates.quantization.numbers import WEIGHT_BITS, Scale
+from keras_gates.quantization.numbers import ACTIVATION_BITS, WEIGHT_BITS, Scale
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,15 @@ class LayerNumbers:
 
     Attributes:
         layer: its name.
-        kind: "embedding", "lstm", "dense", "conv", "depthwise" or "mean".
+        kind: "embedding", "lstm", "article", "dense", "conv", "depthwise" or "mean".
         kernel: float weights by which its operator is recognised, `(inputs, outputs)`; None for a mean.
         input: scale of its input; None for an embedding.
         output: scale of its output.
         constants: integers of the weights, by name.
         scales: scales of the weights, by the same names.
         cell: scale of an LSTM's cell state.
+        kernels: of the article's formulation, which has several operators: `kernel` of each, by name.
+        activations: likewise the scales of what is computed inside a time step, by name.
     """
 
     layer: str
@@ -36,6 +38,8 @@ class LayerNumbers:
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     scales: dict[str, np.ndarray] = field(default_factory=dict)
     cell: float | None = None
+    kernels: dict[str, np.ndarray] = field(default_factory=dict)
+    activations: dict[str, Scale] = field(default_factory=dict)
 
 
 class QuantizedLayer(keras.layers.Layer):
@@ -44,7 +48,7 @@ class QuantizedLayer(keras.layers.Layer):
     Args:
         layer: The float layer, or its config.
         scales: Of its activations, by name: `[scale, zero point]`, and of a cell state its scale.
-        precision: "int8" or "int4", of its weights.
+        precision: "int8", "int4" or "int16x8".
         arithmetic: "litert" or "tflm", whose roundings are computed.
         exact_training: Whether training too computes every rounding of the kernels; else only inference does.
         raw_input: Whether the input comes from outside the integer graph, and is to be rounded to its scale.
@@ -75,17 +79,22 @@ class QuantizedLayer(keras.layers.Layer):
         """Bits of the kernels."""
         return WEIGHT_BITS[self.precision]
 
+    @property
+    def activation_bits(self) -> int:
+        """Bits of the activations."""
+        return ACTIVATION_BITS[self.precision]
+
     def scale_of(self, name: str) -> Scale:
         """Return the scale of an activation, "input", "output" or "hidden"."""
         scale, zero = self.scales[name]
-        return Scale(float(scale), int(zero))
+        return Scale(float(scale), int(zero), self.activation_bits)
 
     def is_exact(self, training: bool | None) -> bool:
         """Return whether to compute every rounding of the kernels."""
         return has_float64() and (self.exact_training or not training)
 
     def input_numbers(self, x: Any, training: bool | None) -> Any:
-        """Return the layer's input as int8 numbers.
+        """Return the layer's input as whole numbers.
 
         In training the values of a layer before it are taken as they are: dropout scales them off the grid and out of range.
         """

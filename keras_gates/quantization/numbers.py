@@ -10,30 +10,35 @@ from keras import ops
 
 from keras_gates.quantization.arithmetic import clipped, narrow, nearest, straight, wide
 
-WEIGHT_BITS = {"int8": 8, "int4": 4}
+WEIGHT_BITS = {"int8": 8, "int4": 4, "int16x8": 8}
+ACTIVATION_BITS = {"int8": 8, "int4": 8, "int16x8": 16}
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How an activation is stored: `real = (number - zero) * scale` with int8 numbers.
+    """How an activation is stored: `real = (number - zero) * scale` with int8 or int16 numbers.
 
     Attributes:
         scale: a float32 value.
-        zero: from -128 to 127.
+        zero: from -128 to 127; 0 with 16 bits.
+        bits: of the numbers.
     """
 
     scale: float
     zero: int
+    bits: int = 8
 
     @classmethod
-    def of_range(cls, low: float, high: float) -> Scale:
+    def of_range(cls, low: float, high: float, bits: int = 8) -> Scale:
         """Return the scale of values from `low` to `high`, widened to contain zero, which must be a number of its own."""
         low, high = min(float(low), 0.0), max(float(high), 0.0)
+        if bits == 16:
+            return cls(float(np.float32(max(-low, high, 1e-6) / 32767)), 0, bits)
         scale = float(np.float32(max(high - low, 1e-6) / 255))
         return cls(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
 
     def numbers(self, x: Any, *, rounded: bool, clip: bool) -> Any:
-        """Return reals as int8 numbers in float32, with a gradient where they are in range.
+        """Return reals as whole numbers in float32, with a gradient where they are in range.
 
         Args:
             x: Tensor of reals.
@@ -41,14 +46,14 @@ class Scale:
             clip: Whether values may be out of range: those of an input, not those of a layer before.
         """
         soft = narrow(x) * (1.0 / self.scale) + float(self.zero)
-        soft = clipped(soft, 8) if clip else soft
+        soft = clipped(soft, self.bits) if clip else soft
         if not rounded:
             return soft
         hard = nearest(wide(x) / self.scale) + float(self.zero)
-        return straight(narrow(clipped(hard, 8) if clip else hard), soft)
+        return straight(narrow(clipped(hard, self.bits) if clip else hard), soft)
 
     def reals(self, numbers: Any) -> Any:
-        """Return int8 numbers as reals in float32."""
+        """Return whole numbers as reals in float32."""
         return (narrow(numbers) - float(self.zero)) * self.scale
 
     def to_list(self) -> list:

@@ -9,7 +9,8 @@ import keras
 
 from keras_gates._compat import calls_of
 from keras_gates._errors import InvalidArgument
-from keras_gates.layers.standard import why_not_standard
+from keras_gates.layers.standard import is_article, why_not_standard
+from keras_gates.quantization.article import OF_STEP, QuantizedArticleLSTM
 from keras_gates.quantization.layers import QuantizedLayer
 from keras_gates.quantization.numbers import Scale, cell_scale
 from keras_gates.quantization.ranges import Range, Ranges, is_mask, recurrent_parts
@@ -39,9 +40,15 @@ _KINDS: dict[type, type[QuantizedLayer]] = {
     keras.layers.GlobalAveragePooling1D: QuantizedGlobalAverage,
     keras.layers.Bidirectional: QuantizedBidirectional,
 }
+_EIGHT_BITS_ONLY = (
+    QuantizedEmbedding,
+    QuantizedArticleLSTM,
+    QuantizedAverage,
+    QuantizedGlobalAverage,
+)  # TFLM lacks some
 _SUMS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
 SERVED = (
-    "Embedding, LSTM (standard formulation), Bidirectional, Dense, Conv1D, DepthwiseConv1D, pooling over time, and "
+    "Embedding, LSTM, Bidirectional, Dense, Conv1D, DepthwiseConv1D, pooling over time, and "
     "normalizations directly before or behind them"
 )
 
@@ -51,7 +58,7 @@ def kind_of(operation: Any) -> type[QuantizedLayer] | None:
     if isinstance(operation, keras.layers.Embedding) and type(operation).call is keras.layers.Embedding.call:
         return QuantizedEmbedding
     if isinstance(operation, keras.layers.RNN):
-        return QuantizedLSTM
+        return QuantizedArticleLSTM if is_article(operation.cell) else QuantizedLSTM
     return _KINDS.get(type(operation))
 
 
@@ -91,37 +98,51 @@ class Planned:
     raw_input: bool
 
 
-def planned(layer: Any, known: Scale | None, ranges: Ranges) -> Planned:
+def planned(layer: Any, known: Scale | None, ranges: Ranges, bits: int = 8) -> Planned:
     """Return the scales of a layer.
 
     Args:
         layer: A layer of which `kind_of` is not None.
         known: The scale of its input; None before the integers.
         ranges: Of the activations.
+        bits: Of the activations.
+
+    Raises:
+        InvalidArgument: The layer has no kernel with activations of 16 bits.
     """
+
+    def of(seen: Range) -> Scale:
+        return Scale.of_range(seen.low, seen.high, bits)
+
+    if bits == 16 and kind_of(layer) in _EIGHT_BITS_ONLY:
+        raise InvalidArgument(
+            f"quantize_aware: {layer.name} ({type(layer).__name__}) trains in integers with activations of 8 bits only; take "
+            "precision='int8', or export the float model with precision='int16x8' and calibration data."
+        )
     if kind_of(layer) is QuantizedEmbedding:
         table = keras.ops.convert_to_numpy(layer.embeddings)
         scale = Scale.of_range(table.min(), table.max())
         return Planned({"output": scale.to_list()}, scale, False)
     x = keras.tree.flatten(layer.input)[0]
-    source = _of(ranges.tensors[id(x)]) if known is None else known
+    source = of(ranges.tensors[id(x)]) if known is None else known
     parts = recurrent_parts(layer)
+    if kind_of(layer) is QuantizedArticleLSTM:
+        scales = {name: of(ranges.steps[id(layer)][name]) for name in (*OF_STEP, "cell", "hidden")}
+        every = {name: scale.to_list() for name, scale in {"input": source, **scales}.items()}
+        return Planned(every, scales["hidden"], known is None)
     if parts:
         seen = Range()
         for part in parts:
             seen.join(ranges.hidden[id(part)])
-        scale, cells = _of(seen), [cell_scale(ranges.cell[id(part)].high) for part in parts]
+        scale = of(seen) if bits == 8 else Scale(2.0**-15, 0, bits)  # which the LSTM of 16 bits demands
+        cells = [cell_scale(ranges.cell[id(part)].high) for part in parts]
         names = dict(zip(("cell", "backward_cell"), cells))
         return Planned({"input": source.to_list(), "hidden": scale.to_list(), **names}, scale, known is None)
     if isinstance(layer, keras.layers.AveragePooling1D):
         return Planned(same_scale(source), source, known is None)
     seen = ranges.sums[id(layer)] if is_final(layer) else ranges.tensors[id(layer.output)]
-    scale = _of(seen)
+    scale = of(seen)
     return Planned({"input": source.to_list(), "output": scale.to_list()}, scale, known is None)
-
-
-def _of(seen: Range) -> Scale:
-    return Scale.of_range(seen.low, seen.high)
 
 
 def refuse(layer: Any) -> None:
@@ -183,6 +204,8 @@ def _why_not_both_ways(layer: keras.layers.Bidirectional, others: list[Any]) -> 
     if layer.merge_mode != "concat":
         return f"joins its directions by {layer.merge_mode!r} instead of 'concat'"
     for part in (layer.forward_layer, layer.backward_layer):
+        if is_article(part.cell):
+            return "runs the article's formulation backwards, whose integer file runs forwards, event by event"
         if reason := _why_not_recurrent(part, others):
             return reason
     return ""
@@ -190,7 +213,10 @@ def _why_not_both_ways(layer: keras.layers.Bidirectional, others: list[Any]) -> 
 
 def _why_not_recurrent(layer: Any, others: list[Any]) -> str:
     cell = layer.cell
-    if reason := why_not_standard(cell):
+    if is_article(cell):
+        if layer.go_backwards or others:
+            return "is of the article's formulation, whose integer file runs forwards, event by event, without masks"
+    elif reason := why_not_standard(cell):
         return f"cannot be in integers: {reason}"
     if cell.dropout or cell.recurrent_dropout:
         return "has dropout inside; put a Dropout layer before it"

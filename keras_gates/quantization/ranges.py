@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 
 from keras_gates._compat import functional_graph, input_structure, without_new_nodes
 from keras_gates._errors import InvalidArgument
-from keras_gates.layers.standard import weights_of
+from keras_gates.layers.standard import is_article, weights_of
 
 BATCH = 32
 _MOST_BATCHES = 100
@@ -83,12 +84,14 @@ class Ranges:
         tensors: of every layer's output, by `id` of the symbolic tensor.
         sums: of a dense layer's output before its activation, by `id` of the layer.
         hidden, cell: of the states of an LSTM, by `id` of the layer.
+        steps: of what a time step of the article's formulation computes, by `id` of the layer and name.
     """
 
     tensors: dict[int, Range]
     sums: dict[int, Range]
     hidden: dict[int, Range]
     cell: dict[int, Range]
+    steps: dict[int, dict[str, Range]] = field(default_factory=dict)
 
 
 def ranges_of(model: keras.Model, calibration: Any) -> Ranges:
@@ -121,6 +124,9 @@ def ranges_of(model: keras.Model, calibration: Any) -> Ranges:
                 ranges.sums[id(layer)].see(values[id(layer.input)] @ kernel + (bias[0] if bias else 0.0))
             for layer, part in recurrent:
                 x, *mask = (values[id(tensor)] for tensor in keras.tree.flatten(layer.input))
+                if is_article(part.cell):
+                    see_steps(part, x, ranges.steps.setdefault(id(part), defaultdict(Range)))
+                    continue
                 see_states(part, x, ranges.hidden[id(part)], ranges.cell[id(part)], *mask)
     return ranges
 
@@ -155,6 +161,35 @@ def see_states(
             h, c = (np.where(mask[:, time, None], *both) for both in zip((h, c), before))
         hidden.see(h)
         cell.see(np.abs(c))
+
+
+def see_steps(layer: keras.layers.RNN, x: np.ndarray, seen: dict[str, Range]) -> None:
+    """Run an LSTM of the article's formulation from zero states, and widen the ranges of all that a time step computes.
+
+    Args:
+        layer: A `GateLSTM`.
+        x: Its input, `(batch, time, features)`.
+        seen: By name: event_0 … event_3 (what the event adds to a gate, in the order ignore, forget, candidate, use), stm_0 …,
+            sum_0 …, learned, kept, source (of the use gate's tanh), cell and hidden.
+    """
+    kernel, recurrent, bias = weights_of(layer.cell)
+    kernel, recurrent = keras.ops.convert_to_numpy(kernel), keras.ops.convert_to_numpy(recurrent)
+    use = layer.cell.use
+    kept_kernel = keras.ops.convert_to_numpy(use.kept_kernel)
+    kept_bias = 0.0 if bias is None else keras.ops.convert_to_numpy(use.kept_bias)
+    projected = x @ kernel + (0.0 if bias is None else keras.ops.convert_to_numpy(bias))
+    h = c = np.zeros((len(x), len(recurrent)), np.float32)
+    for time in range(x.shape[1]):
+        both = projected[:, time], h @ recurrent
+        for name, columns in (("event", both[0]), ("stm", both[1]), ("sum", both[0] + both[1])):
+            for gate, part in enumerate(np.split(columns, 4, axis=-1)):
+                seen[f"{name}_{gate}"].see(part)
+        i, f, n, v = np.split(both[0] + both[1], 4, axis=-1)
+        learned, kept = np.tanh(n) * _sigmoid(i), c * _sigmoid(f)
+        source = kept @ kept_kernel + kept_bias
+        c, h = kept + learned, np.tanh(source) * _sigmoid(v)
+        for name, value in (("learned", learned), ("kept", kept), ("source", source), ("cell", c), ("hidden", h)):
+            seen[name].see(value)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

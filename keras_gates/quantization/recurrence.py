@@ -1,4 +1,4 @@
-"""The integer LSTM operator over a sequence: int8 hidden state, int16 cell state and gates."""
+"""The integer LSTM operator over a sequence: int8 or int16 hidden state, int16 cell state and gates."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from keras_gates.quantization.arithmetic import (
     nearest,
     product,
     rescaled,
+    rescaled64,
     straight,
     wide,
 )
@@ -83,7 +84,7 @@ def run(
     Args:
         numbers: Integers of the weights.
         scales: Of the activations.
-        events: int8 numbers in float32, `(batch, time, features)`.
+        events: int8 or int16 numbers in float32, `(batch, time, features)`.
         states: Hidden and cell state, reals `(batch, units)`.
         exact: Every rounding of the kernels and their tables; else float sums and activations, each rounded once.
         **options: Of Keras' loop over time: mask, go_backwards, unroll, zero_output_for_mask, return_all_outputs.
@@ -105,11 +106,13 @@ def run(
     if not exact:
         k_bias, r_bias = narrow(k_bias), narrow(r_bias)
 
+    rescaled_sum = rescaled64 if scales.x.bits == 16 else rescaled
+
     def gate_inputs(x: Any, weights: Any, bias: Any, factor: Any) -> tuple[Any, Any]:
         """Return sums in Q3.12, as the operator rounds them and unrounded."""
-        total = product(x, weights, exact) + bias
+        total = product(x, weights, exact, scales.x.bits) + bias
         soft = narrow(total) * narrow(factor)
-        return (narrow(rescaled(total, wide(factor))) if exact else soft), soft
+        return (narrow(rescaled_sum(total, wide(factor))) if exact else soft), soft
 
     def activation(kind: str, x: Any, whole: int) -> Any:
         function = ops.sigmoid if kind == "sigmoid" else ops.tanh
@@ -141,7 +144,7 @@ def run(
         t = activation("tanh", c, 15 - fraction)
         used = precise(o) * precise(t)
         hard = rescaled(used, wide(ratio)) if exact else nearest(used * ratio)
-        h = straight(narrow(clipped(hard + zero, 8)), o * t * ratio + zero)
+        h = straight(narrow(clipped(hard + zero, scales.hidden.bits)), o * t * ratio + zero)
         return scales.hidden.reals(h), [h, c]
 
     stm, ltm = states

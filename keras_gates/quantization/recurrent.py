@@ -80,7 +80,8 @@ class QuantizedRecurrence(QuantizedLayer):
         constants: dict[str, np.ndarray] = {}
         of_weights: dict[str, np.ndarray] = {}
         kernel, recurrent = whole_of(numbers.kernel, np.int8), whole_of(numbers.recurrent_kernel, np.int8)
-        bias, x = whole_of(numbers.bias, np.int32), np.float32(scales.x.scale)
+        bias_type = np.int32 if self.activation_bits == 8 else np.int64
+        bias, x = whole_of(numbers.bias, bias_type), np.float32(scales.x.scale)
         k_scales, r_scales = array_of(numbers.kernel_scales), array_of(numbers.recurrent_scales)
         for gate in range(recurrence.GATES):
             columns = slice(gate * len(recurrent), (gate + 1) * len(recurrent))

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_gates.quantization.arithmetic import clipped, narrow, nearest, product, rescaled, straight, wide
+from keras_gates.quantization.arithmetic import clipped, narrow, nearest, product, rescaled, rescaled64, straight, wide
 from keras_gates.quantization.layers import LayerNumbers, QuantizedLayer, array_of, whole_of
 from keras_gates.quantization.numbers import Scale, bias_numbers, weight_numbers
 
@@ -54,8 +54,9 @@ class QuantizedSums(QuantizedLayer):
         real = wide(scale) * source.scale / target.scale
         soft = narrow(total) * narrow(real) + float(target.zero)
         hard = (self.rescaled(total, real) if exact else nearest(narrow(total) * narrow(real))) + float(target.zero)
-        low = float(target.zero) if self.activation == "relu" else -128.0
-        return target.reals(straight(narrow(ops.clip(hard, low, 127.0)), ops.clip(soft, low, 127.0)))
+        most = 2.0 ** (target.bits - 1) - 1.0
+        low = float(target.zero) if self.activation == "relu" else -most - 1.0
+        return target.reals(straight(narrow(ops.clip(hard, low, most)), ops.clip(soft, low, most)))
 
     def totals(self, x: Any, kernel: Any, exact: bool) -> Any:
         """Return the sums of products of whole numbers, `(…, outputs)`.
@@ -69,7 +70,7 @@ class QuantizedSums(QuantizedLayer):
 
     def rescaled(self, total: Any, real: Any) -> Any:
         """Return the sums in steps of the output."""
-        return rescaled(total, real)
+        return rescaled64(total, real) if self.activation_bits == 16 else rescaled(total, real)
 
     def flat_kernel(self) -> Any:
         """Return the layer's kernel as a tensor `(inputs, outputs)`."""
@@ -99,7 +100,7 @@ class QuantizedSums(QuantizedLayer):
         scale_array, source = array_of(scale), self.scale_of("input")
         constants = {
             "kernel": self.file_kernel(whole_of(kernel, np.int8)),
-            "bias": whole_of(self._bias(scale), np.int32),
+            "bias": whole_of(self._bias(scale), np.int32 if self.activation_bits == 8 else np.int64),
         }
         scales = {"kernel": scale_array, "bias": scale_array * np.float32(source.scale)}
         real = array_of(self.flat_kernel())
@@ -113,11 +114,11 @@ class QuantizedDense(QuantizedSums):
     kind = "dense"
 
     def totals(self, x: Any, kernel: Any, exact: bool) -> Any:
-        return product(x, kernel, exact)
+        return product(x, kernel, exact, self.activation_bits)
 
     def rescaled(self, total: Any, real: Any) -> Any:
         """Return the sums in steps of the output: LiteRT's reference kernel multiplies in double, and rounds once."""
-        return rescaled(total, real) if self.arithmetic == "tflm" else nearest(total * real)
+        return super().rescaled(total, real) if self.arithmetic == "tflm" else nearest(total * real)
 
 
 @keras.saving.register_keras_serializable("keras_gates")

@@ -10,6 +10,8 @@ import numpy as np
 
 # exp(-1/4), exp(-1/2), exp(-1), … exp(-16) in Q0.15
 _EXPONENTIALS = (25520, 19875, 12055, 4435, 600, 11, 0)
+# the same in Q0.31
+_EXPONENTIALS31 = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
 # where TFLM's table of the sigmoid is one above the nearest integer
 _ONE_MORE = {4, 8, 12, 25, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45, 46, 49, 50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103}
 _ONE_MORE |= {112, 116, 135, 255, *range(14, 18), *range(19, 23), *range(27, 32)}
@@ -31,6 +33,62 @@ def gate_table(kind: str, bits: int, arithmetic: str = "litert") -> np.ndarray:
     """
     a = np.arange(-32768, 32768, dtype=np.int64)
     return (_of_tflm if arithmetic == "tflm" else _of_litert)(kind, a, bits).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def byte_table(kind: str, scale: float, zero: int, arithmetic: str = "litert") -> np.ndarray:
+    """Return the int8 sigmoid (in steps of 1/256 from -128 on) or tanh (of 1/128) of every int8, from -128 on.
+
+    Args:
+        kind: "sigmoid" or "tanh".
+        scale, zero: Of the input.
+        arithmetic: "litert", which fills its table in float32, or "tflm" (gemmlowp's polynomials).
+    """
+    if arithmetic == "tflm":
+        return _bytes_of_tflm(kind, scale, np.arange(-128, 128, dtype=np.int64) - zero).astype(np.float32)
+    reals = np.float32(scale) * (np.arange(-128, 128) - zero).astype(np.float32)
+    if kind == "sigmoid":
+        with np.errstate(over="ignore"):  # infinite where the sigmoid is 0
+            steps = np.float32(1) / (np.float32(1) + np.exp(-reals)) * np.float32(256)
+        return np.clip(np.floor(steps + np.float32(0.5)) - 128, -128, 127).astype(np.float32)
+    steps = np.tanh(reals) * np.float32(128)
+    return np.clip(np.trunc(steps + np.copysign(np.float32(0.5), steps)), -128, 127).astype(np.float32)
+
+
+def _bytes_of_tflm(kind: str, scale: float, x: np.ndarray) -> np.ndarray:
+    fraction, shift = np.frexp(scale * 2.0**27)
+    multiplier, shift = int(np.floor(fraction * 2**31 + 0.5)), int(shift)
+    is_far = np.abs(x) >= floor(15 * 2**27 / 2.0**shift)
+    a = _times31(x << max(shift, 0), multiplier)
+    a = np.where(is_far, 0, _divided(a, -shift) if shift < 0 else a)
+    half = (_exponential31(-np.abs(a), 4 + (kind == "tanh")) + 2**31) >> 1
+    y = 1515870810 + _times31(half, -1010580540)
+    for _ in range(3):  # Newton's division
+        y = y + np.clip(_times31(y, 2**29 - _times31(half, y)) << 2, -(2**31), 2**31 - 1)
+    if kind == "sigmoid":
+        y = np.where(a == 0, 2**30, np.clip(y << 1, -(2**31), 2**31 - 1))
+        y = _divided(np.where(a >= 0, y, 2**31 - 1 - y), 23) - 128
+    else:
+        y = np.where(a == 0, 0, np.clip((y - 2**29) << 2, -(2**31), 2**31 - 1))
+        y = _divided(np.where(a >= 0, y, -y), 24)
+    return np.where(is_far, np.where(x > 0, 127, -128), np.clip(y, -128, 127))
+
+
+def _exponential31(a: np.ndarray, bits: int) -> np.ndarray:
+    """Return exp(a) in Q0.31 for a <= 0 in Q(bits).(31 - bits)."""
+    quarter = 1 << (29 - bits)
+    low = (a & (quarter - 1)) - quarter
+    rest, x = low - a, (low << bits) + (1 << 28)
+    x2 = _times31(x, x)
+    x3, x4 = _times31(x2, x), _times31(x2, x2)
+    y = 1895147668 + _times31(1895147668, x + _divided(_times31(_divided(x4, 2) + x3, 715827883) + x2, 1))
+    for place, power in enumerate(_EXPONENTIALS31):
+        y = np.where(rest & (quarter << place), _times31(y, power), y)
+    return np.where(a == 0, 2**31 - 1, y)
+
+
+def _times31(a: Any, b: Any) -> Any:
+    return (a * b + (1 << 30)) >> 31
 
 
 def _of_litert(kind: str, a: np.ndarray, bits: int) -> np.ndarray:

@@ -94,6 +94,30 @@ def test_back_to_float(events):
     np.testing.assert_allclose(back.predict(events, verbose=0), model.predict(events, verbose=0), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "linear",
+    [
+        lambda: keras.layers.Conv1D(5, 3, padding="causal", use_bias=False),
+        lambda: keras.layers.Conv1D(5, 3, strides=2, padding="same"),
+        lambda: keras.layers.DepthwiseConv1D(3, depth_multiplier=2, dilation_rate=2),
+        lambda: keras.layers.Dense(5),
+    ],
+)
+def test_a_normalization_behind_a_linear_layer_becomes_part_of_its_weights(linear, events):
+    """With padding too, where the convolution sees zeros: the factors and shifts apply to what it returns."""
+    layers = [linear(), keras.layers.BatchNormalization(), keras.layers.ReLU(), keras_gates.GateLSTM(3)]
+    model = keras.Sequential([keras.Input((8, 3)), *layers])
+    generator = np.random.default_rng(0)
+    for weight in model.weights:
+        values = generator.normal(scale=0.6, size=weight.shape)
+        weight.assign(np.abs(values) + 0.3 if "variance" in weight.path else values)
+    aware = keras_gates.quantize_aware(model, calibration=events)
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in aware.layers)
+    plain = model.predict(events, verbose=0)
+    np.testing.assert_allclose(float_model(aware).predict(events, verbose=0), plain, atol=1e-5)
+    assert np.abs(aware.predict(events, verbose=0) - plain).mean() < 0.02 * np.ptp(plain)
+
+
 def test_four_bits_round_weights_to_fifteen_values(events):
     aware = keras_gates.quantize_aware(classifier(), "int4", calibration=events)
     for layer in aware.layers:
@@ -114,7 +138,10 @@ def test_calibration_of_every_kind(events):
 
 
 REFUSED = {
-    "article": (lambda: classifier(keras_gates.GateLSTM(4, formulation="article", return_sequences=True)), "article"),
+    "both formulations": (
+        lambda: classifier(keras_gates.GateLSTM(4, formulation="article", return_sequences=True)),
+        "same formulation",
+    ),
     "own gate": (
         lambda: classifier(keras_gates.GateLSTM(4, forget=keras_gates.OpenForgetGate(4), return_sequences=True)),
         "not the built-in one",
@@ -168,6 +195,15 @@ def test_operations_between_integers_are_refused(events):
         keras_gates.quantize_aware(model, calibration=events)
 
 
+@pytest.mark.parametrize("merge", [keras.layers.Add, keras.layers.Concatenate])
+def test_merging_layers_are_refused(merge, events):
+    x = keras.Input((8, 3))
+    both = [keras_gates.GateLSTM(4)(x), keras_gates.GateLSTM(4, go_backwards=True)(x)]
+    model = keras.Model(x, keras.layers.Dense(2)(merge()(both)))
+    with pytest.raises(keras_gates.InvalidArgument, match=rf"\({merge.__name__}\) has no integer counterpart here"):
+        keras_gates.quantize_aware(model, calibration=events)
+
+
 def test_an_initial_state_is_refused(events):
     x, h, c = keras.Input((8, 3)), keras.Input((4,)), keras.Input((4,))
     model = keras.Model([x, h, c], keras_gates.GateLSTM(4)(x, initial_state=[h, c]))
@@ -204,11 +240,11 @@ def test_arguments_are_checked(events):
         keras_gates.quantize_aware(
             classifier(), calibration=np.where(np.arange(64)[:, None, None] == 40, np.nan, events)
         )
-    with pytest.raises(keras_gates.InvalidArgument, match="16 bits leave nothing"):
-        keras_gates.quantize_aware(classifier(), "int16x8", calibration=events)
+    with pytest.raises(keras_gates.InvalidArgument, match="LiteRT runs no LSTM operator with activations of 16 bits"):
+        keras_gates.quantize_aware(classifier(), "int16x8", calibration=events, arithmetic="litert")
     with pytest.raises(keras_gates.InvalidArgument, match="litert, tflm"):
         keras_gates.quantize_aware(classifier(), calibration=events, arithmetic="gemmlowp")
-    with pytest.raises(keras_gates.InvalidArgument, match="int8, int4"):
+    with pytest.raises(keras_gates.InvalidArgument, match="int8, int4, int16x8"):
         keras_gates.quantize_aware(classifier(), "int2", calibration=events)
     with pytest.raises(keras_gates.InvalidArgument, match="calibration"):
         keras_gates.quantize_aware(classifier())

@@ -5,7 +5,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from keras_gates.exporting.verify.tflm import run_tflm
+from keras_gates.edge.tflite import read
+from keras_gates.exporting.verify.tflm import TFLMInterpreter, run_tflm
 
 _NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
@@ -78,3 +79,40 @@ def answers(data, samples, lengths=None, kernels="reference", continued=False):
             interpreter.invoke()
             rows.append(interpreter.get_tensor(target["index"]))
     return np.concatenate(rows).astype(int), *target["quantization"]
+
+
+def step_answers(data, samples, kernels="reference"):
+    """Return what a one-step file answers to every event of each sample, memories handed on: integers, scale and zero point.
+
+    Args:
+        data: Bytes of the file.
+        samples: `(samples, time, features)`.
+        kernels: LiteRT's "reference" or "default" ones, or "tflm".
+    """
+    if kernels == "tflm":
+        interpreter = TFLMInterpreter(data)
+    else:
+        resolver = OpResolverType.BUILTIN_REF if kernels == "reference" else OpResolverType.AUTO
+        interpreter = Interpreter(model_content=data, experimental_op_resolver_type=resolver)
+    interpreter.allocate_tensors()
+    graph = read(data).subgraphs[0]
+    inputs, outputs = (
+        {graph.tensors[i].name: graph.tensors[i] for i in places} for places in (graph.inputs, graph.outputs)
+    )
+    memories = [place for name, place in inputs.items() if f"{name}_next" in outputs]
+    (source,) = [place for place in inputs.values() if place not in memories]
+    (target,) = [place for name, place in outputs.items() if name.removesuffix("_next") not in inputs]
+    rows = []
+    for sample in samples:
+        values = [np.full(place.shape, place.zero_point, "int8") for place in memories]
+        row = []
+        for event in sample:
+            number = np.clip(np.rint(event.astype("float64") / source.scale) + source.zero_point, -128, 127)
+            interpreter.set_tensor(source.index, number.astype("int8").reshape(source.shape))
+            for place, value in zip(memories, values):
+                interpreter.set_tensor(place.index, value)
+            interpreter.invoke()
+            row.append(interpreter.get_tensor(target.index).astype(int).reshape(-1))
+            values = [np.array(interpreter.get_tensor(outputs[f"{place.name}_next"].index)) for place in memories]
+        rows.append(row)
+    return np.array(rows), target.scale, target.zero_point

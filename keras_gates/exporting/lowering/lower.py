@@ -91,9 +91,9 @@ class LoweredModel:
         self.tflm16 = tflm16
         self.watch = watch
         self.layers = recurrent.lowerable_layers(model)
-        self.weights = {
-            id(cell): recurrent.standard_weights(cell) for layer in self.layers for cell in recurrent.cells_of(layer)
-        }
+        cells = [cell for layer in self.layers for cell in recurrent.cells_of(layer)]
+        self.weights = {id(cell): recurrent.standard_weights(cell) for cell in cells}
+        self.article = {id(cell): recurrent.article_weights(cell) for cell in cells if guard}
 
     def run(
         self,
@@ -265,7 +265,8 @@ class _Trace:
         return padding.last(outputs), padding.every(outputs, layer.go_backwards, layer.zero_output_for_mask)
 
     def _unrolled(self, layer: keras.layers.RNN, events: tf.Tensor, states: list, padding: Padding | None) -> tuple:
-        return recurrent.run_unrolled(layer, self.lowered.weights.get(id(layer.cell)), events, states, padding)
+        known = (each.get(id(layer.cell)) for each in (self.lowered.weights, self.lowered.article))
+        return recurrent.run_unrolled(layer, next(known), events, states, padding, next(known))
 
     def _step(self, layer: keras.layers.RNN, sequences: tf.Tensor) -> tuple:
         before = self.memories.pop(0)

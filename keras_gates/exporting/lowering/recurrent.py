@@ -13,7 +13,7 @@ from keras import tree
 from keras_gates import _compat
 from keras_gates.exporting.lowering.masks import Padding
 from keras_gates.layers.lstm import GateLSTM
-from keras_gates.layers.standard import weights_of, why_not_standard
+from keras_gates.layers.standard import is_article, weights_of, why_not_standard
 
 _LOOPS = [
     cls.inner_loop for cls in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN, GateLSTM)
@@ -33,8 +33,19 @@ def cells_of(layer: keras.layers.RNN) -> list[Any]:
 
 def standard_weights(cell: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Return kernel, recurrent kernel and bias of a cell that computes the standard LSTM, else None."""
-    if why_not_standard(cell):
+    return None if why_not_standard(cell) else _joint(cell)
+
+
+def article_weights(cell: Any) -> tuple[np.ndarray, ...] | None:
+    """Return kernel, recurrent kernel, bias, kept kernel and kept bias of a cell of the article's formulation, else None."""
+    if not is_article(cell):
         return None
+    kept_kernel = np.asarray(keras.ops.convert_to_numpy(cell.use.kept_kernel), np.float32)
+    kept_bias = keras.ops.convert_to_numpy(cell.use.kept_bias) if cell.use_bias else np.zeros(cell.units)
+    return *_joint(cell), kept_kernel, np.asarray(kept_bias, np.float32)
+
+
+def _joint(cell: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     kernel, recurrent_kernel, bias = weights_of(cell)
     bias = keras.ops.zeros(kernel.shape[1]) if bias is None else bias
     kernel, recurrent_kernel, bias = (
@@ -44,7 +55,12 @@ def standard_weights(cell: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | N
 
 
 def run_unrolled(
-    layer: keras.layers.RNN, weights: tuple | None, events: tf.Tensor, states: list, padding: Padding | None
+    layer: keras.layers.RNN,
+    weights: tuple | None,
+    events: tf.Tensor,
+    states: list,
+    padding: Padding | None,
+    article: tuple | None = None,
 ) -> tuple[Any, Any, list]:
     """Run the cell once per time step, each step as its own operators.
 
@@ -54,11 +70,15 @@ def run_unrolled(
         events: `(batch, time, features)`.
         states: Initial states.
         padding: Of right-padded events; already reversed for a layer that runs backwards.
+        article: Weights of a cell of the article's formulation, likewise.
 
     Returns:
         The last output, every output `(batch, time, units)`, and the states after the last valid step.
     """
-    step = _any_step(layer.cell) if weights is None else _standard_step(weights)
+    if weights is not None:
+        step = _standard_step(weights)
+    else:
+        step = _any_step(layer.cell) if article is None else _article_step(article)
     outputs, history = [], [states]
     steps = range(events.shape[1])
     for time in reversed(steps) if layer.go_backwards and padding is None else steps:
@@ -96,6 +116,23 @@ def _standard_step(weights: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Step:
         ltm = tf.sigmoid(forget) * ltm + tf.sigmoid(ignore) * tf.tanh(candidate)
         stm = tf.sigmoid(use) * tf.tanh(ltm)
         return stm, [stm, ltm]
+
+    return step
+
+
+def _article_step(weights: tuple[np.ndarray, ...]) -> Step:
+    *joint, kept_kernel, kept_bias = weights
+    gates = list(zip(*(np.split(weight, 4, axis=-1) for weight in joint)))
+
+    def step(event, states):
+        stm, ltm = states
+        # The bias belongs to the product with the event, so that the converter makes one operator of both.
+        ignore, forget, candidate, use = (
+            (tf.matmul(event, kernel) + bias) + tf.matmul(stm, recurrent) for kernel, recurrent, bias in gates
+        )
+        kept, learned = ltm * tf.sigmoid(forget), tf.tanh(candidate) * tf.sigmoid(ignore)
+        stm = tf.tanh(tf.matmul(kept, kept_kernel) + kept_bias) * tf.sigmoid(use)
+        return stm, [stm, kept + learned]
 
     return step
 

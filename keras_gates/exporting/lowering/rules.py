@@ -138,6 +138,25 @@ def choose(request: ExportRequest, calls: list[LoopCall], sample: Sample) -> Low
     return Lowering(tuple(LoweringChoice(call.name, wanted, "requested") for call in calls))
 
 
+def check_trained(request: ExportRequest, lowering: Lowering) -> None:
+    """Check that layers trained in integers become the operators whose arithmetic they were trained in.
+
+    Raises:
+        ExportError: The lowering has other operators.
+    """
+    kinds = {layer.kind for layer in request.trained}
+    if "article" in kinds and not lowering.is_step:
+        raise ExportError(
+            f"a GateLSTM of the article's formulation that was trained in integers runs event by event, but this model is "
+            f"{lowering.name} ({lowering.why}). Export keras_gates.quantization.aware.float_model(model) with calibration data."
+        )
+    if "lstm" in kinds and not lowering.is_fused:
+        raise ExportError(
+            f"an LSTM that was trained in integers is one fused operator, but this model is {lowering.name} ({lowering.why}). "
+            "Export keras_gates.quantization.aware.float_model(model) with calibration data."
+        )
+
+
 def _has_window(request: ExportRequest, events: int) -> bool:
     """Return whether a stream can run the model over its latest events at every call: it fixes their number, and returns
     values for all of them together."""
@@ -175,7 +194,7 @@ def _by_rule(
     request: ExportRequest, calls: list[LoopCall], reasons: list[str], why_not_step: Callable[[], str]
 ) -> list[LoweringChoice]:
     because = next((f"{call.name} cannot be fused: {reason}" for call, reason in zip(calls, reasons) if reason), "")
-    if not because and _forgets_under_cmsis_nn(request):
+    if not because and _forgets_under_cmsis_nn(request) and not request.trained:  # trained as the fused operator
         because = _CMSIS_NN
     no_loop = request.is_integer or request.target == "micro"
     steppable = no_loop and not any(call.masked or call.local for call in calls)

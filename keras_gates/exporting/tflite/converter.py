@@ -19,6 +19,7 @@ from keras_gates.exporting.options import ExportRequest
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite import checks, flatbuffer
 from keras_gates.exporting.tflite.graph import without_clips, without_negations
+from keras_gates.exporting.tflite.int16 import to_int16
 from keras_gates.exporting.tflite.passes import PassContext, run_passes
 from keras_gates.exporting.tflite.trained_scales import write_trained
 
@@ -80,6 +81,9 @@ def convert(
     names = list(signature.inputs), list(signature.outputs)
     predictions = tuple(name for name, role in signature.outputs.items() if role == "prediction")
     if request.trained:
+        if int16_fused:  # first, as what was trained are the integers of the finished file
+            to_int16(model)
+            int16_fused = False
         write_trained(model, request.trained)
     is_trained = bool(request.trained)
     run_passes(model, PassContext(*names, request.is_integer, int16_fused, sequence_steps, predictions, is_trained))

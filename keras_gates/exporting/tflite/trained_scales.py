@@ -6,6 +6,7 @@ An operator is recognised by its weights, which the converter rounded from the s
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite.checks import FUSED, HIDDEN, LTM, MOVING, STATE, operator_name
 from keras_gates.exporting.tflite.flatbuffer import add_buffer
+from keras_gates.exporting.tflite.trained_article import article_scales
 from keras_gates.quantization.layers import LayerNumbers
 from keras_gates.quantization.numbers import Scale
 
@@ -30,14 +32,15 @@ _SAME_NUMBERS = (
     "EXPAND_DIMS",
     "MUL",
 )  # MUL: of the input alone, by a constant
-_OWN_SCALE = ("SOFTMAX", "LOGISTIC")  # fixed by the operator
+_ACTIVATIONS = (schema.TensorType.INT8, schema.TensorType.INT16)
+_OWN_SCALE = ("SOFTMAX", "LOGISTIC", "TANH")  # fixed by the operator
 
 
 def write_trained(model: schema.ModelT, layers: Sequence[LayerNumbers]) -> None:
     """Write what `layers` hold into the first graph of a file, in place.
 
     Args:
-        model: A converted int8 file.
+        model: A converted file of integers.
         layers: Of the model that it was converted from.
 
     Raises:
@@ -45,9 +48,15 @@ def write_trained(model: schema.ModelT, layers: Sequence[LayerNumbers]) -> None:
     """
     graph, rest = model.subgraphs[0], list(layers)
     scales: dict[int, Scale] = {}
+    written: set[int] = set()
+    for layer in [each for each in rest if each.kind == "article"]:
+        products = _products(model, graph, layer, written)
+        written |= {id(operator) for operator in products.values()}
+        scales |= article_scales(model, graph, products, layer)
+        rest.remove(layer)
     for operator in graph.operators:
         kind = _KINDS.get(operator_name(model, operator))
-        if kind is None or not _has_weights(model, graph, operator, kind):
+        if kind is None or id(operator) in written or not _has_weights(model, graph, operator, kind):
             continue
         layer = next((each for each in rest if each.kind == kind and _is_of(model, graph, operator, each)), None)
         if layer is None:
@@ -64,6 +73,31 @@ def write_trained(model: schema.ModelT, layers: Sequence[LayerNumbers]) -> None:
     for index, scale in scales.items():
         _set(graph.tensors[index], scale)
     _drop_unused(model)
+
+
+def _products(
+    model: schema.ModelT, graph: schema.SubGraphT, layer: LayerNumbers, written: set[int]
+) -> dict[str, schema.OperatorT]:
+    """Find the products of a layer of the article's formulation by their weights, write these, and return them by name."""
+    products: dict[str, schema.OperatorT] = {}
+    for operator in graph.operators:
+        if operator_name(model, operator) != "FULLY_CONNECTED" or id(operator) in written:
+            continue
+        for name in layer.kernels.keys() - products.keys():
+            dense = dataclasses.replace(layer, kind="dense", kernel=layer.kernels[name])
+            if _is_of(model, graph, operator, dense):
+                products[name] = operator
+                break
+    if missing := layer.kernels.keys() - products.keys():
+        raise ExportError(
+            f"{layer.layer}: no operator of the file has the weights of {min(missing)}; report this model."
+        )
+    for name, operator in products.items():
+        for place, constant in ((1, name), (2, f"{name}_bias")):
+            if place < len(operator.inputs) and operator.inputs[place] >= 0 and constant in layer.constants:
+                values = [float(value) for value in layer.scales[constant]]
+                _store(model, graph, operator, place, layer.constants[constant], values)
+    return products
 
 
 def _has_weights(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, kind: str) -> bool:
@@ -146,11 +180,13 @@ def _pass_on(model: schema.ModelT, graph: schema.SubGraphT, scales: dict[int, Sc
                 )
             elif source in scales and target not in scales and is_same:
                 scales[target] = scales[source]
+    own = {i for each in graph.operators if operator_name(model, each) in _OWN_SCALE for i in each.outputs}
     for operator in graph.operators:
         name = operator_name(model, operator)
         for index in [*operator.inputs[:1], *operator.outputs] if name not in _OWN_SCALE else []:
             tensor = graph.tensors[index]
-            if tensor.type == schema.TensorType.INT8 and index not in scales and _stored(model, tensor) is None:
+            known = index in scales or index in own
+            if tensor.type in _ACTIVATIONS and not known and _stored(model, tensor) is None:
                 raise ExportError(
                     f"{name}: no scale was trained for one of its tensors; the model has something between its layers of "
                     "integers that quantize_aware does not know. Report this model."
@@ -161,7 +197,7 @@ def _factor(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.Oper
     """Return the one number that a MUL multiplies by; None if it is no constant."""
     for index in operator.inputs:
         numbers, tensor = _stored(model, graph.tensors[index]), graph.tensors[index]
-        if numbers is not None and numbers.size == 1 and tensor.type == schema.TensorType.INT8:
+        if numbers is not None and numbers.size == 1 and tensor.type in _ACTIVATIONS:
             return float(tensor.quantization.scale[0]) * (int(numbers[0]) - int(tensor.quantization.zeroPoint[0]))
     return None
 
@@ -172,7 +208,7 @@ def _set(tensor: schema.TensorT, scale: Scale) -> None:
 
 def _stored(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray | None:
     """Return a constant's values; None for a tensor that is none."""
-    types = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "<i4"}
+    types = {schema.TensorType.INT8: "int8", schema.TensorType.INT16: "<i2", schema.TensorType.INT32: "<i4"}
     data = model.buffers[tensor.buffer].data
     if data is None or not len(data) or tensor.type not in types:
         return None

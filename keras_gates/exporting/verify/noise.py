@@ -157,7 +157,7 @@ def _advice(noise: TensorNoise, precision: str) -> str:
     if noise.unused > _UNUSED:
         return f"{where}: {noise.unused:.0%} of the range holds 0.2 % of the values; avoid such values in the data or the model"
     below = f"{where}: rounding is {noise.decibels:.0f} dB below the values"
-    if precision == "int16x8":  # which quantize_aware does not have
+    if precision == "int16x8":
         return f"{below}; smaller weights lose less, train with weight decay"
     train = "train with it, if quantize_aware takes the layer"
     return f"{below}; {train}" if noise.kind == "weights" else f"{below}; try int16x8, or {train}"
