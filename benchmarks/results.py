@@ -153,7 +153,8 @@ def integers(all_cards: list[dict[str, Any]]) -> list[str]:
         scored.append(trained_scores(trained.get("int8", {}))[1])
         scored += trained_scores(trained.get("int4", {}))
         if reason := trained.get("int4", {}).get("refused"):
-            refused.append(f"- {card['model']} {card['preset']}: {reason}")
+            short = reason.removeprefix("quantize_aware: ").partition(". In integers")[0]
+            refused.append(f"- {card['model']} {card['preset']}: {short}.")
         lines.append(
             f"| {card['model']} | {card['preset']} | {' | '.join(scored)} | {_flash(trained.get('int4', {}))} |"
         )
