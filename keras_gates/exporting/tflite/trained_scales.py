@@ -185,8 +185,8 @@ def _pass_on(model: schema.ModelT, graph: schema.SubGraphT, scales: dict[int, Sc
         name = operator_name(model, operator)
         for index in [*operator.inputs[:1], *operator.outputs] if name not in _OWN_SCALE else []:
             tensor = graph.tensors[index]
-            known = index in scales or index in own
-            if tensor.type in _ACTIVATIONS and not known and _stored(model, tensor) is None:
+            has_scale = index in scales or index in own
+            if tensor.type in _ACTIVATIONS and not has_scale and _stored(model, tensor) is None:
                 raise ExportError(
                     f"{name}: no scale was trained for one of its tensors; the model has something between its layers of "
                     "integers that quantize_aware does not know. Report this model."
