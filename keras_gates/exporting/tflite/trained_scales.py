@@ -49,11 +49,11 @@ def write_trained(model: schema.ModelT, layers: Sequence[LayerNumbers]) -> None:
     graph, rest = model.subgraphs[0], list(layers)
     scales: dict[int, Scale] = {}
     written: set[int] = set()
-    for layer in [each for each in rest if each.kind == "article"]:
-        products = _products(model, graph, layer, written)
+    for article in [each for each in rest if each.kind == "article"]:
+        products = _products(model, graph, article, written)
         written |= {id(operator) for operator in products.values()}
-        scales |= article_scales(model, graph, products, layer)
-        rest.remove(layer)
+        scales |= article_scales(model, graph, products, article)
+    rest = [each for each in rest if each.kind != "article"]
     for operator in graph.operators:
         kind = _KINDS.get(operator_name(model, operator))
         if kind is None or id(operator) in written or not _has_weights(model, graph, operator, kind):
