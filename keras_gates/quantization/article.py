@@ -158,9 +158,10 @@ class Step:
         h, c = states
         names = [f"stm_{gate}" for gate in range(GATES)]
         recurrent = self._dense(h, "hidden", self.recurrent_kernel, None, names)
+        parts = zip(ops.split(event, GATES, axis=-1), ops.split(recurrent, GATES, axis=-1))
         sums = [
-            added(a, b, *(self.of[f"{name}_{gate}"] for name in ("event", "stm", "sum")), self.exact)
-            for gate, (a, b) in enumerate(zip(ops.split(event, GATES, axis=-1), ops.split(recurrent, GATES, axis=-1)))
+            added(a, b, self.of[f"event_{gate}"], self.of[f"stm_{gate}"], self.of[f"sum_{gate}"], self.exact)
+            for gate, (a, b) in enumerate(parts)
         ]
         kinds = ("sigmoid", "sigmoid", "tanh", "sigmoid")
         i, f, n, v = (self._activated(kind, x, f"sum_{gate}") for gate, (kind, x) in enumerate(zip(kinds, sums)))

@@ -106,7 +106,8 @@ def ranges_of(model: keras.Model, calibration: Any) -> Ranges:
     dense = [layer for layer in graph.layers if isinstance(layer, keras.layers.Dense)]
     recurrent = [(layer, part) for layer in graph.layers for part in recurrent_parts(layer)]
     parts = [part for _, part in recurrent]
-    ranges = Ranges({key: Range() for key in tensors}, *({id(x): Range() for x in on} for on in (dense, *[parts] * 2)))
+    sums, hidden, cell = ({id(x): Range() for x in on} for on in (dense, parts, parts))
+    ranges = Ranges({key: Range() for key in tensors}, sums, hidden, cell)
     with without_new_nodes(model):
         every = keras.Model(input_structure(graph), list(tensors.values()))
         for number, batch in enumerate(batches_of(model, calibration)):

@@ -49,11 +49,11 @@ def write_trained(model: schema.ModelT, layers: Sequence[LayerNumbers]) -> None:
     graph, rest = model.subgraphs[0], list(layers)
     scales: dict[int, Scale] = {}
     written: set[int] = set()
-    for layer in [each for each in rest if each.kind == "article"]:
-        products = _products(model, graph, layer, written)
+    for article in [each for each in rest if each.kind == "article"]:
+        products = _products(model, graph, article, written)
         written |= {id(operator) for operator in products.values()}
-        scales |= article_scales(model, graph, products, layer)
-        rest.remove(layer)
+        scales |= article_scales(model, graph, products, article)
+    rest = [each for each in rest if each.kind != "article"]
     for operator in graph.operators:
         kind = _KINDS.get(operator_name(model, operator))
         if kind is None or id(operator) in written or not _has_weights(model, graph, operator, kind):
@@ -185,8 +185,8 @@ def _pass_on(model: schema.ModelT, graph: schema.SubGraphT, scales: dict[int, Sc
         name = operator_name(model, operator)
         for index in [*operator.inputs[:1], *operator.outputs] if name not in _OWN_SCALE else []:
             tensor = graph.tensors[index]
-            known = index in scales or index in own
-            if tensor.type in _ACTIVATIONS and not known and _stored(model, tensor) is None:
+            has_scale = index in scales or index in own
+            if tensor.type in _ACTIVATIONS and not has_scale and _stored(model, tensor) is None:
                 raise ExportError(
                     f"{name}: no scale was trained for one of its tensors; the model has something between its layers of "
                     "integers that quantize_aware does not know. Report this model."
