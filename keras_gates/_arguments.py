@@ -151,11 +151,10 @@ def _words(hint: Any) -> str:
 
 
 def _word(hint: Any) -> str:
-    origin: Any
     origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
     if origin in _SEVERAL:
-        of = {int: " of whole numbers", float: " of numbers", str: " of texts"}.get(inner[0] if inner else None, "")
-        return f"a list{of}"
+        of: dict[Any, str] = {int: " of whole numbers", float: " of numbers", str: " of texts"}
+        return f"a list{of.get(inner[0] if inner else None, '')}"
     if origin is collections.abc.Mapping:
         return "a dict"
     if origin is collections.abc.Callable:
