@@ -177,7 +177,8 @@ def _compared(seed: int, case: Any, data: bytes, draws: int) -> list[dict[str, A
                 rounding = compare.rounding_of(case.model, inputs, held_out[:count], wanted[:count])
                 difference = compare.compare(wanted[here], got[here], precision, (), rounding)
             worst, withheld = difference.worst, not difference.acceptable
-            if precision.startswith("int") and not worst.is_usual and getattr(case.model, "inputs", None):
+            has_batch = getattr(case.model, "inputs", None) and case.model.inputs[0].shape[0] is None
+            if precision.startswith("int") and not worst.is_usual and has_batch:
                 if noise is None:
                     noise = noise_of(case.model, inputs, samples.samples_of(x, inputs), precision)
                 withheld = withheld or worst.mean > noise.explains(worst.usual, worst.spread)
