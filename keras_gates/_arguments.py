@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from keras_gates._errors import WrongType
 
 _Function = TypeVar("_Function", bound=Callable)
-_WORDS = {
+_WORDS: dict[Any, str] = {
     int: "a whole number", float: "a number", str: "a text", bytes: "bytes", type(None): "None", dict: "a dict",
     type: "a class",
 }  # fmt: skip
@@ -153,8 +153,8 @@ def _words(hint: Any) -> str:
 def _word(hint: Any) -> str:
     origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
     if origin in _SEVERAL:
-        of = {int: " of whole numbers", float: " of numbers", str: " of texts"}.get(inner[0] if inner else None, "")
-        return f"a list{of}"
+        of: dict[Any, str] = {int: " of whole numbers", float: " of numbers", str: " of texts"}
+        return f"a list{of.get(inner[0] if inner else None, '')}"
     if origin is collections.abc.Mapping:
         return "a dict"
     if origin is collections.abc.Callable:

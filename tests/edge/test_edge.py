@@ -11,6 +11,7 @@ from exported import CLASSES, FEATURES, LABELS, TIME, X, exported
 
 from keras_gates.edge import EdgeError, EdgeModel
 from keras_gates.edge.tflite import read, seal
+from keras_gates.edge.values import best
 
 TOLERANCE = {
     "float": 1e-5,
@@ -394,3 +395,9 @@ def test_train_measures_files_with_lengths_integers_and_several_outputs(name):
     }[name]
     wanted = file.wanted(x)
     np.testing.assert_allclose(run_tflite(file.path, x), wanted[0] if name == "several" else wanted, atol=0.02)
+
+
+def test_one_value_for_two_labels_is_the_probability_of_the_second():
+    (first, second) = best(["no", "yes"], np.array([0.3]), 2)
+    assert (first[0], second[0]) == ("no", "yes")
+    np.testing.assert_allclose((first[1], second[1]), (0.7, 0.3))

@@ -137,3 +137,7 @@ def test_letters_of_old_encodings_are_read_and_said(tmp_path):
     assert "read as cp1252" in table.notes[0]
     russian = "text;label\n" + "Это длинное предложение на русском языке, чтобы было что считать;да\n" * 3
     assert table_of(tmp_path, russian.encode("cp1251")).texts("label") == ["да"] * 3
+
+
+def test_a_plain_table_has_no_notes(tmp_path):
+    assert table_of(tmp_path, "a,b\n0,5\n1,6\n").notes == []

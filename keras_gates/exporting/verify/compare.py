@@ -315,8 +315,8 @@ def lost_column(want: Sequence[np.ndarray], have: Sequence[np.ndarray]) -> Colum
         return None
     share = np.where(lost, difference / np.maximum(spread, 1e-30), 0.0)
     place = tuple(int(i) for i in np.unravel_index(np.argmax(share), share.shape))
-    wrong = float(VARIATION * spread[place])
-    return Column(place, *(float(each[place]) for each in (difference, spread, largest)), wrong)
+    apart, own, most = (float(each[place]) for each in (difference, spread, largest))
+    return Column(place, apart, own, most, VARIATION * own)
 
 
 def _by_column(want: np.ndarray, have: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
