@@ -67,6 +67,12 @@ def test_that_file_as_exported_today(tmp_path):
     assert code.count("for (int32_t t = 0; t < 7; ++t) {") == 2
 
 
+def test_the_arithmetic_of_tflm_is_refused(tmp_path):
+    with pytest.raises(ExportError, match=r"^TFLM does not run every loop: take arithmetic='litert'"):
+        write_c99(PINNED.read_bytes(), tmp_path / "no", arithmetic="tflm")
+    assert not (tmp_path / "no").exists()
+
+
 def changed(change):
     """Return the pinned file after `change(model)`, with a checksum."""
     model = load(PINNED.read_bytes())

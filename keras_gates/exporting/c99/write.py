@@ -82,6 +82,11 @@ def write_c99(
     graph = graph_of(data)
     if arithmetic == "auto":
         arithmetic = arithmetic_of(graph)
+    if arithmetic == "tflm" and any(node.kind == "WHILE" for node in graph.nodes):
+        # it runs some, but has no tensors whose shape changes, and answers wrongly where a list grows
+        raise ExportError(
+            "TFLM does not run every loop: take arithmetic='litert' (--arithmetic litert), or export unrolled."
+        )
     source = source_of(graph, name, arithmetic, trigger)
     samples = random_inputs(graph, _GOLDEN)
     runtime = {"litert": "LiteRT (BUILTIN_REF)", "tflm": "TFLM"}[arithmetic]
