@@ -15,6 +15,7 @@ from keras_gates._errors import InvalidArgument
 from keras_gates.layers.standard import is_article, weights_of
 
 BATCH = 32
+_EMPTY = "quantize_aware: calibration is empty; pass about a hundred whole sequences of real inputs."
 _MOST_BATCHES = 100
 
 
@@ -49,14 +50,15 @@ def batches_of(model: keras.Model, calibration: Any) -> Iterator[Any]:
     if isinstance(calibration, np.ndarray) or (isinstance(calibration, list) and len(model.inputs) == 1):
         samples = [np.asarray(sample) for sample in calibration]
         if not samples:
-            raise InvalidArgument(
-                "quantize_aware: calibration is empty; pass about a hundred whole sequences of real inputs."
-            )
+            raise InvalidArgument(_EMPTY)
         several = size if len({sample.shape for sample in samples}) == 1 else 1
         for start in range(0, len(samples), several):
             yield _whole_batch(np.stack(samples[start : start + several]), model)
     elif isinstance(calibration, dict | tuple | list):
-        for start in range(0, len(keras.tree.flatten(calibration)[0]), size):
+        arrays = keras.tree.flatten(calibration)
+        if not arrays or not len(arrays[0]):
+            raise InvalidArgument(_EMPTY)
+        for start in range(0, len(arrays[0]), size):
             part = slice(start, start + size)
             yield keras.tree.map_structure(lambda x: _whole_batch(np.asarray(x)[part], model), calibration)  # noqa: B023
     elif hasattr(calibration, "as_numpy_iterator"):

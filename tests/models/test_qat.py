@@ -33,7 +33,8 @@ def test_a_run_with_qat(tmp_path):
 
 
 def test_options():
-    assert tuple(WEIGHT_BITS) == QAT
+    with_litert = [bits for bits in WEIGHT_BITS if bits != "int16x8"]  # whose LSTM only microcontrollers run
+    assert tuple(with_litert) == QAT
     config = configuration(parser().parse_args([*SMALL, "--qat", "int4"]))
     assert (config.qat, config.precision) == ("int4", ("int4",))
     assert configuration(parser().parse_args(SMALL)).qat is None
@@ -45,8 +46,8 @@ def test_options():
 def test_a_model_that_integers_cannot_represent_is_told_in_one_line():
     zoo = find("digits")
     data = zoo.data("builtin", None, 0)
-    model = zoo.build(**{**zoo.presets["nano"]["build"], **data.build, "formulation": "article"})
-    with pytest.raises(UserError, match="article"):
+    model = zoo.build(**{**zoo.presets["nano"]["build"], **data.build, "variant": "refine"})
+    with pytest.raises(UserError, match="not the built-in one"):
         train_in_integers(zoo, model, data, configuration(parser().parse_args([*SMALL, "--qat"])))
 
 
