@@ -95,10 +95,11 @@ def _shown(value: Any) -> str:
 
 
 def _hint(parameter: inspect.Parameter, function: Callable) -> Any:
-    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or not isinstance(parameter.annotation, str):
         return Any
+    alone = types.SimpleNamespace(__annotations__={"hint": parameter.annotation})
     try:
-        hint = eval(parameter.annotation, inspect.unwrap(function).__globals__)
+        hint = typing.get_type_hints(alone, inspect.unwrap(function).__globals__)["hint"]
     except Exception:  # imported for type checkers only
         return Any
     return hint if parameter.default is not None or _fits(None, hint) else hint | None

@@ -63,6 +63,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "layers.variants.zoneout": ("ZoneoutRememberGate", "ZoneoutUseGate"),
     "loops.inputs": ("Weights",),
     "native.versions": ("show_versions",),
+    "quantization.article": (),
     "quantization.aware": ("quantize_aware",),
     "quantization.folding": (),
     "quantization.recurrent": (),
