@@ -8,7 +8,7 @@ import inspect
 import numbers
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from keras_gates._errors import WrongType
@@ -21,7 +21,7 @@ _WORDS: dict[Any, str] = {
 _SEVERAL = (collections.abc.Sequence, collections.abc.Iterable, list, tuple)
 
 
-def typed(function: _Function, error: type[Exception] = WrongType) -> _Function:
+def typed(function: _Function, error: type[Exception] = WrongType, own: Sequence[str] = ()) -> _Function:
     """Make a function, or the constructor and public methods of a class, check arguments against their annotations.
 
     Only what has one reading is checked: numbers, texts, paths, mappings, sequences of these, functions, models and classes of
@@ -31,6 +31,7 @@ def typed(function: _Function, error: type[Exception] = WrongType) -> _Function:
     Args:
         function: A function or class whose annotations are texts (`from __future__ import annotations`).
         error: What a wrong type raises.
+        own: Names of arguments that the function checks itself, because it has more to say.
 
     Example:
 
@@ -46,20 +47,21 @@ def typed(function: _Function, error: type[Exception] = WrongType) -> _Function:
             if name.startswith("_") and name not in ("__init__", "__getitem__"):
                 continue
             if inspect.isfunction(method):
-                setattr(function, name, typed(method, error))
+                setattr(function, name, typed(method, error, own))
             elif isinstance(method, classmethod):
-                setattr(function, name, classmethod(typed(method.__func__, error)))
+                setattr(function, name, classmethod(typed(method.__func__, error, own)))
         return function
     signature = inspect.signature(function)
     if all(each.annotation in ("Any", each.empty) for each in signature.parameters.values()):
         return function
     places = list(signature.parameters)
+    ours = {name: each for name, each in signature.parameters.items() if name not in own}
     hints: dict[str, Any] = {}
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         if not hints:  # not at import: the names in an annotation may be those of modules that are still imported
-            hints.update({name: _hint(parameter, function) for name, parameter in signature.parameters.items()})
+            hints.update({name: _hint(parameter, function) for name, parameter in ours.items()})
         for name, value in [*zip(places, args), *kwargs.items()]:
             if not _fits(value, hint := hints.get(name, Any)):
                 caller = function.__qualname__.removesuffix(".__init__").replace(".__getitem__", "[…]")
@@ -69,9 +71,9 @@ def typed(function: _Function, error: type[Exception] = WrongType) -> _Function:
     return typing.cast(_Function, checked)
 
 
-def typed_with(error: type[Exception]) -> Callable[[_Function], _Function]:
-    """Return `typed` with another exception than `WrongType`."""
-    return lambda function: typed(function, error)
+def typed_with(error: type[Exception] = WrongType, own: Sequence[str] = ()) -> Callable[[_Function], _Function]:
+    """Return `typed` with another exception than `WrongType`, or without some of the arguments."""
+    return lambda function: typed(function, error, own)
 
 
 def real(value: Any, name: str, caller: str) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_gates._arguments import typed
+from keras_gates._arguments import typed_with
 from keras_gates.exporting.front_end import front_end_of
 from keras_gates.exporting.model_inputs import inputs_of
 from keras_gates.exporting.options import ExportRequest
@@ -19,7 +19,7 @@ from keras_gates.layers.unchanged import leaves_model_unchanged
 MOST = 32
 
 
-@typed
+@typed_with(own=("model",))
 @leaves_model_unchanged
 def quantization_report(model: keras.Model, data: Any, precision: str = "int8") -> QuantizationReport:
     """Round one tensor of a model at a time, as an integer file would, and measure what it costs.

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_gates._arguments import typed
+from keras_gates._arguments import typed_with
 
 
 def joint_columns(initializer: Callable, blocks: tuple[int, ...], units: int) -> Callable:
@@ -57,7 +57,7 @@ def forget_bias_of_one(initializer: Callable, units: int) -> Callable:
     return draw
 
 
-@typed
+@typed_with(own=("span",))
 def start_with_span(layer: keras.layers.Layer, span: float) -> None:
     """Set the biases of a new layer so that its LTM (cell state) holds what it learned for 1 … `span` time steps.
 

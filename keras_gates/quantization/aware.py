@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_gates._arguments import typed
+from keras_gates._arguments import typed_with
 from keras_gates._compat import flatten_layers, functional_graph
 from keras_gates._errors import InvalidArgument
 from keras_gates._patch import patched
@@ -33,7 +33,7 @@ from keras_gates.quantization.recurrent import QuantizedRecurrence
 ARITHMETICS = ("litert", "tflm")
 
 
-@typed
+@typed_with(own=("precision",))
 @leaves_model_unchanged
 def quantize_aware(
     model: keras.Model,

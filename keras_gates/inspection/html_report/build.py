@@ -93,7 +93,12 @@ def report(
     >>> keras_gates.report(model, numpy.ones((2, 5, 3), "float32"), "report.html", labels=["dog", "wolf"]).name
     'report.html'
     """
-    count = len(keras.tree.flatten(examples)[0])
+    shapes = [np.shape(array) for array in keras.tree.flatten(examples)]
+    if () in shapes:
+        raise ValueError(
+            f"report: examples must be an array (batch, …), one per input of the model, got {type(examples).__name__}."
+        )
+    count = shapes[0][0] if shapes else 0
     if not count:
         raise ValueError("report: there are no examples to show.")
     if truth is not None and len(truth) != count:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates._arguments import typed
+from keras_gates._arguments import typed_with
 from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.plots.style import chosen_index, chosen_layer, new_figure, title_of, without_padding
 from keras_gates.inspection.plots.text import plain
@@ -26,7 +26,7 @@ THINNEST, WIDEST = 0.5, 9.0  # of an arrow, in points
 WIRE = "0.5"
 
 
-@typed
+@typed_with(own=("trace",))
 def plot_flow(
     trace: Trace | LayerTrace,
     at: int = -1,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates._arguments import typed
+from keras_gates._arguments import typed_with
 from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.plots.order import by_likeness, memory_of, moving_most
 from keras_gates.inspection.plots.style import (
@@ -29,7 +29,7 @@ LINE = 100  # characters
 SHOWN = ("ignore", "learned", "forget", "ltm", "use", "stm")
 
 
-@typed
+@typed_with(own=("trace",))
 def plot_gates(
     trace: Trace | LayerTrace,
     labels: Any = None,
@@ -118,7 +118,7 @@ def _number_units(axes: Any, units: Sequence[int]) -> None:
     axes.set_yticks(ticks, [str(units[tick]) for tick in ticks], fontsize=6)
 
 
-@typed
+@typed_with(own=("trace", "units"))
 def plot_units(
     trace: Trace | LayerTrace,
     units: Sequence[int] | int = (0,),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gates._arguments import typed
+from keras_gates._arguments import typed_with
 from keras_gates._errors import InvalidArgument
 from keras_gates.inspection.horizon import Horizon
 from keras_gates.inspection.influence_data import Influence
@@ -25,7 +25,7 @@ from keras_gates.inspection.plots.text import plain
 from keras_gates.inspection.trace_data import LayerTrace, Trace
 
 
-@typed
+@typed_with(own=("trace", "influence"))
 def plot_memory(
     trace: Trace | LayerTrace,
     influence: Influence | None = None,
@@ -105,7 +105,7 @@ def _bars(axes: Any, values: np.ndarray, name: str, colour: str) -> None:
     axes.locator_params(axis="y", nbins=3)
 
 
-@typed
+@typed_with(own=("horizons",))
 def plot_horizon(horizons: Mapping[str, Horizon] | Horizon) -> Any:
     """Draw how much predictions depend on events further and further back, one curve per model.
 
