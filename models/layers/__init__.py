@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_gates.models.layers.alphabet import Alphabet
     from keras_gates.models.layers.logmel import AnotherVoice, LogMel
-    from keras_gates.models.layers.votes import PairVotes, WordVotes
+    from keras_gates.models.layers.votes import AfterTraining, PairVotes, WordVotes
     from keras_gates.models.layers.words import Words
 
-__all__ = ["Alphabet", "AnotherVoice", "LogMel", "PairVotes", "WordVotes", "Words"]
+__all__ = ["AfterTraining", "Alphabet", "AnotherVoice", "LogMel", "PairVotes", "WordVotes", "Words"]
 _MODULES = {
+    "AfterTraining": "votes",
     "Alphabet": "alphabet",
     "AnotherVoice": "logmel",
     "LogMel": "logmel",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 _FACTORS = (7919, 104729, 31337)  # word indices below 14,000 (19,000 without the third) times these stay within int32
@@ -19,17 +18,13 @@ class WordVotes(keras.layers.Layer):
 
     Padding (0) adds nothing. Features share the rows of the table by hashing (Weinberger et al., Feature Hashing for Large
     Scale Multitask Learning, 2009). Two classes need one column: the logits are −v/2 and v/2. Added to the logits of an LSTM
-    this is the "wide" part of a wide and deep network (Cheng et al. 2016).
-
-    `naive_bayes` scales the rows by how differently the classes use them (Wang and Manning, Baselines and Bigrams, 2012): the
-    table then starts at zero and learns fast where a word is telling. Files contain the product of table and scale.
+    this is the "wide" part of a wide and deep network (Cheng et al. 2016). The table is not trained by gradients:
+    `keras_gates.models.text_linear.fit_votes` computes it.
 
     Args:
         classes: number of classes.
         rows: of the table; with more rows fewer features share one.
         longest: words per feature at most: 1, 2 or 3.
-        dropout: share of the features that are left out during training.
-        seed: random seed of the dropout.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -39,25 +34,15 @@ class WordVotes(keras.layers.Layer):
         WordVotes(6)(np.array([[4, 7, 0]])).shape     # (1, 6)
     """
 
-    def __init__(
-        self,
-        classes: int,
-        rows: int = 32768,
-        longest: int = 2,
-        dropout: float = 0.0,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
+    def __init__(self, classes: int, rows: int = 32768, longest: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         if longest not in (1, 2, 3):
             raise ValueError(f"longest must be 1, 2 or 3 words per feature, not {longest!r}")
-        self.classes, self.rows, self.longest, self.dropout, self.seed = classes, rows, longest, dropout, seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.classes, self.rows, self.longest = classes, rows, longest
 
     def build(self, input_shape):
         shape = (self.rows, 1 if self.classes == 2 else self.classes)
-        self.table = self.add_weight(shape, "zeros", name="table")
-        self.scale = self.add_weight(shape, "ones", name="scale", trainable=False)
+        self.table = self.add_weight(shape, "zeros", name="table", trainable=False)
 
     def features(self, words):
         """Return 1 + the row of each feature (batch, time · longest), int32; 0 is no feature.
@@ -72,47 +57,47 @@ class WordVotes(keras.layers.Layer):
             rows.append((code % self.rows + 1) * ops.minimum(last, 1))
         return ops.concatenate(rows, axis=1)
 
-    def call(self, words, training=False):
+    def call(self, words):
         padding = ops.zeros((1, self.table.shape[1]), self.table.dtype)
-        table = ops.concatenate([padding, self.table * self.scale])
-        votes = ops.take(table, self.features(words), axis=0)
-        if training and self.dropout:
-            shape = (*ops.shape(votes)[:2], 1)
-            votes = keras.random.dropout(votes, self.dropout, noise_shape=shape, seed=self.seed_generator)
-        votes = ops.sum(votes, axis=1)
+        votes = ops.sum(ops.take(ops.concatenate([padding, self.table]), self.features(words), axis=0), axis=1)
         # A product, because the integer kernels have no negation.
         return votes * ops.cast([[-0.5, 0.5]], votes.dtype) if self.classes == 2 else votes
-
-    def naive_bayes(self, words: np.ndarray, classes: np.ndarray) -> None:
-        """Scale each row by log(share of a class's features / share of the other classes' features), and set the table to zero.
-
-        Args:
-            words: indices of the training texts (texts, time).
-            classes: of these texts (texts,).
-        """
-        counts = np.ones((self.classes, self.rows))
-        for start in range(0, len(words), 512):  # the features of all texts at once may take gigabytes
-            rows = ops.convert_to_numpy(self.features(ops.convert_to_tensor(words[start : start + 512], "int32")))
-            for row, label in zip(rows, classes[start : start + 512]):
-                counts[label, np.unique(row[row > 0]) - 1] += 1
-        rest = counts.sum(0) - counts + (2 - self.classes)  # one smoothing count, as in the class itself
-        ratios = np.log(counts / counts.sum(1, keepdims=True)) - np.log(rest / rest.sum(1, keepdims=True))
-        self.scale.assign((ratios[1:2] if self.classes == 2 else ratios).T)
-        self.table.assign(ops.zeros_like(self.table))
-
-    def save_own_variables(self, store):
-        store["0"] = ops.convert_to_numpy(self.table * self.scale)
-
-    def load_own_variables(self, store):
-        scale = ops.convert_to_numpy(self.scale)
-        self.table.assign(np.divide(store["0"], scale, out=np.zeros_like(scale), where=scale != 0))
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.classes
 
     def get_config(self):
-        names = ("classes", "rows", "longest", "dropout", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return {**super().get_config(), "classes": self.classes, "rows": self.rows, "longest": self.longest}
+
+
+@keras.saving.register_keras_serializable("keras_gates")
+class AfterTraining(keras.layers.Layer):
+    """Adds the logits of a model that training does not see: [memory, linear], both (batch, classes), to (batch, classes).
+
+        logits = memory                     during training
+        logits = share · memory + linear    afterwards
+
+    The memory learns to classify alone. A linear model that was fitted before knows the training texts by heart, so next to it
+    the memory would learn nothing.
+
+    Args:
+        share: factor of the memory's logits.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, share: float = 0.5, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.share = share
+
+    def call(self, logits, training=False):
+        memory, linear = logits
+        return memory if training else self.share * memory + linear
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+    def get_config(self):
+        return {**super().get_config(), "share": self.share}
 
 
 @keras.saving.register_keras_serializable("keras_gates")
