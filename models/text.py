@@ -125,12 +125,13 @@ TRIED = (
     "With vectors of GloVe (100 numbers, the first 12,000 words of the training texts and of the file) and the linear model of "
     "words and pairs with a naive-Bayes scale (`votes`), two directions of 64 units reach 89.2, 88.4 and 88.8 % with vectors of "
     "50 numbers (three seeds; validation 87.7, 87.3 and 87.3 %), and with vectors that are not trained 86.4, 87.8 and 87.0 %.",
-    "On imdb_reviews, a linear model of words and pairs that is trained together with the memory reaches 90.0 % on the test split "
-    "and fits 98.7 % of the training part; with GloVe's vectors and each path left out in three of ten examples 89.0 to 89.7 % on "
-    "the validation split. Preset sentiment-wide fits the linear model before (262,144 rows: 90.2 % on the validation part alone), "
-    "trains the memory without it, and adds half of the memory's logits: 90.7 % on the test split (seed 0), its int8 file 807 KB, against 88.8 % of "
-    "sentiment and 90.2 % of a linear SVM on TF-IDF. With the shipped memory of sentiment it would be 90.6 % at 131,072 rows and "
-    "90.8 % at 262,144 or 393,216. Its weights are not shipped.",
+    "On imdb_reviews, a linear model of words and pairs that is trained together with the memory reaches 90.0 % on the "
+    "test split and fits 98.7 % of the training part; with GloVe's vectors and each path left out in three of ten "
+    "examples 89.0 to 89.7 % on the validation split. Preset sentiment-wide fits the linear model before (262,144 rows: "
+    "90.2 % on the validation part alone), trains the memory without it, and adds half of the memory's logits: 90.7 % on "
+    "the test split (seed 0), its int8 file 807 KB, against 88.8 % of sentiment and 90.2 % of a linear SVM on TF-IDF. "
+    "With the shipped memory of sentiment it would be 90.6 % at 131,072 rows and 90.8 % at 262,144 or 393,216. Its "
+    "weights are not shipped.",
     "Most questions that all of these models miss need knowledge that is not in the training data: that a melting point is a "
     "number, or that a territory is a place.",
 )
