@@ -29,7 +29,10 @@ def spread(values: list[float], name: str) -> str:
     """Mean and standard deviation, and how many there were."""
     if len(values) == 1:
         return f"{number(values[0], name)} (1 run)"
-    return f"{number(mean(values), name)} ± {number(stdev(values), name)} ({len(values)} runs)"
+    deviation = number(stdev(values), name)
+    if "%" not in deviation:
+        deviation = f"{stdev(values):.1g}"
+    return f"{number(mean(values), name)} ± {deviation} ({len(values)} runs)"
 
 
 def cards() -> list[dict[str, Any]]:
