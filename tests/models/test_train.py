@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -194,16 +195,19 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_run(tmp_path):
 
 def test_ctrl_c_keeps_the_best_and_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-u", "train.py", *SMALL, "--epochs", "500", "--no-export", "--out", str(tmp_path)]
-    child = subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ}
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    heeds = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    child = subprocess.Popen(command, cwd=ROOT, text=True, env={**os.environ}, preexec_fn=heeds, **pipes)
     said = []
     for line in child.stdout:
         said.append(line)
         if "Epoch 3/500" in line:
             child.send_signal(signal.SIGINT)
             break
-    said.append(child.communicate(timeout=120)[0])
+    try:
+        said.append(child.communicate(timeout=120)[0])
+    finally:
+        child.kill()
     assert child.returncode == 130
     (left,) = tmp_path.iterdir()
     assert left.name.endswith(folder.UNFINISHED)
