@@ -162,6 +162,8 @@ def _file(model: Any) -> tuple[str, bytes]:
     """Return a name and the .tflite: the file itself, or an int8 export."""
     if isinstance(model, bytes):
         return "the file", model
+    import keras
+
     if isinstance(model, str | os.PathLike):
         path = Path(model)
         try:
@@ -169,12 +171,12 @@ def _file(model: Any) -> tuple[str, bytes]:
                 return str(path), path.read_bytes()
         except OSError as error:
             raise ExportError(f"cannot read {path}: {error.strerror}.") from None
-        import keras
-
         try:
             return str(path), exported(keras.saving.load_model(path, compile=False))
         except (OSError, ValueError, TypeError) as error:
             raise ExportError(f"cannot load {path}: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(model, keras.Model):
+        raise ExportError(f"fit_report: model must be a Keras model, a path or a file's bytes, got {model!r:.60}.")
     return model.name, exported(model)
 
 
