@@ -70,6 +70,7 @@ class LoweredModel:
     Args:
         model: a built Keras model.
         guard: multiply operands before every join of tensors, for integer quantization (`wrappers.guarded`).
+        trained: in integers: the article's gates are computed one by one, as they were trained.
         stream: masks are dropped: every event counts.
         tflm16: for TFLM in 16 bits, which has neither REDUCE_MAX nor HARD_SWISH there.
         watch: two functions to call for every layer outside TimeDistributed: before it with the layer, and after it with
@@ -81,6 +82,7 @@ class LoweredModel:
         model: keras.Model,
         *,
         guard: bool = False,
+        trained: bool = False,
         stream: bool = False,
         tflm16: bool = False,
         watch: tuple[Callable, Callable] | None = None,
@@ -93,7 +95,7 @@ class LoweredModel:
         self.layers = recurrent.lowerable_layers(model)
         cells = [cell for layer in self.layers for cell in recurrent.cells_of(layer)]
         self.weights = {id(cell): recurrent.standard_weights(cell) for cell in cells}
-        self.article = {id(cell): recurrent.article_weights(cell) for cell in cells if guard}
+        self.article = {id(cell): recurrent.article_weights(cell) for cell in cells if trained}
 
     def run(
         self,

@@ -110,9 +110,16 @@ def signature_of(request: ExportRequest, lowering: Lowering, traced: Traced, ste
         return _window_signature(request, [choice.lowering for choice in lowering.choices], request.steps or 1)
     events = (request.steps or 1) if request.is_stream else 1 if lowering.is_step else None
     if lowering.is_step:
-        kept, stream = lowering.layer_memories, request.is_stream
         step = step_signature(
-            model, inputs, traced.calls, request.batch, events or 1, guard=guard, is_stream=stream, kept=kept
+            model,
+            inputs,
+            traced.calls,
+            request.batch,
+            events or 1,
+            guard=guard,
+            trained=bool(request.trained),
+            is_stream=request.is_stream,
+            kept=lowering.layer_memories,
         )
         return dataclasses.replace(step, padded=traced.padded)
     lowerings = [choice.lowering for choice in lowering.choices]
@@ -168,6 +175,7 @@ def step_signature(
     events: int,
     *,
     guard: bool,
+    trained: bool = False,
     is_stream: bool = False,
     kept: Sequence[tuple[str, tuple[int, ...]]] = (),
 ) -> LoweredSignature:
@@ -180,10 +188,11 @@ def step_signature(
         batch: Sequences per call.
         events: Time steps per call.
         guard: Guard joins of tensors, for integer quantization.
+        trained: The model was trained in integers.
         is_stream: Convolutions and pooling remember.
         kept: What convolutions and pooling remember in a stream: pairs (layer, shape for a batch of 1).
     """
-    lowered = LoweredModel(model, guard=guard, stream=True)
+    lowered = LoweredModel(model, guard=guard, trained=trained, stream=True)
     states: list[list[dict[str, Any]]] = []
     layers = [call.layer for call in calls if not call.local]
     number = 0
