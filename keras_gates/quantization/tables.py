@@ -1,4 +1,4 @@
-"""sigmoid and tanh of int16 numbers as LiteRT's reference kernels and TensorFlow Lite Micro compute them, for every number."""
+"""sigmoid and tanh of every int16 and int8 number, as LiteRT's reference kernels and TensorFlow Lite Micro compute them."""
 
 from __future__ import annotations
 
@@ -59,35 +59,36 @@ def _bytes_of_tflm(kind: str, scale: float, x: np.ndarray) -> np.ndarray:
     fraction, shift = np.frexp(scale * 2.0**27)
     multiplier, shift = int(np.floor(fraction * 2**31 + 0.5)), int(shift)
     is_far = np.abs(x) >= floor(15 * 2**27 / 2.0**shift)
-    a = _times31(x << max(shift, 0), multiplier)
-    a = np.where(is_far, 0, _divided(a, -shift) if shift < 0 else a)
-    half = (_exponential31(-np.abs(a), 4 + (kind == "tanh")) + 2**31) >> 1
-    y = 1515870810 + _times31(half, -1010580540)
+    a = times31(x << max(shift, 0), multiplier)
+    a = np.where(is_far, 0, divided(a, -shift) if shift < 0 else a)
+    half = (exponential31(-np.abs(a), 4 + (kind == "tanh")) + 2**31) >> 1
+    y = 1515870810 + times31(half, -1010580540)
     for _ in range(3):  # Newton's division
-        y = y + np.clip(_times31(y, 2**29 - _times31(half, y)) << 2, -(2**31), 2**31 - 1)
+        y = y + np.clip(times31(y, 2**29 - times31(half, y)) << 2, -(2**31), 2**31 - 1)
     if kind == "sigmoid":
         y = np.where(a == 0, 2**30, np.clip(y << 1, -(2**31), 2**31 - 1))
-        y = _divided(np.where(a >= 0, y, 2**31 - 1 - y), 23) - 128
+        y = divided(np.where(a >= 0, y, 2**31 - 1 - y), 23) - 128
     else:
         y = np.where(a == 0, 0, np.clip((y - 2**29) << 2, -(2**31), 2**31 - 1))
-        y = _divided(np.where(a >= 0, y, -y), 24)
+        y = divided(np.where(a >= 0, y, -y), 24)
     return np.where(is_far, np.where(x > 0, 127, -128), np.clip(y, -128, 127))
 
 
-def _exponential31(a: np.ndarray, bits: int) -> np.ndarray:
+def exponential31(a: np.ndarray, bits: int) -> np.ndarray:
     """Return exp(a) in Q0.31 for a <= 0 in Q(bits).(31 - bits)."""
     quarter = 1 << (29 - bits)
     low = (a & (quarter - 1)) - quarter
     rest, x = low - a, (low << bits) + (1 << 28)
-    x2 = _times31(x, x)
-    x3, x4 = _times31(x2, x), _times31(x2, x2)
-    y = 1895147668 + _times31(1895147668, x + _divided(_times31(_divided(x4, 2) + x3, 715827883) + x2, 1))
+    x2 = times31(x, x)
+    x3, x4 = times31(x2, x), times31(x2, x2)
+    y = 1895147668 + times31(1895147668, x + divided(times31(divided(x4, 2) + x3, 715827883) + x2, 1))
     for place, power in enumerate(_EXPONENTIALS31):
-        y = np.where(rest & (quarter << place), _times31(y, power), y)
+        y = np.where(rest & (quarter << place), times31(y, power), y)
     return np.where(a == 0, 2**31 - 1, y)
 
 
-def _times31(a: Any, b: Any) -> Any:
+def times31(a: Any, b: Any) -> Any:
+    """Return a * b / 2^31 to the nearest, halves up, of whole numbers or arrays of them."""
     return (a * b + (1 << 30)) >> 31
 
 
@@ -123,7 +124,7 @@ def _two_over_one_plus_exp(a: np.ndarray, bits: int) -> np.ndarray:
     rest, x = low - a, low * (1 << bits) + 4096
     x2 = _times15(x, x)
     x3, x4 = _times15(x2, x), _times15(x2, x2)
-    y = np.minimum(28918 + _times15(28918, x + _divided(_times15(_divided(x4, 2) + x3, 10923) + x2, 1)), 32767)
+    y = np.minimum(28918 + _times15(28918, x + divided(_times15(divided(x4, 2) + x3, 10923) + x2, 1)), 32767)
     for place, power in enumerate(_EXPONENTIALS[: min(bits + 2, 7)]):
         y = np.where(rest & (quarter << place), _times15(y, power), y)
     y = np.where(a < -(32 << (15 - bits)), 0, y) if bits > 5 else y
@@ -138,7 +139,7 @@ def _times15(a: Any, b: Any) -> Any:
     return (a * b + 0x4000) >> 15
 
 
-def _divided(x: np.ndarray, n: int) -> np.ndarray:
-    """Return x / 2^n to the nearest, halves away from zero."""
+def divided(x: Any, n: int) -> Any:
+    """Return x / 2^n to the nearest, halves away from zero, of whole numbers or arrays of them."""
     mask = (1 << n) - 1
     return (x >> n) + ((x & mask) > (mask >> 1) + (x < 0))

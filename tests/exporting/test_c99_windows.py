@@ -15,6 +15,7 @@ from keras_gates.exporting.c99.reference import answers, random_inputs
 from keras_gates.exporting.c99.write import write_c99
 from keras_gates.exporting.report import ExportError
 from keras_gates.exporting.tflite.flatbuffer import dump
+from keras_gates.quantization.tables import byte_table
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 SAME, VALID, RELU, RELU6 = schema.Padding.SAME, schema.Padding.VALID, 1, 3
@@ -185,6 +186,24 @@ def test_hard_silu_equals_the_runtime_at_every_integer(scale):
     for node, expected in zip(graph.nodes, wanted, strict=True):
         x, y = node.input(0), node.output
         assert hard_swish_table(x.scale, x.zero, y.scale, y.zero) == expected.ravel().tolist()
+
+
+@pytest.mark.parametrize("arithmetic", ["litert", "tflm"])
+def test_sigmoid_and_tanh_of_every_int8_are_the_runtimes(arithmetic):
+    if arithmetic == "tflm":
+        pytest.importorskip("tflite_micro", reason="the answers come from tflite-micro")
+    every, draw = np.arange(-128, 128, dtype="int8")[None], np.random.default_rng(0)
+    for exponent in np.linspace(-3.5, 0, 12):
+        file = File("int8", (1, 256))
+        quantization = file.graph.tensors[file.input].quantization
+        quantization.scale, quantization.zeroPoint = [np.float32(10**exponent)], [int(draw.integers(-128, 128))]
+        file.apply("LOGISTIC", (file.input,), (1, 256), 1 / 256, -128, 1)
+        file.apply("TANH", (file.input,), (1, 256), 1 / 128, 0, 1)
+        graph = graph_of(file.data)
+        (wanted,) = answers(file.data, graph, arithmetic, [[every]])
+        for node, kind, expected in zip(graph.nodes, ("sigmoid", "tanh"), wanted, strict=True):
+            x = node.input(0)
+            np.testing.assert_array_equal(byte_table(kind, float(x.scale), x.zero, arithmetic), expected.ravel())
 
 
 def test_tokens_may_become_64_bits_for_a_comparison(tmp_path):

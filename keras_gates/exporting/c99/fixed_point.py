@@ -10,9 +10,7 @@ from math import floor, frexp
 import numpy as np
 
 from keras_gates.exporting.report import ExportError
-
-# exp(-1/4), exp(-1/2), exp(-1), … exp(-16) in Q0.31
-_POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
+from keras_gates.quantization.tables import byte_table, divided, exponential31, times31
 
 
 def decompose(real: float) -> tuple[int, int]:
@@ -38,52 +36,16 @@ def decompose(real: float) -> tuple[int, int]:
     return (0, 0) if multiplier == 0 or shift < -31 else (multiplier, shift)
 
 
-def divide(x: int, n: int) -> int:
-    """Return x / 2^n to the nearest, halves away from zero."""
-    mask = (1 << n) - 1
-    return (x >> n) + ((x & mask) > (mask >> 1) + (x < 0))
-
-
-def times31(a: int, b: int) -> int:
-    """Return a * b / 2^31 to the nearest, halves up."""
-    return (a * b + (1 << 30)) >> 31
-
-
 def scaled(x: int, multiplier: int, shift: int) -> int:
     """Return x * multiplier / 2^31 * 2^shift, rounded twice as LiteRT's builds do."""
-    return times31(x << shift, multiplier) if shift > 0 else divide(times31(x, multiplier), -shift)
-
-
-def exp31(a: int, bits: int) -> int:
-    """Return exp(a) in Q0.31 for a <= 0 in Q(bits).(31 - bits)."""
-    if a == 0:
-        return 2**31 - 1
-    quarter = 1 << (29 - bits)
-    low = (a & (quarter - 1)) - quarter
-    rest = low - a
-    x = (low << bits) + (1 << 28)
-    x2 = times31(x, x)
-    x3, x4 = times31(x2, x), times31(x2, x2)
-    y = 1895147668 + times31(1895147668, x + divide(times31(divide(x4, 2) + x3, 715827883) + x2, 1))
-    for place, power in enumerate(_POWERS):
-        y = times31(y, power) if rest & (quarter << place) else y
-    return y
-
-
-def one_over_one_plus(a: int) -> int:
-    """Return 1 / (1 + a) in Q0.31 for a in Q0.31, by three steps of Newton's division."""
-    half = (a + 2**31) >> 1
-    x = 1515870810 + times31(half, -1010580540)
-    for _ in range(3):
-        x += max(-(2**31), min(2**31 - 1, times31(x, 2**29 - times31(half, x)) << 2))
-    return max(-(2**31), min(2**31 - 1, x << 1))
+    return times31(x << shift, multiplier) if shift > 0 else divided(times31(x, multiplier), -shift)
 
 
 def softmax_table(scale: np.float32, beta: float) -> list[int]:
     """Return exp(-d * scale * beta) in Q0.31 for d = 0, 1, … up to where LiteRT's softmax counts no more."""
     multiplier, shift = decompose(min(float(beta) * float(scale) * 2**26, 2**31 - 1.0))
     reach = min(255, floor(31 * 2**26 / 2**shift))
-    return [exp31(times31(-d << shift, multiplier), 5) for d in range(reach + 1)]
+    return exponential31(times31(-np.arange(reach + 1) << shift, multiplier), 5).tolist()
 
 
 def sigmoid_table(arithmetic: str, scale: np.float32, zero: int, out_scale: np.float32, out_zero: int) -> list[int]:
@@ -98,22 +60,7 @@ def sigmoid_table(arithmetic: str, scale: np.float32, zero: int, out_scale: np.f
         raise ExportError(
             f"LOGISTIC with an output of scale {out_scale} and zero point {out_zero}: expected 1/256, -128."
         )
-    inputs = np.arange(-128, 128) - zero
-    if arithmetic == "litert":
-        reals = scale * inputs.astype(np.float32)
-        steps = np.float32(1) / (np.float32(1) + np.exp(-reals)) * np.float32(256)
-        return np.clip(np.floor(steps + np.float32(0.5)).astype(int) - 128, -128, 127).tolist()
-    multiplier, shift = decompose(float(scale) * 2**27)
-    radius = floor(15 * 2**27 / 2**shift)
-    return [_sigmoid(int(x), radius, multiplier, shift) for x in inputs]
-
-
-def _sigmoid(x: int, radius: int, multiplier: int, shift: int) -> int:
-    if abs(x) >= radius:
-        return 127 if x > 0 else -128
-    a = scaled(x, multiplier, shift)
-    y = one_over_one_plus(exp31(-abs(a), 4)) if a else 2**30
-    return max(-128, min(127, divide(y if a >= 0 else 2**31 - 1 - y, 23) - 128))
+    return _table("sigmoid", arithmetic, scale, zero)
 
 
 def tanh_table(arithmetic: str, scale: np.float32, zero: int, out_scale: np.float32, out_zero: int) -> list[int]:
@@ -124,25 +71,13 @@ def tanh_table(arithmetic: str, scale: np.float32, zero: int, out_scale: np.floa
     """
     if out_zero != 0 or out_scale != np.float32(1 / 128):
         raise ExportError(f"TANH with an output of scale {out_scale} and zero point {out_zero}: expected 1/128, 0.")
-    inputs = np.arange(-128, 128) - zero
-    if arithmetic == "litert":
-        steps = np.tanh(scale * inputs.astype(np.float32)) * np.float32(128)
-        return np.clip(np.trunc(steps + np.copysign(np.float32(0.5), steps)), -128, 127).astype(int).tolist()
-    multiplier, shift = decompose(float(scale) * 2**27)
-    radius = floor(15 * 2**27 / 2**shift)
-    return [_tanh(int(x), radius, multiplier, shift) for x in inputs]
+    return _table("tanh", arithmetic, scale, zero)
 
 
-def _tanh(x: int, radius: int, multiplier: int, shift: int) -> int:
-    if abs(x) >= radius:
-        return 127 if x > 0 else -128
-    a = scaled(x, multiplier, shift)
-    half = (exp31(-abs(a), 5) + 2**31) >> 1
-    y = 1515870810 + times31(half, -1010580540)
-    for _ in range(3):
-        y += _saturated(times31(y, 2**29 - times31(half, y)) << 2)
-    y = _saturated((y - 2**29) << 2) if a else 0
-    return max(-128, min(127, divide(y if a >= 0 else -y, 24)))
+def _table(kind: str, arithmetic: str, scale: np.float32, zero: int) -> list[int]:
+    if arithmetic == "tflm":
+        decompose(float(scale) * 2**27)  # must be in reach
+    return byte_table(kind, float(scale), zero, arithmetic).astype(int).tolist()
 
 
 def hard_swish_table(scale: np.float32, zero: int, out_scale: np.float32, out_zero: int) -> list[int]:
@@ -165,9 +100,9 @@ def hard_swish_table(scale: np.float32, zero: int, out_scale: np.float32, out_ze
         wide = (x - zero) << 7
         gate = _saturated(wide << max(shift - 1, 0), 15)
         gate = _times15(gate, _short(to_gate))
-        gate = _saturated(gate << 1, 15) if shift > 0 else divide(gate, -shift)
+        gate = _saturated(gate << 1, 15) if shift > 0 else divided(gate, -shift)
         product = (gate + 2**15 >> 1) * _times15(wide, _short(to_output))
-        y = divide(abs(product) // 2**15 * (-1 if product < 0 else 1), -right) + out_zero
+        y = divided(abs(product) // 2**15 * (-1 if product < 0 else 1), -right) + out_zero
         values.append(max(-128, min(127, y)))
     return values
 
