@@ -1,4 +1,4 @@
-"""The same int8 file in TensorFlow Lite Micro on an emulated Cortex-M, with its own kernels and with CMSIS-NN, beside our C.
+"""The same int8 file in TensorFlow Lite Micro on an emulated Cortex-M, with its own kernels and with CMSIS-NN, and as our C.
 
 python benchmarks/c99_tflm.py SOURCES [FILE.tflite ...] [--core m4] [--cmsis]
 

@@ -56,16 +56,19 @@ def typed(function: _Function, error: type[Exception] = WrongType, own: Sequence
         return function
     places = list(signature.parameters)
     ours = {name: each for name, each in signature.parameters.items() if name not in own}
-    hints: dict[str, Any] = {}
+
+    @functools.cache  # not at import: the names in an annotation may be those of modules that are still imported
+    def hints() -> dict[str, Any]:
+        every = {name: _hint(parameter, function) for name, parameter in ours.items()}
+        return {name: hint for name, hint in every.items() if hint is not Any}
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        if not hints:  # not at import: the names in an annotation may be those of modules that are still imported
-            hints.update({name: _hint(parameter, function) for name, parameter in ours.items()})
+        known = hints()
         for name, value in [*zip(places, args), *kwargs.items()]:
-            if not _fits(value, hint := hints.get(name, Any)):
+            if name in known and not _fits(value, known[name]):
                 caller = function.__qualname__.removesuffix(".__init__").replace(".__getitem__", "[…]")
-                raise error(f"{caller}: {name} must be {_words(hint)}, got {_shown(value)}.")
+                raise error(f"{caller}: {name} must be {_words(known[name])}, got {_shown(value)}.")
         return function(*args, **kwargs)
 
     return typing.cast(_Function, checked)

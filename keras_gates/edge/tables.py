@@ -22,7 +22,7 @@ from keras_gates.edge.tflite import EdgeError
 
 SUFFIXES = (".csv", ".tsv", ".gz", ".xlsx", ".xls", ".ods", ".parquet")
 _SHEET_ROWS = 1_048_576  # of the largest sheet
-_ROW_NUMBER = re.compile(rb'<row [^>]*?\br="(\d+)"|rows-repeated="(\d+)"')  # of xlsx and of ods
+_ROW_NUMBER = re.compile(rb'(?:<row [^>]*?\br|rows-repeated)="(\d+)"')  # of xlsx and of ods
 _SEPARATORS = ("\t", ";", "|", ",")  # the comma last: it also occurs in texts and as a decimal comma
 _SPACES = re.compile(
     "[\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\u0085]"
@@ -200,10 +200,8 @@ def table_of_text(text: str, path: Path, header: bool = True, notes: list[str] |
 def _typed(path: Path, reader: str, **options: Any) -> Any:
     pandas = need("pandas", f"{path.suffix} files")
     try:
-        if reader == "read_excel" and _has_impossible_rows(
-            path
-        ):  # pandas would fill the gap for hours, or lose the rows behind it
-            raise EdgeError(f"{path} is damaged: it has more than the {_SHEET_ROWS:,} rows of a sheet; save it again")
+        if reader == "read_excel":
+            _check_row_numbers(path)
         frame = getattr(pandas, reader)(path, **options)
     except EdgeError:
         raise
@@ -218,18 +216,18 @@ def _typed(path: Path, reader: str, **options: Any) -> Any:
     return frame.drop(columns=unnamed)
 
 
-def _has_impossible_rows(path: Path) -> bool:
+def _check_row_numbers(path: Path) -> None:
+    """Refuse a workbook with a row number beyond a sheet's: pandas fills the gap for hours, or loses the rows behind it."""
     if not zipfile.is_zipfile(path):  # .xls, whose row numbers have 16 bits
-        return False
+        return
     with zipfile.ZipFile(path) as book:
-        sheets = [name for name in book.namelist() if "worksheets/" in name or name == "content.xml"]
-        return any(
-            int(number) > _SHEET_ROWS
-            for name in sheets
-            for row in _ROW_NUMBER.findall(book.read(name))
-            for number in row
-            if number
-        )
+        for name in book.namelist():
+            if "worksheets/" not in name and name != "content.xml":
+                continue
+            if any(int(number) > _SHEET_ROWS for number in _ROW_NUMBER.findall(book.read(name))):
+                raise EdgeError(
+                    f"{path} is damaged: it has more than the {_SHEET_ROWS:,} rows of a sheet; save it again"
+                )
 
 
 def _separator(text: str) -> str:

@@ -66,9 +66,9 @@ def kept_outside(request: ExportRequest) -> Iterator[tuple[ExportRequest, list[s
     if texts:
         front = _of_texts(request.model, texts[0])
     elif not request.float_operators and "frontend" not in (request.metadata or {}):
-        halves = request.precision == "float16"
-        front = front_end_of(request.model) if request.is_integer or halves else None
-        front = None if front and halves and not _lost_in_float16(front) else front
+        front = front_end_of(request.model) if request.is_integer or request.precision == "float16" else None
+        if front is not None and not request.is_integer and not _lost_in_float16(front):
+            front = None
     if front is None:
         yield request, []
         return

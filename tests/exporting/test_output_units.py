@@ -78,7 +78,7 @@ ENDS = {
 
 
 def test_a_column_that_the_file_loses_is_found_in_the_units_of_the_model():
-    """One that varies by 0.001 beside others that vary by 1: what rounding may change of these is more than all of it."""
+    """One that varies by 0.001 among others that vary by 1: what rounding may change of these is more than all of it."""
     want = Z[:, None, -1] * np.float32([0.001, 1, 1])
     have = want.copy()
     have[..., 0] = 0

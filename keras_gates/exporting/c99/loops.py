@@ -2,7 +2,7 @@
 
 The converter counts such a loop with integers that only its condition and a constant step touch, so its length is known. What
 it carries unchanged is one place in memory with what it came from, a constant stays one, and its list of outputs, which the
-converter cuts and joins anew at every step, is written in place (PUT).
+converter cuts and joins again at every step, is written in place (PUT).
 """
 
 from __future__ import annotations
